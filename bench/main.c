@@ -1,0 +1,262 @@
+/* bench: what a two-branch TCC over three SQLite files costs beside the same rows written by hand. Every round runs each
+ * mode in a fresh folder, with the baseline before and after each; a ratio is to the mean of these two, since a disk's
+ * syncs may be twice as slow a second later. The figures are medians. */
+#include <errno.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+static struct series all[] = {
+    {.mode = {"baseline", "by hand, 64 in a commit", baseline}},
+    {.mode = {"submitted", "declared, 64 in flight by submit and take, one thread", tcc_submitted}},
+    {.mode = {"blocking", "declared, 64 threads", tcc_blocking}},
+    {.mode = {"stepwise", "step by step, 64 threads", tcc_stepwise}},
+    {.mode = {"alone", "declared, one caller", tcc_alone}},
+};
+enum { MODES = sizeof all / sizeof all[0] };
+_Static_assert(MODES <= MODES_MAX, "the baseline runs once more than the others in every round");
+
+struct arguments {
+    const char *dir, *json, *only;
+    double seconds;
+    long count, rounds, threads;
+};
+
+/* ---- trouble ---- */
+
+static int troubled; /* atomic */
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number) {
+    (void)number;
+    interrupted = 1;
+}
+
+int complain(const char *format, ...) {
+    char text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "bench: %s\n", text);
+    __atomic_store_n(&troubled, 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
+int complained(void) {
+    return __atomic_load_n(&troubled, __ATOMIC_ACQUIRE);
+}
+
+/* ---- a run ---- */
+
+int64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int samples_add(struct samples *samples, int64_t us) {
+    if (samples->count == samples->room) {
+        size_t room = samples->room == 0 ? 1024 : samples->room * 2;
+        int64_t *bigger = realloc(samples->us, room * sizeof *bigger);
+        if (bigger == NULL)
+            return complain("no memory for %zu latencies", room);
+        samples->us = bigger;
+        samples->room = room;
+    }
+    samples->us[samples->count++] = us;
+    return 1;
+}
+
+void samples_free(struct samples *samples) {
+    free(samples->us);
+    *samples = (struct samples){0};
+}
+
+void run_start(struct run *run) {
+    run->started_us = run->ended_us = now_us();
+}
+
+int64_t run_next(struct run *run) {
+    if (complained() || interrupted)
+        return 0;
+    if (run->count == 0 && (double)(now_us() - run->started_us) >= run->seconds * 1e6)
+        return 0;
+    int64_t number = __atomic_add_fetch(&run->given, 1, __ATOMIC_RELAXED);
+    return run->count != 0 && number > run->count ? 0 : number;
+}
+
+/* ---- folders ---- */
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    (void)info;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+static void remove_folder(const char *path) {
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        complain("cannot remove '%s': %s", path, strerror(errno));
+}
+
+static int run_mode(const struct mode *mode, const struct arguments *arguments, const char *folder,
+                    struct figure *figure) {
+    char dir[4096];
+    snprintf(dir, sizeof dir, "%s/run", folder);
+    if (mkdir(dir, 0700) != 0)
+        return complain("cannot make '%s': %s", dir, strerror(errno));
+    struct run run = {.dir = dir, .count = arguments->count, .seconds = arguments->seconds};
+    run.threads = (uint32_t)arguments->threads;
+    int ok = mode->run(&run) && !interrupted;
+    if (ok && run.done == 0)
+        ok = complain("%s did not finish one transaction", mode->name);
+    if (ok)
+        ok = shop_check(dir, run.done);
+    *figure = figure_of(&run);
+    samples_free(&run.latency);
+    remove_folder(dir);
+    return ok;
+}
+
+/* ---- rounds ---- */
+
+static struct figure *run_next_of(const struct arguments *arguments, const char *folder, struct series *series) {
+    struct figure *figure = &series->runs[series->count];
+    if (!run_mode(&series->mode, arguments, folder, figure))
+        return NULL;
+    series->count++;
+    fprintf(stderr, "%-10s %9.0f tx/s\n", series->mode.name, figure->per_second);
+    return figure;
+}
+
+static int run_round(const struct arguments *arguments, const char *folder) {
+    const struct figure *before = run_next_of(arguments, folder, &all[0]);
+    for (int mode = 1; before != NULL && mode < MODES; mode++) {
+        if (arguments->only != NULL && strcmp(all[mode].mode.name, arguments->only) != 0)
+            continue;
+        struct figure *figure = run_next_of(arguments, folder, &all[mode]);
+        const struct figure *after = figure == NULL ? NULL : run_next_of(arguments, folder, &all[0]);
+        if (after != NULL)
+            figure->ratio = 2 * figure->per_second / (before->per_second + after->per_second);
+        before = after;
+    }
+    return before != NULL;
+}
+
+static int run_all(const struct arguments *arguments, const char *folder) {
+    struct conditions conditions = {.rounds = arguments->rounds, .threads = arguments->threads};
+    int ok = conditions_read(folder, &conditions);
+    for (long round = 0; ok && round < arguments->rounds; round++)
+        ok = run_round(arguments, folder);
+    if (!ok)
+        return 0;
+    double limit = figure_median(&all[0]).per_second;
+    for (int run = 0; run < all[0].count; run++)
+        all[0].runs[run].ratio = all[0].runs[run].per_second / limit;
+    int shown = 0;
+    for (int mode = 0; mode < MODES; mode++)
+        if (all[mode].count > 0)
+            all[shown++] = all[mode];
+    report_table(&conditions, all, shown);
+    return arguments->json == NULL || report_json(arguments->json, &conditions, all, shown);
+}
+
+/* ---- arguments ---- */
+
+static const char usage[] =
+    "usage: bench [--seconds S | --count N] [--rounds N] [--threads N] [--mode NAME] [--dir DIR] [--json FILE]\n"
+    "  --seconds S   of each run (1)\n"
+    "  --count N     transactions of each run, instead\n"
+    "  --rounds N    1 to 51 (3)\n"
+    "  --threads N   the engine's own threads beside the callers, 0 to 64 (0)\n"
+    "  --mode NAME   only this one and the baseline\n"
+    "  --dir DIR     where the temporary folder is made (TMPDIR, or /var/tmp)\n"
+    "  --json FILE   the figures with their conditions\n";
+
+static int read_number(const char *name, const char *text, double least, double most, double *number) {
+    char *end = NULL;
+    *number = text == NULL ? 0 : strtod(text, &end);
+    if (text == NULL || end == text || *end != '\0' || !(*number >= least && *number <= most))
+        return complain("%s needs a number from %g to %g", name, least, most);
+    return 1;
+}
+
+static int read_whole(const char *name, const char *text, double least, double most, long *number) {
+    double value;
+    if (!read_number(name, text, least, most, &value))
+        return 0;
+    *number = (long)value;
+    return (double)*number == value ? 1 : complain("%s needs a whole number", name);
+}
+
+static int read_mode(const char *name) {
+    for (int mode = 0; name != NULL && mode < MODES; mode++)
+        if (strcmp(all[mode].mode.name, name) == 0)
+            return 1;
+    return complain("--mode needs one of submitted, blocking, stepwise, alone, baseline");
+}
+
+static int read_arguments(int count, char **texts, struct arguments *a) {
+    for (int i = 1; i < count; i += 2) {
+        const char *name = texts[i], *value = texts[i + 1]; /* NULL behind the last */
+        int ok = 1;
+        if (strcmp(name, "--seconds") == 0)
+            ok = read_number(name, value, 0.01, 3600, &a->seconds);
+        else if (strcmp(name, "--count") == 0)
+            ok = read_whole(name, value, 1, 1e7, &a->count);
+        else if (strcmp(name, "--rounds") == 0)
+            ok = read_whole(name, value, 1, ROUNDS_MAX, &a->rounds);
+        else if (strcmp(name, "--threads") == 0)
+            ok = read_whole(name, value, 0, 64, &a->threads);
+        else if (strcmp(name, "--mode") == 0)
+            ok = read_mode(a->only = value);
+        else if (strcmp(name, "--dir") == 0 && value != NULL)
+            a->dir = value;
+        else if (strcmp(name, "--json") == 0 && value != NULL)
+            a->json = value;
+        else
+            ok = complain("what is '%s'?\n%s", name, usage);
+        if (!ok)
+            return 0;
+    }
+    return 1;
+}
+
+int main(int count, char **texts) {
+    struct arguments arguments = {.dir = getenv("TMPDIR"), .seconds = 1, .rounds = 3};
+    if (count == 2 && strcmp(texts[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (arguments.dir == NULL || arguments.dir[0] == '\0')
+        arguments.dir = "/var/tmp";
+    if (!read_arguments(count, texts, &arguments))
+        return 2;
+    char folder[2048];
+    if (snprintf(folder, sizeof folder, "%s/cdtx-bench-XXXXXX", arguments.dir) >= (int)sizeof folder) {
+        complain("the folder's name is too long: '%.100s...'", arguments.dir);
+        return 2;
+    }
+    if (mkdtemp(folder) == NULL) {
+        complain("cannot make a folder in '%s': %s", arguments.dir, strerror(errno));
+        return 1;
+    }
+    struct sigaction action = {.sa_handler = interrupt};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    int ok = run_all(&arguments, folder);
+    if (interrupted)
+        complain("interrupted");
+    remove_folder(folder);
+    return ok && !complained() ? 0 : 1;
+}

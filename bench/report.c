@@ -1,0 +1,228 @@
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+/* ---- conditions ---- */
+
+static void read_cpu(char *cpu, size_t size) {
+    snprintf(cpu, size, "unknown");
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    char line[512];
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        const char *value = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || value == NULL)
+            continue;
+        value += strspn(value, ": ");
+        snprintf(cpu, size, "%.*s", (int)strcspn(value, "\n"), value);
+        break;
+    }
+    if (file != NULL)
+        fclose(file);
+}
+
+/* The type of the mount with the longest path that leads to dir. */
+static void read_file_system(const char *dir, char *type, size_t size) {
+    snprintf(type, size, "unknown");
+    char *path = realpath(dir, NULL);
+    FILE *file = fopen("/proc/self/mounts", "re");
+    char line[4096], mount[2048], kind[64];
+    size_t longest = 0;
+    while (path != NULL && file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "%*s %2047s %63s", mount, kind) != 2)
+            continue;
+        size_t length = strcmp(mount, "/") == 0 ? 0 : strlen(mount);
+        int leads = strncmp(path, mount, length) == 0 && (path[length] == '/' || path[length] == '\0');
+        if (leads && length >= longest) {
+            longest = length;
+            snprintf(type, size, "%s", kind);
+        }
+    }
+    if (file != NULL)
+        fclose(file);
+    free(path);
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count) {
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return values[count / 2];
+}
+
+static int measure_sync(const char *dir, double *us) {
+    enum { TIMES = 51 };
+    static const char page[4096];
+    double took[TIMES];
+    char path[4200];
+    snprintf(path, sizeof path, "%s/sync", dir);
+    int fd = open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    int ok = fd >= 0;
+    for (int i = 0; ok && i < TIMES; i++) {
+        int64_t from = now_us();
+        ok = write(fd, page, sizeof page) == (ssize_t)sizeof page && fdatasync(fd) == 0;
+        took[i] = (double)(now_us() - from);
+    }
+    if (fd >= 0)
+        close(fd);
+    unlink(path);
+    if (!ok)
+        return complain("cannot write and sync '%s'", path);
+    *us = median(took, TIMES);
+    return 1;
+}
+
+int conditions_read(const char *dir, struct conditions *conditions) {
+    struct utsname name;
+    time_t now = time(NULL);
+    struct tm utc;
+    conditions->cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    read_cpu(conditions->cpu, sizeof conditions->cpu);
+    if (uname(&name) == 0)
+        snprintf(conditions->kernel, sizeof conditions->kernel, "%.32s %.64s %.24s", name.sysname, name.release,
+                 name.machine);
+    read_file_system(dir, conditions->file_system, sizeof conditions->file_system);
+    strftime(conditions->time, sizeof conditions->time, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    if (getloadavg(&conditions->load, 1) != 1)
+        conditions->load = -1;
+    return measure_sync(dir, &conditions->sync_us);
+}
+
+/* ---- figures ---- */
+
+static int by_us(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sorted before. */
+static double percentile_ms(const struct samples *samples, size_t percent) {
+    return samples->count == 0 ? 0 : (double)samples->us[(samples->count - 1) * percent / 100] / 1000;
+}
+
+struct figure figure_of(const struct run *run) {
+    double seconds = (double)(run->ended_us - run->started_us) / 1e6;
+    double transactions = (double)run->done;
+    struct figure figure = {.transactions = run->done, .seconds = seconds};
+    qsort(run->latency.us, run->latency.count, sizeof *run->latency.us, by_us);
+    figure.p50_ms = percentile_ms(&run->latency, 50);
+    figure.p99_ms = percentile_ms(&run->latency, 99);
+    figure.per_second = seconds > 0 ? transactions / seconds : 0;
+    figure.syncs_per_tx = run->done > 0 ? (double)run->syncs / transactions : 0;
+    return figure;
+}
+
+static double median_of(const struct series *series, size_t member) {
+    double values[ROUNDS_MAX * MODES_MAX];
+    for (int i = 0; i < series->count; i++)
+        memcpy(&values[i], (const char *)&series->runs[i] + member, sizeof values[i]);
+    return median(values, series->count);
+}
+
+struct figure figure_median(const struct series *series) {
+    struct figure figure = {
+        .seconds = median_of(series, offsetof(struct figure, seconds)),
+        .per_second = median_of(series, offsetof(struct figure, per_second)),
+        .p50_ms = median_of(series, offsetof(struct figure, p50_ms)),
+        .p99_ms = median_of(series, offsetof(struct figure, p99_ms)),
+        .ratio = median_of(series, offsetof(struct figure, ratio)),
+        .syncs_per_tx = median_of(series, offsetof(struct figure, syncs_per_tx)),
+    };
+    for (int i = 0; i < series->count; i++)
+        figure.transactions += series->runs[i].transactions;
+    return figure;
+}
+
+/* ---- table ---- */
+
+void report_table(const struct conditions *c, const struct series *all, int count) {
+    printf("%s, %ld cpus, load %.1f; %s; %s, %.0f us a sync\n", c->cpu, c->cpus, c->load, c->kernel, c->file_system,
+           c->sync_us);
+    printf("SQLite %s, WAL, synchronous=FULL; libcdtx %s, %ld threads of its own; medians of %ld rounds\n\n",
+           sqlite3_libversion(), cdtx_version(), c->threads, c->rounds);
+    printf("%-10s %9s %7s %16s %9s %9s %9s\n", "", "tx/s", "ratio", "from - to", "p50 ms", "p99 ms", "syncs/tx");
+    for (int i = 0; i < count; i++) {
+        struct figure f = figure_median(&all[i]);
+        double least = all[i].runs[0].ratio, most = least;
+        for (int run = 1; run < all[i].count; run++) {
+            double ratio = all[i].runs[run].ratio;
+            least = ratio < least ? ratio : least;
+            most = ratio > most ? ratio : most;
+        }
+        printf("%-10s %9.0f %7.3f %8.3f - %5.3f %9.2f %9.2f %9.3f  %s\n", all[i].mode.name, f.per_second, f.ratio, least,
+               most, f.p50_ms, f.p99_ms, f.syncs_per_tx, all[i].mode.what);
+    }
+}
+
+/* ---- JSON ---- */
+
+static void put_text(FILE *file, const char *name, const char *text) {
+    fprintf(file, "    \"%s\": \"", name);
+    for (; *text != '\0'; text++)
+        fprintf(file, *text == '"' || *text == '\\' ? "\\%c" : (unsigned char)*text < ' ' ? " " : "%c", *text);
+    fprintf(file, "\",\n");
+}
+
+static void put_figure(FILE *file, const struct figure *f) {
+    fprintf(file,
+            "{\"transactions\": %lld, \"seconds\": %.3f, \"per_second\": %.1f, \"ratio\": %.4f, \"p50_ms\": %.3f, "
+            "\"p99_ms\": %.3f, \"syncs_per_tx\": %.4f}",
+            (long long)f->transactions, f->seconds, f->per_second, f->ratio, f->p50_ms, f->p99_ms, f->syncs_per_tx);
+}
+
+static void put_conditions(FILE *file, const struct conditions *c) {
+    fprintf(file, "  \"conditions\": {\n");
+    put_text(file, "time", c->time);
+    put_text(file, "cpu", c->cpu);
+    put_text(file, "kernel", c->kernel);
+    put_text(file, "file_system", c->file_system);
+    put_text(file, "sqlite", sqlite3_libversion());
+    put_text(file, "sync", "WAL, synchronous=FULL");
+    put_text(file, "libcdtx", cdtx_version());
+    put_text(file, "compiler", __VERSION__);
+    fprintf(file, "    \"cpus\": %ld,\n    \"load\": %.2f,\n    \"sync_us\": %.1f,\n", c->cpus, c->load, c->sync_us);
+    fprintf(file, "    \"group\": %d,\n    \"skus\": %d,\n", GROUP, SKUS);
+    fprintf(file, "    \"engine_threads\": %ld,\n    \"rounds\": %ld\n  },\n", c->threads, c->rounds);
+}
+
+static void put_series(FILE *file, const struct series *series) {
+    struct figure median_figure = figure_median(series);
+    fprintf(file, "   {\n");
+    put_text(file, "name", series->mode.name);
+    put_text(file, "what", series->mode.what);
+    fprintf(file, "    \"median\": ");
+    put_figure(file, &median_figure);
+    fprintf(file, ",\n    \"runs\": [");
+    for (int run = 0; run < series->count; run++) {
+        fprintf(file, run == 0 ? "\n     " : ",\n     ");
+        put_figure(file, &series->runs[run]);
+    }
+    fprintf(file, "\n    ]\n   }");
+}
+
+int report_json(const char *path, const struct conditions *conditions, const struct series *all, int count) {
+    FILE *file = fopen(path, "we");
+    if (file == NULL)
+        return complain("cannot write '%s'", path);
+    fprintf(file, "{\n");
+    put_conditions(file, conditions);
+    fprintf(file, "  \"modes\": [\n");
+    for (int i = 0; i < count; i++) {
+        put_series(file, &all[i]);
+        fprintf(file, i + 1 < count ? ",\n" : "\n");
+    }
+    fprintf(file, "  ]\n}\n");
+    int failed = ferror(file) != 0;
+    if (fclose(file) != 0 || failed)
+        return complain("cannot write '%s'", path);
+    return 1;
+}

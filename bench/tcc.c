@@ -1,0 +1,196 @@
+/* The same two-branch TCC through the library, in the four ways that a host can ask for it. */
+#include <pthread.h>
+#include <string.h>
+
+#include "bench.h"
+
+enum { TIMEOUT_MS = 60000 };
+
+static int refused(const char *what, int32_t rc, const cdtx_error *err) {
+    return complain("%s: %s: %s", what, cdtx_code_name(rc), err->text);
+}
+
+static int32_t new_tx(struct shop *shop, uint64_t tag, cdtx_tx **tx, cdtx_error *err) {
+    cdtx_tx_options options = {.size = sizeof options, .name = "bench", .timeout_ms = TIMEOUT_MS, .tag = tag};
+    return cdtx_tx_new(shop->engine, &options, tx, err);
+}
+
+static int32_t declare(cdtx_tx *tx, int64_t number, cdtx_error *err) {
+    struct line line = line_of(number);
+    int32_t rc = cdtx_tx_add(tx, ORDER_PLACE, &line, sizeof line, err);
+    return rc != 0 ? rc : cdtx_tx_add(tx, STOCK_RESERVE, &line, sizeof line, err);
+}
+
+/* ---- one transaction, by a caller that waits ---- */
+
+static int32_t run_declared(struct shop *shop, int64_t number, cdtx_error *err) {
+    cdtx_tx *tx = NULL;
+    int32_t rc = new_tx(shop, 0, &tx, err);
+    if (rc == 0)
+        rc = declare(tx, number, err);
+    if (rc == 0)
+        rc = cdtx_tx_run(tx, err);
+    cdtx_tx_close(tx);
+    return rc;
+}
+
+static int32_t run_stepwise(struct shop *shop, int64_t number, cdtx_error *err) {
+    cdtx_tx *tx = NULL;
+    struct line line = line_of(number);
+    int32_t rc = new_tx(shop, 0, &tx, err);
+    if (rc == 0)
+        rc = cdtx_tx_begin(tx, err);
+    if (rc == 0)
+        rc = cdtx_tx_try(tx, ORDER_PLACE, &line, sizeof line, err);
+    if (rc == 0)
+        rc = cdtx_tx_try(tx, STOCK_RESERVE, &line, sizeof line, err);
+    if (rc == 0)
+        rc = cdtx_tx_commit(tx, err);
+    cdtx_tx_close(tx);
+    return rc;
+}
+
+/* ---- callers ---- */
+
+struct caller {
+    pthread_t thread;
+    struct run *run;
+    struct shop *shop;
+    int32_t (*one)(struct shop *shop, int64_t number, cdtx_error *err);
+    int64_t done, ended_us;
+    struct samples latency;
+};
+
+static void *call(void *argument) {
+    struct caller *caller = argument;
+    int64_t number;
+    while ((number = run_next(caller->run)) != 0) {
+        cdtx_error err = {0};
+        int64_t from = now_us();
+        int32_t rc = caller->one(caller->shop, number, &err);
+        caller->ended_us = now_us();
+        if (rc != 0) {
+            refused("one transaction", rc, &err);
+            break;
+        }
+        caller->done++;
+        if (!samples_add(&caller->latency, caller->ended_us - from))
+            break;
+    }
+    return NULL;
+}
+
+static void collect(struct run *run, struct caller *caller) {
+    run->done += caller->done;
+    if (run->ended_us < caller->ended_us)
+        run->ended_us = caller->ended_us;
+    for (size_t i = 0; i < caller->latency.count; i++)
+        samples_add(&run->latency, caller->latency.us[i]);
+    samples_free(&caller->latency);
+}
+
+static void call_all(struct run *run, struct shop *shop, int count,
+                     int32_t (*one)(struct shop *shop, int64_t number, cdtx_error *err)) {
+    struct caller callers[GROUP] = {0};
+    int started = 0;
+    run_start(run);
+    for (; started < count; started++) {
+        callers[started] = (struct caller){.run = run, .shop = shop, .one = one};
+        if (pthread_create(&callers[started].thread, NULL, call, &callers[started]) != 0) {
+            complain("no thread for caller %d", started + 1);
+            break;
+        }
+    }
+    for (int i = 0; i < started; i++) {
+        pthread_join(callers[i].thread, NULL);
+        collect(run, &callers[i]);
+    }
+}
+
+/* ---- submitted: one thread keeps GROUP in flight ---- */
+
+static int submit(struct run *run, struct shop *shop) {
+    int64_t number = run_next(run);
+    if (number == 0)
+        return 0;
+    cdtx_error err = {0};
+    cdtx_tx *tx = NULL;
+    int32_t rc = new_tx(shop, (uint64_t)now_us(), &tx, &err);
+    if (rc == 0)
+        rc = declare(tx, number, &err);
+    if (rc == 0)
+        rc = cdtx_tx_submit(tx, &err);
+    cdtx_tx_close(tx);
+    return rc == 0 ? 1 : refused("submit", rc, &err);
+}
+
+/* One completion; 0 after complaining. */
+static int take(struct run *run, struct shop *shop) {
+    cdtx_error err = {0};
+    cdtx_work *work = NULL;
+    int32_t rc = cdtx_take(shop->engine, TIMEOUT_MS, &work, &err);
+    if (rc != 0)
+        return refused("cdtx_take", rc, &err);
+    if (work == NULL)
+        return complain("no completion within %d ms", TIMEOUT_MS);
+    rc = cdtx_work_result(work, &err);
+    run->ended_us = now_us();
+    int ok = rc == 0 ? 1 : refused("one transaction", rc, &err);
+    if (ok) {
+        run->done++;
+        ok = samples_add(&run->latency, run->ended_us - (int64_t)cdtx_work_tag(work));
+    }
+    rc = cdtx_settle(work, 0, NULL, &err);
+    return rc == 0 ? ok : refused("cdtx_settle", rc, &err);
+}
+
+static void keep_in_flight(struct run *run, struct shop *shop) {
+    int flying = 0;
+    run_start(run);
+    while (flying < GROUP && submit(run, shop))
+        flying++;
+    while (flying > 0 && take(run, shop))
+        if (!submit(run, shop))
+            flying--;
+}
+
+/* ---- the modes ---- */
+
+static uint64_t groups(struct shop *shop) {
+    cdtx_counts counts = {.size = sizeof counts};
+    cdtx_error err = {0};
+    int32_t rc = cdtx_count(shop->engine, &counts, &err);
+    if (rc != 0)
+        refused("cdtx_count", rc, &err);
+    return counts.groups;
+}
+
+static int measure(struct run *run, int callers, int32_t (*one)(struct shop *shop, int64_t number, cdtx_error *err)) {
+    struct shop shop;
+    if (!shop_open(run->dir, run->threads, &shop))
+        return 0;
+    uint64_t before = groups(&shop);
+    if (one == NULL)
+        keep_in_flight(run, &shop);
+    else
+        call_all(run, &shop, callers, one);
+    run->syncs = groups(&shop) - before;
+    shop_close(&shop);
+    return !complained();
+}
+
+int tcc_submitted(struct run *run) {
+    return measure(run, 0, NULL);
+}
+
+int tcc_blocking(struct run *run) {
+    return measure(run, GROUP, run_declared);
+}
+
+int tcc_stepwise(struct run *run) {
+    return measure(run, GROUP, run_stepwise);
+}
+
+int tcc_alone(struct run *run) {
+    return measure(run, 1, run_declared);
+}

@@ -1,0 +1,26 @@
+/* The scenarios, by the file that plays them, and the lives that some of them start. */
+#ifndef SCENARIOS_H
+#define SCENARIOS_H
+
+#include "stage.h"
+
+/* scenario_orders.c */
+int32_t play_ordinary(struct stage *stage, cdtx_error *err);
+int32_t play_sold_out(struct stage *stage, cdtx_error *err);
+int32_t play_doubled(struct stage *stage, cdtx_error *err);
+/* scenario_late.c */
+int32_t play_late_answer(struct stage *stage, cdtx_error *err);
+int32_t play_late_try(struct stage *stage, cdtx_error *err);
+/* scenario_kill.c */
+int32_t play_kill_undecided(struct stage *stage, cdtx_error *err);
+int32_t play_kill_decided(struct stage *stage, cdtx_error *err);
+/* Opens the shop in argv[1] and places order argv[3] (a request), argv[4] (a sku), argv[5] (how many); when argv[2] is
+ * reached, "undecided" or "decided", prints a line and waits to be killed. Returns only on failure. */
+int32_t live_until(char **argv, cdtx_error *err);
+/* scenario_storm.c */
+int32_t play_storm(struct stage *stage, cdtx_error *err);
+/* Opens the shop in argv[1] and places orders for sku argv[3] whose requests start with argv[2]; prints a line, then
+ * each answer, "yes REQUEST" or "no REQUEST", until it is killed. Returns only on failure. */
+int32_t live_and_sell(char **argv, cdtx_error *err);
+
+#endif

@@ -1,0 +1,32 @@
+/* The shop: one process with the order service, the stock service and the engine that keeps them in step. Three files
+ * in one folder: log.db, orders.db, stock.db. */
+#ifndef SHOP_H
+#define SHOP_H
+
+#include "order_line.h"
+
+struct shop {
+    cdtx *engine;
+    cdtx_db *orders, *stock;
+};
+
+/* Zeroes are the engine's defaults. */
+struct shop_options {
+    const struct cdtx_link *link; /* how calls reach the services */
+    uint32_t threads;
+    int64_t call_timeout_ms;
+};
+
+/* Opens the shop; what a dead process left is taken up, and brought to its end by cdtx_run. A file that a killed
+ * process is still giving up is waited for. */
+int32_t shop_open(struct shop *shop, const char *folder, const struct shop_options *options, cdtx_error *err);
+void shop_close(struct shop *shop);
+
+/* A global transaction for one order, keyed by its request: two branches, not begun. */
+int32_t shop_prepare(struct shop *shop, const struct order_line *line, const cdtx_tx_options *options, cdtx_tx **tx,
+                     cdtx_error *err);
+/* Places an order and waits for its end. 0: *number (may be NULL) is the order's number. */
+int32_t shop_order(struct shop *shop, const struct order_line *line, int64_t timeout_ms, int64_t *number,
+                   cdtx_error *err);
+
+#endif

@@ -1,0 +1,744 @@
+#include "engine/drive.h"
+
+/* Every event locks the transaction, moves it by one step, and only then, unlocked, does what the new step asks for:
+ * links and coordinators may answer before they return. Whoever made the move is the only one to act on it. */
+
+static void send_calls(cdtx_tx *tx, int32_t op);
+static void decide(cdtx_tx *tx);
+static void settle(cdtx_tx *tx);
+static void over(cdtx_tx *tx);
+
+/* ---- life ---- */
+
+cdtx_tx *cdtx__tx_alloc(cdtx *engine) {
+    cdtx_tx *tx = cdtx__alloc(engine->env, sizeof *tx);
+    if (tx == NULL)
+        return NULL;
+    tx->engine = engine;
+    tx->refs = 1;
+    cdtx__ref(engine);
+    return tx;
+}
+
+static void free_branches(cdtx_tx *tx) {
+    const cdtx_env *env = tx->engine->env;
+    for (uint32_t i = 0; i < tx->branch_count; i++) {
+        struct drive_branch *b = &tx->branches[i];
+        cdtx__free_text(env, b->participant);
+        cdtx__free(env, b->payload, b->length);
+        cdtx__free(env, b->result, b->result_length);
+    }
+    cdtx__free(env, tx->branches, tx->branch_room * sizeof *tx->branches);
+    cdtx__free(env, tx->wire, tx->wire_room * sizeof *tx->wire);
+}
+
+void cdtx__tx_ref(cdtx_tx *tx) {
+    __atomic_add_fetch(&tx->refs, 1, __ATOMIC_RELAXED);
+}
+
+void cdtx__tx_unref(cdtx_tx *tx) {
+    if (__atomic_sub_fetch(&tx->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    cdtx *engine = tx->engine;
+    free_branches(tx);
+    cdtx__free_text(engine->env, tx->name);
+    cdtx__free_text(engine->env, tx->key);
+    cdtx__free(engine->env, tx, sizeof *tx);
+    cdtx__unref(engine);
+}
+
+static void *copy_bytes(const cdtx_env *env, const void *bytes, uint32_t length) {
+    void *copy = cdtx__alloc(env, length);
+    if (copy != NULL)
+        memcpy(copy, bytes, length);
+    return copy;
+}
+
+int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *payload, uint32_t length, cdtx_error *err) {
+    const cdtx_env *env = tx->engine->env;
+    if (tx->branch_count == CDTX_BRANCHES_MAX)
+        return cdtx__fail(err, CDTX_LIMIT, "a transaction has at most %d branches", CDTX_BRANCHES_MAX);
+    if (tx->branch_count == tx->branch_room) {
+        uint32_t room = tx->branch_room == 0 ? 4 : tx->branch_room * 2;
+        struct drive_branch *bigger = cdtx__realloc(env, tx->branches, tx->branch_room * sizeof *bigger, room * sizeof *bigger);
+        if (bigger == NULL)
+            return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for branch '%s'", participant);
+        tx->branches = bigger;
+        tx->branch_room = room;
+    }
+    struct drive_branch b = {.length = length, .participant = cdtx__copy_text(env, participant)};
+    if (length > 0)
+        b.payload = copy_bytes(env, payload, length);
+    if (b.participant == NULL || (length > 0 && b.payload == NULL)) {
+        cdtx__free_text(env, b.participant);
+        cdtx__free(env, b.payload, length);
+        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for branch '%s'", participant);
+    }
+    tx->branches[tx->branch_count++] = b;
+    return 0;
+}
+
+/* ---- answers to the host ---- */
+
+static void answer_locked(cdtx_tx *tx, int32_t result, const cdtx_error *err) {
+    if (tx->answered)
+        return;
+    tx->answered = 1;
+    tx->result = result;
+    if (result != 0 && err != NULL)
+        tx->err = *err;
+}
+
+/* After unlocking, whenever an answer may have been given. */
+static void tell(cdtx_tx *tx) {
+    if (!tx->submitted)
+        cdtx__pump_open(&tx->engine->pump, &tx->gate);
+}
+
+/* The outcome as cdtx_tx_run answers it; tx->err gets the sentence. */
+static int32_t outcome_result(cdtx_tx *tx, int32_t state, int32_t reason, cdtx_error *err) {
+    if (state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED)
+        return 0;
+    if (tx->refusal != 0 && tx->refusal != CDTX_TIMEOUT && reason == COORD_REASON_ASKED) {
+        *err = tx->refusal_err;
+        return tx->refusal;
+    }
+    if (reason == COORD_REASON_ASKED)
+        return cdtx__fail(err, CDTX_REFUSED, "%s was rolled back on request", tx->gid);
+    if (reason == COORD_REASON_ABANDONED)
+        return cdtx__fail(err, CDTX_TIMEOUT, "%s was rolled back: its initiator ended before its decision", tx->gid);
+    const char *last = tx->refusal_err.text;
+    return cdtx__fail(err, CDTX_TIMEOUT, "%s was rolled back: no decision before its deadline%s%.300s", tx->gid,
+                      last[0] == '\0' ? "" : "; last answer: ", last);
+}
+
+/* ---- timer ---- */
+
+static void arm_locked(cdtx_tx *tx, int64_t at_us) {
+    if (!tx->timer_set) {
+        tx->timer_set = 1;
+        cdtx__tx_ref(tx);
+    }
+    cdtx__pump_arm(&tx->engine->pump, &tx->timer, at_us);
+}
+
+/* ---- calls ---- */
+
+static void forget_calls_locked(cdtx_tx *tx) {
+    for (uint32_t i = 0; i < tx->branch_count; i++) {
+        struct drive_branch *b = &tx->branches[i];
+        if (b->call != 0 && cdtx__call_forget(tx->engine, b->call))
+            cdtx__tx_unref(tx); /* never the last: being under way holds one */
+        b->call = 0;
+    }
+}
+
+static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply);
+
+static int64_t backoff_us(cdtx *engine, uint32_t attempt) {
+    int64_t least = engine->options.backoff_min_ms, cap = engine->options.backoff_max_ms;
+    int64_t top = attempt > 20 || (least << attempt) > cap ? cap : least << attempt;
+    uint32_t dice = 0;
+    if (engine->env->random(engine->env->user, &dice, sizeof dice) != 0)
+        dice = UINT32_MAX / 2;
+    /* Full jitter above the stated minimum (Brooker, "Exponential Backoff And Jitter", 2015). */
+    return (least + (int64_t)((uint64_t)(top - least) * dice / UINT32_MAX)) * 1000;
+}
+
+/* Registers a call to every branch that has not answered and is due; the caller sends them once unlocked. */
+static uint64_t register_calls_locked(cdtx_tx *tx, uint32_t first) {
+    uint64_t which = 0;
+    int64_t now = cdtx__now_us(tx->engine->env);
+    for (uint32_t i = first; i < tx->branch_count; i++) {
+        struct drive_branch *b = &tx->branches[i];
+        if (b->answered || b->again_us > now)
+            continue;
+        if (b->call != 0 && cdtx__call_forget(tx->engine, b->call))
+            cdtx__tx_unref(tx);
+        b->call = 0;
+        b->attempt++;
+        b->again_us = now + tx->engine->options.call_timeout_ms * 1000;
+        struct outgoing outgoing = {.replied = replied, .user = tx, .branch = i};
+        cdtx__tx_ref(tx);
+        if (cdtx__call_register(tx->engine, &outgoing, &b->call, NULL) != 0) {
+            b->call = 0; /* as if it had been lost on its way */
+            cdtx__tx_unref(tx);
+            continue;
+        }
+        which |= UINT64_C(1) << i;
+    }
+    return which;
+}
+
+static int64_t next_call_locked(const cdtx_tx *tx) {
+    int64_t at = INT64_MAX;
+    for (uint32_t i = 0; i < tx->branch_count; i++)
+        if (!tx->branches[i].answered && tx->branches[i].again_us < at)
+            at = tx->branches[i].again_us;
+    return at;
+}
+
+/* Calls are made up under the lock: a reply to the first may move the transaction on before the second is sent. */
+static void send_calls(cdtx_tx *tx, int32_t op) {
+    cdtx *engine = tx->engine;
+    cdtx_call calls[CDTX_BRANCHES_MAX];
+    uint32_t count = 0;
+    cdtx__lock(engine->env, &tx->lock);
+    uint64_t which = register_calls_locked(tx, 0);
+    for (uint32_t i = 0; i < tx->branch_count; i++) {
+        if (!(which & UINT64_C(1) << i))
+            continue;
+        struct drive_branch *b = &tx->branches[i];
+        cdtx_call *call = &calls[count++];
+        *call = (cdtx_call){.sequence = tx->sequence, .id = b->call, .epoch = tx->epoch, .branch = i, .op = op,
+                            .attempt = b->attempt, .length = b->length, .participant = b->participant, .payload = b->payload};
+        memcpy(call->log, engine->coord.log(engine->coord.self), sizeof call->log);
+    }
+    int64_t at = next_call_locked(tx);
+    if (tx->step == STEP_TRYING && tx->deadline_us < at)
+        at = tx->deadline_us;
+    if (at != INT64_MAX)
+        arm_locked(tx, at);
+    cdtx__unlock(engine->env, &tx->lock);
+    for (uint32_t i = 0; i < count; i++)
+        (void)cdtx__call_send(engine, &calls[i], NULL); /* not sent is like lost: the timer sends again */
+}
+
+/* A definite no: repeating the same call cannot help. */
+static int is_definite(int32_t code) {
+    return code == CDTX_REFUSED || code == CDTX_CONFLICT || code == CDTX_NOT_FOUND || code == CDTX_INVALID ||
+           code == CDTX_LIMIT || code == CDTX_UNSUPPORTED || code == CDTX_EXPIRED;
+}
+
+static void keep_text(cdtx_error *err, const struct drive_branch *b, const cdtx_reply *reply) {
+    cdtx__fail(err, reply->code, "%s: %.380s", b->participant, reply->text == NULL ? "" : reply->text);
+}
+
+/* 1 when the try phase is over for what was asked. */
+static int try_replied_locked(cdtx_tx *tx, struct drive_branch *b, const cdtx_reply *reply) {
+    if (reply->code == 0) {
+        if (reply->length > 0) {
+            b->result = copy_bytes(tx->engine->env, reply->result, reply->length);
+            if (b->result == NULL) {
+                tx->refusal = cdtx__fail(&tx->refusal_err, CDTX_NO_MEMORY, "no memory for the answer of '%s'", b->participant);
+                return 1;
+            }
+            b->result_length = reply->length;
+        }
+        b->answered = 1;
+        return --tx->outstanding == 0;
+    }
+    keep_text(&tx->refusal_err, b, reply);
+    if (is_definite(reply->code)) {
+        tx->refusal = reply->code;
+        return 1;
+    }
+    b->again_us = cdtx__now_us(tx->engine->env) + backoff_us(tx->engine, b->attempt);
+    arm_locked(tx, b->again_us < tx->deadline_us ? b->again_us : tx->deadline_us);
+    return 0;
+}
+
+/* Tries are over: decide, or give the step's answer to the host. 1: decide. */
+static int tries_over_locked(cdtx_tx *tx, int32_t code, const cdtx_error *err) {
+    forget_calls_locked(tx);
+    if (tx->declared) {
+        tx->step = STEP_DECIDING;
+        tx->outcome = code == 0 ? CDTX_TX_COMMITTING : CDTX_TX_ROLLING_BACK;
+        return 1;
+    }
+    tx->step = STEP_IDLE;
+    answer_locked(tx, code, err);
+    return 0;
+}
+
+static int finish_replied_locked(cdtx_tx *tx, uint32_t branch, const cdtx_reply *reply) {
+    struct drive_branch *b = &tx->branches[branch];
+    b->answered = 1; /* for this attempt */
+    if (reply->code == 0)
+        tx->acked |= INT64_C(1) << branch;
+    else
+        keep_text(&tx->refusal_err, b, reply);
+    return --tx->outstanding == 0;
+}
+
+static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply) {
+    cdtx_tx *tx = user;
+    void (*next)(cdtx_tx *) = NULL;
+    int told = 0;
+    cdtx__lock(tx->engine->env, &tx->lock);
+    struct drive_branch *b = &tx->branches[branch];
+    if (b->call == id) { /* else it was forgotten while it came in */
+        b->call = 0;
+        if (tx->step == STEP_TRYING && try_replied_locked(tx, b, reply)) {
+            if (tries_over_locked(tx, tx->refusal, &tx->refusal_err))
+                next = decide;
+            else
+                told = 1;
+        } else if (tx->step == STEP_FINISHING && finish_replied_locked(tx, branch, reply)) {
+            tx->step = STEP_SETTLING;
+            next = settle;
+        }
+    }
+    cdtx__unlock(tx->engine->env, &tx->lock);
+    if (told)
+        tell(tx);
+    if (next != NULL)
+        next(tx);
+    cdtx__tx_unref(tx);
+}
+
+static void query_joined(cdtx_tx *tx);
+
+static void fire(struct timer *timer) {
+    cdtx_tx *tx = LIST_OF(timer, struct cdtx_tx, timer);
+    void (*next)(cdtx_tx *) = NULL;
+    int told = 0, again = 0;
+    cdtx__lock(tx->engine->env, &tx->lock);
+    tx->timer_set = 0;
+    int64_t now = cdtx__now_us(tx->engine->env);
+    if (tx->step == STEP_TRYING && now >= tx->deadline_us) {
+        cdtx_error err;
+        int32_t code = cdtx__fail(&err, CDTX_TIMEOUT, "%s: its deadline came before every try had answered", tx->gid);
+        tx->refusal = code; /* a step-by-step one can only be rolled back from here */
+        if (tries_over_locked(tx, code, &err))
+            next = decide;
+        else
+            told = 1;
+    } else if (tx->step == STEP_TRYING) {
+        again = 1;
+    } else if (tx->step == STEP_FINISHING && now < next_call_locked(tx)) {
+        arm_locked(tx, next_call_locked(tx));
+    } else if (tx->step == STEP_FINISHING) { /* this attempt is over; the log says when the next one is due */
+        forget_calls_locked(tx);
+        tx->step = STEP_SETTLING;
+        next = settle;
+    } else if (tx->step == STEP_JOINED) {
+        next = query_joined;
+    }
+    cdtx__unlock(tx->engine->env, &tx->lock);
+    if (told)
+        tell(tx);
+    if (again)
+        send_calls(tx, CDTX_CALL_TRY);
+    if (next != NULL)
+        next(tx);
+    cdtx__tx_unref(tx);
+}
+
+/* ---- asking the coordinator ---- */
+
+static void ask(cdtx_tx *tx, int32_t verb, void (*done)(struct coord_request *)) {
+    struct coord_request *r = &tx->request;
+    r->verb = verb;
+    r->name = tx->name;
+    r->key = tx->key;
+    r->sequence = tx->sequence;
+    r->epoch = tx->epoch;
+    r->timeout_ms = tx->timeout_ms;
+    r->acked = tx->acked;
+    r->outcome = tx->outcome;
+    /* Twice one attempt: whoever still waits for a reply then is not disturbed by a second engine. */
+    r->lease_ms = 2 * tx->engine->options.call_timeout_ms + 1000;
+    r->done = done;
+    r->user = tx;
+    tx->engine->coord.submit(tx->engine->coord.self, r);
+}
+
+static int32_t fill_wire(cdtx_tx *tx, cdtx_error *err) {
+    const cdtx_env *env = tx->engine->env;
+    if (tx->branch_count > tx->wire_room) {
+        cdtx__free(env, tx->wire, tx->wire_room * sizeof *tx->wire);
+        tx->wire_room = 0;
+        tx->wire = cdtx__alloc(env, tx->branch_room * sizeof *tx->wire);
+        if (tx->wire == NULL)
+            return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to begin a transaction");
+        tx->wire_room = tx->branch_room;
+    }
+    for (uint32_t i = 0; i < tx->branch_count; i++) {
+        const struct drive_branch *b = &tx->branches[i];
+        tx->wire[i] = (struct coord_branch){.participant = b->participant, .payload = b->payload, .length = b->length};
+    }
+    return 0;
+}
+
+static void enlist(cdtx_tx *tx) {
+    cdtx *engine = tx->engine;
+    tx->timer.fire = fire;
+    cdtx__tx_ref(tx);
+    cdtx__lock(engine->env, &engine->lock);
+    list_push(&engine->drives, &tx->link);
+    engine->drive_count++;
+    cdtx__unlock(engine->env, &engine->lock);
+}
+
+static void scan_by(cdtx *engine, int64_t in_ms) {
+    cdtx__pump_arm_by(&engine->pump, &engine->scan, cdtx__now_us(engine->env) + in_ms * 1000);
+}
+
+/* No more events: gives the last answer out and lets go. */
+static void over(cdtx_tx *tx) {
+    cdtx *engine = tx->engine;
+    cdtx__lock(engine->env, &tx->lock);
+    tx->step = STEP_OVER;
+    forget_calls_locked(tx);
+    int unset = tx->timer_set && cdtx__pump_disarm(&engine->pump, &tx->timer);
+    if (unset)
+        tx->timer_set = 0;
+    INVARIANT(tx->answered || !tx->submitted);
+    cdtx__unlock(engine->env, &tx->lock);
+    cdtx__lock(engine->env, &engine->lock);
+    list_remove(&tx->link);
+    engine->drive_count--;
+    cdtx__unlock(engine->env, &engine->lock);
+    if (tx->submitted) {
+        tx->completion.kind = CDTX_WORK_COMPLETION;
+        tx->completion.engine = engine;
+        cdtx__tx_ref(tx); /* the completion's */
+        cdtx__pump_deliver(&engine->pump, &tx->completion.link);
+    } else {
+        tell(tx);
+    }
+    if (unset)
+        cdtx__tx_unref(tx);
+    cdtx__tx_unref(tx);
+}
+
+static void conclude(cdtx_tx *tx, int32_t code, const cdtx_error *err) {
+    cdtx__lock(tx->engine->env, &tx->lock);
+    answer_locked(tx, code, err);
+    cdtx__unlock(tx->engine->env, &tx->lock);
+    over(tx);
+}
+
+/* ---- begin ---- */
+
+static void begin_done(struct coord_request *request) {
+    cdtx_tx *tx = request->user;
+    cdtx *engine = tx->engine;
+    if (request->result != 0) { /* whatever was written of it, nobody will ever decide it to commit */
+        cdtx_error err = request->err;
+        int32_t code = request->result;
+        if (code == CDTX_UNKNOWN)
+            code = cdtx__fail(&err, CDTX_STOPPED, "the transaction was not begun: %.400s", request->err.text);
+        conclude(tx, code, &err);
+        return;
+    }
+    cdtx__lock(engine->env, &tx->lock);
+    tx->sequence = request->sequence;
+    tx->epoch = request->epoch;
+    cdtx__gid_text(engine->coord.log(engine->coord.self), tx->sequence, tx->gid);
+    tx->deadline_us = cdtx__now_us(engine->env) + tx->timeout_ms * 1000;
+    tx->joined = request->found;
+    tx->outstanding = tx->branch_count;
+    int idle = !tx->declared;
+    if (idle) {
+        tx->step = STEP_IDLE;
+        answer_locked(tx, 0, NULL);
+    } else {
+        tx->step = tx->joined ? STEP_JOINED : STEP_TRYING;
+        tx->outcome = CDTX_TX_COMMITTING;
+    }
+    int nothing_to_try = tx->step == STEP_TRYING && tx->branch_count == 0;
+    if (nothing_to_try)
+        tx->step = STEP_DECIDING;
+    cdtx__unlock(engine->env, &tx->lock);
+    if (!request->found) {
+        cdtx__add(&engine->begun);
+        scan_by(engine, tx->timeout_ms); /* should nobody decide it */
+    }
+    if (idle)
+        tell(tx);
+    else if (tx->joined)
+        query_joined(tx);
+    else if (nothing_to_try)
+        decide(tx);
+    else
+        send_calls(tx, CDTX_CALL_TRY);
+}
+
+int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err) {
+    cdtx *engine = tx->engine;
+    int32_t rc = fill_wire(tx, err);
+    if (rc != 0)
+        return rc;
+    if (__atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED) >= engine->options.open_max)
+        return cdtx__busy(err, 50, "open_max, %u global transactions, are in work here", engine->options.open_max);
+    tx->step = STEP_BEGINNING;
+    enlist(tx);
+    tx->request.branches = tx->wire;
+    tx->request.branch_count = tx->branch_count;
+    ask(tx, COORD_BEGIN, begin_done);
+    return 0;
+}
+
+/* ---- step by step ---- */
+
+static void register_done(struct coord_request *request) {
+    cdtx_tx *tx = request->user;
+    cdtx *engine = tx->engine;
+    cdtx__lock(engine->env, &tx->lock);
+    if (request->result != 0 || request->branch != tx->branch_count - 1) {
+        cdtx_error err = request->err;
+        int32_t code = request->result;
+        if (code == 0)
+            code = cdtx__fail(&err, CDTX_CONFLICT, "%s has branches that this handle did not add", tx->gid);
+        tx->refusal = code;
+        tx->refusal_err = err;
+        tx->step = STEP_IDLE;
+        answer_locked(tx, code, &err);
+        cdtx__unlock(engine->env, &tx->lock);
+        tell(tx);
+        return;
+    }
+    tx->epoch = request->epoch;
+    tx->step = STEP_TRYING;
+    tx->outstanding = 1;
+    cdtx__unlock(engine->env, &tx->lock);
+    send_calls(tx, CDTX_CALL_TRY);
+}
+
+void cdtx__drive_try(cdtx_tx *tx) {
+    const struct drive_branch *b = &tx->branches[tx->branch_count - 1];
+    if (fill_wire(tx, &tx->request.err) != 0) {
+        tx->request.result = CDTX_NO_MEMORY;
+        tx->request.user = tx;
+        register_done(&tx->request);
+        return;
+    }
+    tx->request.branches = &tx->wire[b - tx->branches];
+    tx->request.branch_count = 1;
+    ask(tx, COORD_REGISTER, register_done);
+}
+
+void cdtx__drive_decide(cdtx_tx *tx, int32_t outcome) {
+    tx->outcome = outcome;
+    decide(tx);
+}
+
+void cdtx__drive_leave(cdtx_tx *tx) {
+    conclude(tx, 0, NULL);
+}
+
+/* ---- decide ---- */
+
+static void start_finishing_locked(cdtx_tx *tx) {
+    tx->step = STEP_FINISHING;
+    tx->outstanding = 0;
+    for (uint32_t i = 0; i < tx->branch_count; i++) {
+        struct drive_branch *b = &tx->branches[i];
+        b->answered = (tx->acked & INT64_C(1) << i) != 0;
+        b->attempt = tx->attempts - 1; /* register_calls_locked counts up */
+        b->again_us = 0;
+        if (!b->answered)
+            tx->outstanding++;
+    }
+}
+
+static void finish(cdtx_tx *tx) {
+    cdtx__lock(tx->engine->env, &tx->lock);
+    int nothing = tx->outstanding == 0;
+    if (nothing)
+        tx->step = STEP_SETTLING;
+    int32_t op = tx->outcome == CDTX_TX_COMMITTING ? CDTX_CALL_CONFIRM : CDTX_CALL_CANCEL;
+    cdtx__unlock(tx->engine->env, &tx->lock);
+    if (nothing)
+        settle(tx);
+    else
+        send_calls(tx, op);
+}
+
+static void decide_done(struct coord_request *request) {
+    cdtx_tx *tx = request->user;
+    cdtx *engine = tx->engine;
+    cdtx_error err = request->err;
+    int32_t code = request->result;
+    if (code == CDTX_UNKNOWN && tx->outcome == CDTX_TX_ROLLING_BACK)
+        code = CDTX_STOPPED; /* it was never going to commit */
+    if (code != 0) {
+        scan_by(engine, tx->timeout_ms);
+        conclude(tx, code, &err);
+        return;
+    }
+    cdtx__lock(engine->env, &tx->lock);
+    int32_t wanted = tx->outcome;
+    tx->epoch = request->epoch;
+    code = outcome_result(tx, request->state, request->reason, &err);
+    if (wanted == CDTX_TX_ROLLING_BACK && !tx->declared) {
+        if (code == 0) /* asked to roll back what is committed */
+            code = cdtx__fail(&err, CDTX_REFUSED, "%s is committed already", tx->gid);
+        else if (tx->hosted && tx->refusal == 0)
+            code = 0;
+    }
+    if (request->found) { /* whoever decided drives it on */
+        answer_locked(tx, code, &err);
+        cdtx__unlock(engine->env, &tx->lock);
+        over(tx);
+        return;
+    }
+    tx->outcome = request->state;
+    tx->attempts = 1;
+    tx->result = code;
+    tx->err = err;
+    start_finishing_locked(tx);
+    int told = tx->wait_for == CDTX_WAIT_DECIDED;
+    if (told)
+        answer_locked(tx, code, &err);
+    cdtx__unlock(engine->env, &tx->lock);
+    cdtx__add(request->state == CDTX_TX_COMMITTING ? &engine->committed : &engine->rolled_back);
+    (void)FAILPOINT(engine->env, "drive.decided");
+    if (told)
+        tell(tx);
+    finish(tx);
+}
+
+static void decide(cdtx_tx *tx) {
+    (void)FAILPOINT(tx->engine->env, "drive.decide");
+    tx->request.reason = COORD_REASON_ASKED;
+    if (tx->refusal == CDTX_TIMEOUT)
+        tx->request.reason = COORD_REASON_TIMEOUT;
+    if (tx->outcome == CDTX_TX_COMMITTING && MUTANT(tx->engine->env, "call-before-decision")) {
+        cdtx__lock(tx->engine->env, &tx->lock);
+        tx->attempts = 1;
+        start_finishing_locked(tx);
+        tx->step = STEP_DECIDING;
+        cdtx__unlock(tx->engine->env, &tx->lock);
+        send_calls(tx, CDTX_CALL_CONFIRM);
+    }
+    ask(tx, COORD_DECIDE, decide_done);
+}
+
+/* ---- settle ---- */
+
+static void settle_done(struct coord_request *request) {
+    cdtx_tx *tx = request->user;
+    if (request->result != 0 && request->result != CDTX_CONFLICT)
+        cdtx__log(tx->engine->env, CDTX_LOG_WARNING, "%s: %s", tx->gid, request->err.text);
+    if (request->result != CDTX_CONFLICT && (request->result != 0 || !request->ended))
+        scan_by(tx->engine, request->result != 0 ? request->lease_ms : request->due_in_ms);
+    over(tx);
+}
+
+static void settle(cdtx_tx *tx) {
+    cdtx *engine = tx->engine;
+    cdtx__lock(engine->env, &tx->lock);
+    int64_t all = (INT64_C(1) << tx->branch_count) - 1;
+    tx->request.ended = tx->acked == all || MUTANT(engine->env, "end-unacked");
+    tx->request.due_in_ms = backoff_us(engine, tx->attempts) / 1000;
+    answer_locked(tx, tx->result, &tx->err);
+    cdtx__unlock(engine->env, &tx->lock);
+    if (!tx->submitted)
+        tell(tx);
+    ask(tx, COORD_SETTLE, settle_done);
+}
+
+/* ---- joined by key ---- */
+
+static void query_done(struct coord_request *request) {
+    cdtx_tx *tx = request->user;
+    cdtx *engine = tx->engine;
+    cdtx_error err = request->err;
+    if (request->result == CDTX_EXPIRED || request->result == CDTX_NOT_FOUND || request->result == CDTX_STOPPED) {
+        int32_t code = cdtx__fail(&err, CDTX_UNKNOWN, "%s: its outcome could not be asked: %.350s", tx->gid, request->err.text);
+        conclude(tx, code, &err);
+        return;
+    }
+    if (request->result != 0 || request->state == CDTX_TX_ACTIVE) {
+        cdtx__lock(engine->env, &tx->lock);
+        tx->poll_us = tx->poll_us == 0 ? 1000 : tx->poll_us >= 100000 ? 200000 : tx->poll_us * 2;
+        arm_locked(tx, cdtx__now_us(engine->env) + tx->poll_us);
+        cdtx__unlock(engine->env, &tx->lock);
+        return;
+    }
+    int32_t code = outcome_result(tx, request->state, request->reason, &err);
+    conclude(tx, code, &err);
+}
+
+static void query_joined(cdtx_tx *tx) {
+    char *key = tx->key;
+    tx->key = NULL; /* by sequence: the key led here once already */
+    ask(tx, COORD_QUERY, query_done);
+    tx->key = key;
+}
+
+/* ---- taking what is due in the log ---- */
+
+struct scan {
+    struct coord_request request;
+    cdtx *engine;
+};
+
+static int32_t adopt(cdtx *engine, const struct coord_item *item) {
+    cdtx_tx *tx = cdtx__tx_alloc(engine);
+    if (tx == NULL)
+        return CDTX_NO_MEMORY;
+    int32_t rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < item->branch_count; i++) {
+        const struct coord_branch *b = &item->branches[i];
+        rc = cdtx__tx_add_branch(tx, b->participant, b->payload, b->length, NULL);
+    }
+    if (rc == 0) {
+        tx->sequence = item->sequence;
+        tx->epoch = item->epoch;
+        tx->outcome = item->state;
+        tx->acked = item->acked;
+        tx->attempts = item->attempts;
+        cdtx__gid_text(engine->coord.log(engine->coord.self), tx->sequence, tx->gid);
+        start_finishing_locked(tx);
+        enlist(tx);
+        if (item->attempts == 1)
+            cdtx__add(&engine->rolled_back); /* decided by the take itself */
+        finish(tx);
+    }
+    cdtx__tx_unref(tx);
+    return rc;
+}
+
+static void scan_done(struct coord_request *request) {
+    struct scan *scan = LIST_OF(request, struct scan, request);
+    cdtx *engine = scan->engine;
+    int64_t next_ms = request->result == 0 ? request->next_due_ms : 1000;
+    if (request->result == 0)
+        for (uint32_t i = 0; i < request->item_count; i++)
+            if (adopt(engine, &request->items[i]) != 0)
+                next_ms = request->lease_ms; /* its lease ends, and it is taken again */
+    engine->coord.release(engine->coord.self, request);
+    __atomic_store_n(&engine->scanning, 0, __ATOMIC_RELEASE);
+    /* Other processes on this log do not ring here: look now and then. */
+    if (engine->log->store->ownership != CDTX_OWN_ALONE && (next_ms < 0 || next_ms > 500))
+        next_ms = 500;
+    if (next_ms >= 0 && request->result != CDTX_STOPPED)
+        scan_by(engine, next_ms);
+    cdtx__free(engine->env, scan, sizeof *scan);
+}
+
+void cdtx__scan_fire(struct timer *timer) {
+    cdtx *engine = LIST_OF(timer, struct cdtx, scan);
+    if (__atomic_exchange_n(&engine->scanning, 1, __ATOMIC_ACQ_REL)) {
+        scan_by(engine, 10); /* it may have looked too early for what rang now */
+        return;
+    }
+    struct scan *scan = cdtx__alloc(engine->env, sizeof *scan);
+    uint32_t under_way = __atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED);
+    if (scan == NULL || under_way >= engine->options.open_max) {
+        cdtx__free(engine->env, scan, sizeof *scan);
+        __atomic_store_n(&engine->scanning, 0, __ATOMIC_RELEASE);
+        scan_by(engine, 100);
+        return;
+    }
+    uint32_t room = engine->options.open_max - under_way;
+    scan->engine = engine;
+    scan->request.verb = COORD_TAKE;
+    scan->request.limit = room < 128 ? room : 128;
+    scan->request.lease_ms = 2 * engine->options.call_timeout_ms + 1000;
+    scan->request.done = scan_done;
+    engine->coord.submit(engine->coord.self, &scan->request);
+}
+
+void cdtx__drives_close(cdtx *engine) {
+    while (!list_empty(&engine->drives)) {
+        cdtx_tx *tx = LIST_OF(engine->drives.next, struct cdtx_tx, link);
+        cdtx_error err;
+        cdtx__fail(&err, CDTX_UNKNOWN, "%s: the engine was closed before its end", tx->gid);
+        conclude(tx, CDTX_UNKNOWN, &err);
+    }
+}

@@ -1,0 +1,94 @@
+/* Driving one global transaction: from begin through tries and decision to the first attempt at phase two, or, for one that
+ * was taken from the log, one more attempt. Everything happens on events (a coordinator's answer, a participant's
+ * reply, a timer), so that any number of transactions move together and share their synced commits.
+ *
+ * Life: NEW -> BEGINNING -> TRYING -> DECIDING -> FINISHING -> SETTLING -> OVER for a declared one; step by step goes
+ * BEGINNING -> IDLE, then IDLE -> REGISTERING -> TRYING -> IDLE per branch, then DECIDING; a known key goes
+ * BEGINNING -> JOINED -> OVER; a taken one starts in FINISHING. Every way may end in OVER early. */
+#ifndef CDTX_ENGINE_DRIVE_H
+#define CDTX_ENGINE_DRIVE_H
+
+#include "engine/engine.h"
+#include "engine/work.h"
+
+enum step {
+    STEP_NEW,
+    STEP_BEGINNING,
+    STEP_IDLE,
+    STEP_REGISTERING,
+    STEP_TRYING,
+    STEP_DECIDING,
+    STEP_FINISHING, /* phase two */
+    STEP_SETTLING,
+    STEP_JOINED,
+    STEP_OVER
+};
+
+struct drive_branch {
+    char *participant;
+    uint8_t *payload;
+    uint32_t length;
+    uint32_t attempt;
+    uint8_t *result; /* of the try */
+    uint32_t result_length;
+    int answered;    /* to the operation now under way */
+    uint64_t call;   /* id of the call under way, 0: none */
+    int64_t again_us; /* when to call again */
+};
+
+struct cdtx_tx {
+    struct list link; /* engine->drives while under way */
+    cdtx *engine;
+    uint32_t refs; /* atomic: the host's handle, being under way, the timer, each call under way */
+    struct lock lock; /* guards all below */
+    enum step step;
+    int declared;  /* run or submit: goes on to the decision by itself */
+    int submitted; /* its end is a completion */
+    int hosted;    /* the host holds the handle */
+    int joined;
+    int answered;  /* what the waiting call gets is in result and err */
+    int32_t result;
+    cdtx_error err;
+    struct gate gate;
+
+    char *name, *key;
+    int64_t timeout_ms;
+    int32_t wait_for;
+    uint64_t tag;
+
+    int64_t sequence, epoch, deadline_us;
+    char gid[CDTX_GID_MAX];
+    int32_t outcome; /* asked for, then decided */
+    int32_t refusal; /* code of the first definite no, with its text */
+    cdtx_error refusal_err;
+    int64_t acked;
+    uint32_t attempts; /* at phase two */
+    uint32_t outstanding;
+    struct drive_branch *branches;
+    uint32_t branch_count, branch_room;
+
+    struct coord_request request;
+    struct coord_branch *wire; /* branches as the request wants them */
+    uint32_t wire_room;
+    struct timer timer;
+    int timer_set; /* holds a reference */
+    int64_t poll_us; /* JOINED: pause before the next query */
+    struct cdtx_work completion;
+};
+
+/* A transaction that is not under way, with one reference. */
+cdtx_tx *cdtx__tx_alloc(cdtx *engine);
+int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *payload, uint32_t length, cdtx_error *err);
+void cdtx__tx_ref(cdtx_tx *tx);
+void cdtx__tx_unref(cdtx_tx *tx);
+
+/* Starts it: NEW -> BEGINNING, taking a reference of its own. BUSY when open_max are under way. */
+int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err);
+/* For the branch added last; already moved to REGISTERING by the caller. */
+void cdtx__drive_try(cdtx_tx *tx);
+/* Already moved to DECIDING by the caller. */
+void cdtx__drive_decide(cdtx_tx *tx, int32_t outcome);
+/* A joined one is given back: nothing to decide here. */
+void cdtx__drive_leave(cdtx_tx *tx);
+
+#endif

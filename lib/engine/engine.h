@@ -1,0 +1,159 @@
+/* The engine from the inside: what its files and the patterns share. */
+#ifndef CDTX_ENGINE_ENGINE_H
+#define CDTX_ENGINE_ENGINE_H
+
+#include "base/gid.h"
+#include "base/map.h"
+#include "engine/pump.h"
+#include "port/coord.h"
+#include "store/sql.h"
+
+enum { THREADS_MAX = 64, PAYLOAD_LIMIT = 16 << 20 };
+
+/* A database of the engine: one object for all handles of it. */
+struct cdtx_db {
+    struct list link; /* engine->databases */
+    cdtx *engine;
+    struct store *store; /* NULL once the engine is closed */
+    uint32_t handles;    /* cdtx_db pointers the host holds, atomic */
+    struct task lead;
+    struct timer kick;
+    struct job_room *jobs; /* job.c's part; NULL until the first handler */
+};
+
+struct cdtx {
+    const cdtx_env *env;
+    cdtx_options options; /* with defaults filled in; strings are not kept */
+    uint64_t process;
+    uint32_t refs; /* atomic: the host's handle and every child's */
+    int closed;    /* atomic */
+    struct pump pump;
+
+    struct lock lock;          /* guards the lists below; taken before no other lock */
+    struct list databases;     /* of cdtx_db */
+    struct list participants;  /* of struct participant */
+    struct list drives;        /* of struct drive */
+    uint32_t drive_count;
+    cdtx_db *log;              /* NULL: no log */
+
+    struct lock calls_lock;
+    struct map calls;          /* id -> struct call_slot: sent and not answered */
+    uint64_t last_call;        /* atomic */
+
+    struct coord_port coord;   /* self NULL: no log */
+    struct cdtx_link link;
+    struct timer scan;         /* the log: due transactions */
+    int scanning;              /* atomic: a TAKE is under way */
+
+    uint64_t threads[THREADS_MAX];
+    uint32_t thread_count;
+
+    uint64_t begun, committed, rolled_back, calls_sent, alarms; /* atomic */
+};
+
+static inline void cdtx__add(uint64_t *counter) {
+    __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- open.c ---- */
+
+/* Every public call that uses the engine stands between these two. enter: MISUSE when closed, NULL or in a forked child. */
+int32_t cdtx__enter(cdtx *engine, cdtx_error *err);
+void cdtx__leave(cdtx *engine);
+/* MISUSE when this thread is inside a closure or handler of the engine: it would wait for its own commit. */
+int32_t cdtx__may_wait(cdtx *engine, const char *what, cdtx_error *err);
+void cdtx__ref(cdtx *engine);
+void cdtx__unref(cdtx *engine);
+/* Reads a sized option struct into *into (of `size` bytes, zeroed): INVALID when it is smaller than `least`, or its
+ * unknown tail is not zero. from may be NULL. */
+int32_t cdtx__options(const void *from, void *into, size_t size, size_t least, const char *what, cdtx_error *err);
+/* 0 when 0 <= ms <= CDTX_TIME_MAX_MS, else INVALID. */
+int32_t cdtx__check_ms(int64_t ms, const char *what, cdtx_error *err);
+int32_t cdtx__check_payload(const cdtx *engine, const void *payload, size_t length, cdtx_error *err);
+/* Something that must not happen was refused: counted and logged. */
+void cdtx__alarm(cdtx *engine, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
+
+/* ---- local.c ---- */
+
+/* A rider that a thread waits for; may be on its stack. Only run (and flags) are set by the caller. */
+struct waited_rider {
+    struct rider rider;
+    struct gate gate;
+    cdtx *engine;
+};
+/* Submits it, helps until it is done, and answers its result; BUSY when its turn did not come within wait_ms. */
+int32_t cdtx__ride(cdtx *engine, struct store *store, struct waited_rider *waited, cdtx_error *err);
+
+/* ---- participant.c: those who serve calls ---- */
+
+/* One incoming call on its way through a local transaction. */
+struct served {
+    struct rider rider;
+    cdtx *engine;
+    struct participant *participant;
+    cdtx_call call; /* its own copy */
+    cdtx_answer_fn answer;
+    void *user;
+    int32_t code;     /* what the participant says; counts only if the rider committed */
+    cdtx_error refusal;
+    struct buf result;
+    size_t size;      /* of this allocation */
+};
+
+struct participant {
+    struct list link;
+    char *name;
+    cdtx_db *db;
+    /* Inside a local transaction of db; may run more than once. 0: call->code (and result, refusal) is the durable answer; other
+     * codes: undone, no answer yet. */
+    int32_t (*serve)(struct served *call, cdtx_sql *sql, cdtx_error *err);
+    void (*drop)(struct participant *participant);
+    void *state;
+};
+
+int32_t cdtx__participant_add(cdtx_db *db, const char *name, int32_t (*serve)(struct served *, cdtx_sql *, cdtx_error *),
+                              void (*drop)(struct participant *), void *state, cdtx_error *err);
+void cdtx__participants_free(cdtx *engine);
+
+/* ---- call.c: calls we send ---- */
+
+/* Who wants the reply to a call. replied is called at most once, and never after cdtx__call_forget answered 1. */
+struct outgoing {
+    void (*replied)(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply);
+    void *user;
+    uint32_t branch;
+};
+/* Gives out an id, so that the caller knows it before a reply can come. */
+int32_t cdtx__call_register(cdtx *engine, const struct outgoing *outgoing, uint64_t *id, cdtx_error *err);
+/* Hands the call, with its registered id, to the link. */
+int32_t cdtx__call_send(cdtx *engine, const cdtx_call *call, cdtx_error *err);
+/* 1: no reply will come any more; 0: it came, or is coming now. */
+int cdtx__call_forget(cdtx *engine, uint64_t id);
+void cdtx__calls_close(cdtx *engine);
+/* The default link: the participants of the sending engine itself. */
+const cdtx_link *cdtx__link_local(void);
+
+/* ---- coord_local.c, coord_loopback.c ---- */
+
+/* The coordinator on that database. Blocks for recovery: undecided transactions of a dead owner become due at once. */
+int32_t cdtx__coord_local_open(cdtx_db *log, struct coord_port *port, cdtx_error *err);
+/* The same coordinator behind encoded calls; takes inner over. */
+int32_t cdtx__coord_loopback_open(const cdtx_env *env, size_t message_max, const struct coord_port *inner,
+                                  struct coord_port *port, cdtx_error *err);
+/* After opening a database: never gives out sequences that its guards have seen (a restored log). Blocks. */
+int32_t cdtx__coord_outrun_guards(cdtx_db *log, cdtx_db *db, cdtx_error *err);
+
+/* ---- drive.c: driving global transactions ---- */
+
+void cdtx__scan_fire(struct timer *timer);
+void cdtx__drives_close(cdtx *engine);
+
+/* ---- job.c, work.c ---- */
+
+/* Looks for due jobs of that database soon. */
+void cdtx__jobs_ring(cdtx_db *db);
+/* Gives back what was claimed and nobody has taken or run. */
+void cdtx__inbox_close(cdtx *engine);
+void cdtx__jobs_close(cdtx_db *db);
+
+#endif

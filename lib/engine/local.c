@@ -1,0 +1,127 @@
+#include "engine/engine.h"
+
+static void waited_done(struct rider *rider) {
+    struct waited_rider *waited = LIST_OF(rider, struct waited_rider, rider);
+    cdtx__pump_open(&waited->engine->pump, &waited->gate);
+}
+
+int32_t cdtx__ride(cdtx *engine, struct store *store, struct waited_rider *waited, cdtx_error *err) {
+    waited->engine = engine;
+    waited->rider.done = waited_done;
+    cdtx__store_submit(store, &waited->rider);
+    int64_t until = cdtx__now_us(engine->env) + engine->options.wait_ms * 1000;
+    int32_t rc = cdtx__pump_until(&engine->pump, &waited->gate, until, PUMP_TASKS);
+    if (rc != 0 && cdtx__store_withdraw(store, &waited->rider)) {
+        if (rc == CDTX_STOPPED)
+            return cdtx__fail(err, CDTX_STOPPED, "the engine was closed before a local transaction on '%s' began", store->name);
+        return cdtx__busy(err, 100, "database '%s' was held by another transaction for %lld ms", store->name,
+                          (long long)engine->options.wait_ms);
+    }
+    /* It is in a group: that ends soon, and the rider is on our stack. */
+    while (rc != 0)
+        rc = cdtx__pump_until(&engine->pump, &waited->gate, INT64_MAX, PUMP_TASKS | PUMP_FIRM);
+    if (waited->rider.result != 0 && err != NULL)
+        *err = waited->rider.err;
+    return waited->rider.result;
+}
+
+static int32_t enter_db(cdtx_db *db, const char *what, cdtx_error *err) {
+    if (db == NULL)
+        return cdtx__fail(err, CDTX_MISUSE, "the database is NULL");
+    int32_t rc = cdtx__enter(db->engine, err);
+    if (rc != 0)
+        return rc;
+    rc = cdtx__may_wait(db->engine, what, err);
+    if (rc != 0)
+        cdtx__leave(db->engine);
+    return rc;
+}
+
+/* ---- closures ---- */
+
+struct closure {
+    struct waited_rider waited;
+    cdtx_local_fn run;
+    void *user;
+};
+
+static int32_t run_closure(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
+    struct closure *closure = LIST_OF(rider, struct closure, waited.rider);
+    return closure->run(sql, closure->user, err);
+}
+
+int32_t cdtx_local(cdtx_db *db, cdtx_local_fn closure, void *user, cdtx_error *err) {
+    if (closure == NULL)
+        return cdtx__fail(err, CDTX_INVALID, "the closure is NULL");
+    int32_t rc = enter_db(db, "cdtx_local", err);
+    if (rc != 0)
+        return rc;
+    struct closure c = {.run = closure, .user = user, .waited.rider.run = run_closure};
+    rc = cdtx__ride(db->engine, db->store, &c.waited, err);
+    cdtx__leave(db->engine);
+    return rc;
+}
+
+/* ---- handles ---- */
+
+int32_t cdtx_sql_begin(cdtx_db *db, cdtx_sql **sql, cdtx_error *err) {
+    if (sql == NULL)
+        return cdtx__fail(err, CDTX_INVALID, "the place for the transaction's handle is NULL");
+    int32_t rc = enter_db(db, "cdtx_sql_begin", err);
+    if (rc != 0)
+        return rc;
+    cdtx_sql *handle = NULL;
+    rc = cdtx__sql_new(db->store, 1, &handle, err);
+    if (rc == 0) {
+        struct waited_rider turn = {.rider.flags = RIDER_HANDLE};
+        rc = cdtx__ride(db->engine, db->store, &turn, err);
+        if (rc != 0)
+            cdtx__sql_delete(handle);
+    }
+    if (rc == 0) {
+        handle->open = 1;
+        handle->engine = db->engine;
+        db->store->handle = handle;
+        cdtx__ref(db->engine);
+        *sql = handle;
+    }
+    cdtx__leave(db->engine);
+    return rc;
+}
+
+static int32_t end(cdtx_sql *sql, int commit, const char *what, cdtx_error *err) {
+    if (sql == NULL || !sql->handle)
+        return cdtx__fail(err, CDTX_MISUSE, "%s is only for handles of cdtx_sql_begin", what);
+    int32_t rc = cdtx__enter(sql->engine, err);
+    if (rc != 0)
+        return rc;
+    if (!sql->open)
+        rc = cdtx__fail(err, CDTX_MISUSE, "%s: this local transaction has ended already", what);
+    else {
+        sql->open = 0;
+        cdtx__sql_reset(sql);
+        rc = cdtx__store_handle_end(sql->store, commit, err);
+    }
+    cdtx__leave(sql->engine);
+    return rc;
+}
+
+int32_t cdtx_sql_commit(cdtx_sql *sql, cdtx_error *err) {
+    return end(sql, 1, "cdtx_sql_commit", err);
+}
+
+int32_t cdtx_sql_rollback(cdtx_sql *sql, cdtx_error *err) {
+    return end(sql, 0, "cdtx_sql_rollback", err);
+}
+
+void cdtx_sql_close(cdtx_sql *sql) {
+    if (sql == NULL || !sql->handle)
+        return;
+    cdtx *engine = sql->engine;
+    if (engine->env->process(engine->env->user) != engine->process)
+        return;
+    if (sql->open)
+        end(sql, 0, "cdtx_sql_close", NULL);
+    cdtx__sql_delete(sql);
+    cdtx__unref(engine);
+}

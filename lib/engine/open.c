@@ -1,0 +1,480 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "engine/engine.h"
+
+/* ---- what every public call checks ---- */
+
+int32_t cdtx__enter(cdtx *engine, cdtx_error *err) {
+    if (engine == NULL)
+        return cdtx__fail(err, CDTX_MISUSE, "the engine is NULL");
+    if (engine->env->process(engine->env->user) != engine->process)
+        return cdtx__fail(err, CDTX_MISUSE, "this engine belongs to the parent of a forked process");
+    if (__atomic_load_n(&engine->closed, __ATOMIC_ACQUIRE) || cdtx__pump_enter(&engine->pump) != 0)
+        return cdtx__fail(err, CDTX_MISUSE, "the engine is closed");
+    return 0;
+}
+
+void cdtx__leave(cdtx *engine) {
+    cdtx__pump_leave(&engine->pump);
+}
+
+int32_t cdtx__may_wait(cdtx *engine, const char *what, cdtx_error *err) {
+    uint64_t self = engine->env->self(engine->env->user);
+    int32_t rc = 0;
+    cdtx__lock(engine->env, &engine->lock);
+    for (struct list *link = engine->databases.next; link != &engine->databases && rc == 0; link = link->next) {
+        struct store *store = LIST_OF(link, struct cdtx_db, link)->store;
+        if (__atomic_load_n(&store->closure_thread, __ATOMIC_ACQUIRE) == self)
+            rc = cdtx__fail(err, CDTX_MISUSE, "%s inside a local transaction on '%s' would wait for its own commit", what,
+                            store->name);
+    }
+    cdtx__unlock(engine->env, &engine->lock);
+    return rc;
+}
+
+int32_t cdtx__options(const void *from, void *into, size_t size, size_t least, const char *what, cdtx_error *err) {
+    if (from == NULL)
+        return 0;
+    uint32_t given;
+    memcpy(&given, from, sizeof given);
+    if (given < least)
+        return cdtx__fail(err, CDTX_INVALID, "%s: its size is %u; set it to sizeof", what, given);
+    for (size_t i = size; i < given; i++)
+        if (((const unsigned char *)from)[i] != 0)
+            return cdtx__fail(err, CDTX_INVALID, "%s: it has options that this library does not know", what);
+    memcpy(into, from, given < size ? given : size);
+    return 0;
+}
+
+int32_t cdtx__check_ms(int64_t ms, const char *what, cdtx_error *err) {
+    if (ms < 0 || ms > CDTX_TIME_MAX_MS)
+        return cdtx__fail(err, CDTX_INVALID, "%s is %lld ms; it must be from 0 to ten years", what, (long long)ms);
+    return 0;
+}
+
+int32_t cdtx__check_payload(const cdtx *engine, const void *payload, size_t length, cdtx_error *err) {
+    if (length > engine->options.payload_max)
+        return cdtx__fail(err, CDTX_LIMIT, "a payload of %zu bytes is over payload_max, %u", length,
+                          engine->options.payload_max);
+    if (payload == NULL && length > 0)
+        return cdtx__fail(err, CDTX_INVALID, "a payload of %zu bytes at NULL", length);
+    return 0;
+}
+
+void cdtx__alarm(cdtx *engine, const char *format, ...) {
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    cdtx__add(&engine->alarms);
+    cdtx__log(engine->env, CDTX_LOG_ALARM, "%s", text);
+}
+
+/* ---- databases ---- */
+
+static void lead(struct task *task) {
+    cdtx__store_lead(LIST_OF(task, struct cdtx_db, lead)->store);
+}
+
+static void kick(struct timer *timer) {
+    cdtx__store_kick(LIST_OF(timer, struct cdtx_db, kick)->store);
+}
+
+static void ready(void *user, struct store *store) {
+    cdtx_db *db = user;
+    (void)store;
+    cdtx__pump_post(&db->engine->pump, &db->lead);
+}
+
+static void later(void *user, struct store *store, int64_t delay_us) {
+    cdtx_db *db = user;
+    (void)store;
+    cdtx__pump_arm_by(&db->engine->pump, &db->kick, cdtx__now_us(db->engine->env) + delay_us);
+}
+
+static void ring(void *user, struct store *store) {
+    (void)store;
+    cdtx__jobs_ring(user);
+}
+
+static const char *known(void *user, const uint8_t uuid[16]) {
+    cdtx *engine = ((cdtx_db *)user)->engine;
+    const char *name = NULL;
+    cdtx__lock(engine->env, &engine->lock);
+    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next) {
+        struct store *store = LIST_OF(link, struct cdtx_db, link)->store;
+        if (memcmp(store->uuid, uuid, sizeof store->uuid) == 0)
+            name = store->name; /* stays: databases are closed only with the engine */
+    }
+    cdtx__unlock(engine->env, &engine->lock);
+    return name;
+}
+
+static const cdtx_sql_port *adapter_for(const cdtx *engine, const char *url) {
+    for (uint32_t i = 0; i < engine->options.adapter_count; i++)
+        if (cdtx__url_has_scheme(url, engine->options.adapters[i]->scheme))
+            return engine->options.adapters[i];
+    return cdtx__adapter_builtin(url);
+}
+
+static int32_t name_is_free(cdtx *engine, const char *name, cdtx_error *err) {
+    int32_t rc = 0;
+    cdtx__lock(engine->env, &engine->lock);
+    for (struct list *link = engine->databases.next; link != &engine->databases && rc == 0; link = link->next)
+        if (strcmp(LIST_OF(link, struct cdtx_db, link)->store->name, name) == 0)
+            rc = cdtx__fail(err, CDTX_CONFLICT, "a database named '%s' is open already", name);
+    cdtx__unlock(engine->env, &engine->lock);
+    return rc;
+}
+
+static int32_t open_store(cdtx *engine, cdtx_db *db, const char *name, const char *url, cdtx_error *err) {
+    const cdtx_sql_port *port = adapter_for(engine, url);
+    if (port == NULL)
+        return cdtx__fail(err, CDTX_UNSUPPORTED, "no adapter of this build opens '%.200s'", url);
+    struct store_hooks hooks = {.user = db, .ready = ready, .later = later, .ring = ring, .known = known};
+    struct store_limits limits = {.group_max = engine->options.group_max, .wait_us = engine->options.wait_ms * 1000};
+    int32_t rc = cdtx__store_open(engine->env, port, name, url, &hooks, &limits, &db->store, err);
+    if (rc == 0)
+        db->store->owner = db;
+    return rc;
+}
+
+static int32_t add_database(cdtx *engine, const char *name, const char *url, cdtx_db **db, cdtx_error *err) {
+    int32_t rc = name_is_free(engine, name, err);
+    if (rc != 0)
+        return rc;
+    cdtx_db *d = cdtx__alloc(engine->env, sizeof *d);
+    if (d == NULL)
+        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to open database '%s'", name);
+    d->engine = engine;
+    d->lead.run = lead;
+    d->kick.fire = kick;
+    rc = open_store(engine, d, name, url, err);
+    if (rc != 0) {
+        cdtx__free(engine->env, d, sizeof *d);
+        return rc;
+    }
+    cdtx__lock(engine->env, &engine->lock);
+    list_push(&engine->databases, &d->link);
+    cdtx__unlock(engine->env, &engine->lock);
+    *db = d;
+    return 0;
+}
+
+static cdtx_db *handle_of(cdtx_db *db) {
+    __atomic_add_fetch(&db->handles, 1, __ATOMIC_RELAXED);
+    cdtx__ref(db->engine);
+    return db;
+}
+
+int32_t cdtx_db_open(cdtx *engine, const char *name, const char *url, cdtx_db **db, cdtx_error *err) {
+    int32_t rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    cdtx_db *opened = NULL;
+    rc = cdtx__check_name(name, "the database's name", err);
+    if (rc == 0 && (url == NULL || db == NULL))
+        rc = cdtx__fail(err, CDTX_INVALID, "database '%s': its URL or the place for its handle is NULL", name);
+    if (rc == 0)
+        rc = cdtx__may_wait(engine, "cdtx_db_open", err);
+    if (rc == 0)
+        rc = add_database(engine, name, url, &opened, err);
+    if (rc == 0 && engine->log != NULL) {
+        /* The database stays open for the engine even if this fails; a later open of the same name would conflict, so the
+         * failure is worth only a warning: what it protects against is a log restored from a backup. */
+        cdtx_error why;
+        if (cdtx__coord_outrun_guards(engine->log, opened, &why) != 0)
+            cdtx__log(engine->env, CDTX_LOG_WARNING, "database '%s': %s", name, why.text);
+    }
+    if (rc == 0)
+        *db = handle_of(opened);
+    cdtx__leave(engine);
+    return rc;
+}
+
+int32_t cdtx_db_log(cdtx *engine, cdtx_db **db, cdtx_error *err) {
+    int32_t rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    if (engine->log == NULL)
+        rc = cdtx__fail(err, CDTX_NOT_FOUND, "this engine was opened without a log");
+    else
+        *db = handle_of(engine->log);
+    cdtx__leave(engine);
+    return rc;
+}
+
+void cdtx_db_close(cdtx_db *db) {
+    if (db == NULL)
+        return;
+    __atomic_sub_fetch(&db->handles, 1, __ATOMIC_RELAXED);
+    cdtx__unref(db->engine);
+}
+
+/* ---- the engine ---- */
+
+static uint32_t or_default(uint32_t value, uint32_t standard) {
+    return value == 0 ? standard : value;
+}
+
+static int32_t default_ms(int64_t *ms, int64_t standard, const char *what, cdtx_error *err) {
+    if (*ms == 0)
+        *ms = standard;
+    return cdtx__check_ms(*ms, what, err);
+}
+
+static int32_t fill_options(cdtx_options *o, cdtx_error *err) {
+    o->payload_max = or_default(o->payload_max, CDTX_PAYLOAD_DEFAULT);
+    o->open_max = or_default(o->open_max, 10000);
+    o->group_max = or_default(o->group_max, 512);
+    if (o->coordinator == NULL)
+        o->coordinator = "local";
+    if (o->threads > THREADS_MAX)
+        return cdtx__fail(err, CDTX_INVALID, "threads is %u; at most %d", o->threads, THREADS_MAX);
+    if (o->payload_max > PAYLOAD_LIMIT)
+        return cdtx__fail(err, CDTX_INVALID, "payload_max is %u; at most 16 MiB", o->payload_max);
+    if (strcmp(o->coordinator, "local") != 0 && strcmp(o->coordinator, "loopback") != 0)
+        return cdtx__fail(err, CDTX_INVALID, "there is no coordinator '%.40s'; it is local or loopback", o->coordinator);
+    int32_t rc = default_ms(&o->call_timeout_ms, 2000, "call_timeout_ms", err);
+    if (rc == 0)
+        rc = default_ms(&o->wait_ms, 10000, "wait_ms", err);
+    if (rc == 0)
+        rc = default_ms(&o->backoff_min_ms, 100, "backoff_min_ms", err);
+    if (rc == 0)
+        rc = default_ms(&o->backoff_max_ms, 30000, "backoff_max_ms", err);
+    if (rc == 0 && o->backoff_max_ms < o->backoff_min_ms)
+        rc = cdtx__fail(err, CDTX_INVALID, "backoff_max_ms is less than backoff_min_ms");
+    for (uint32_t i = 0; rc == 0 && i < o->adapter_count; i++)
+        if (o->adapters == NULL || o->adapters[i] == NULL || o->adapters[i]->size < sizeof(cdtx_sql_port))
+            rc = cdtx__fail(err, CDTX_INVALID, "adapter %u is NULL or of an older size", i);
+    if (rc == 0 && o->link != NULL && (o->link->size < sizeof(cdtx_link) || o->link->send == NULL || o->link->knows == NULL))
+        rc = cdtx__fail(err, CDTX_INVALID, "the link has no send or knows, or an older size");
+    if (rc == 0 && o->env != NULL && o->env->size < sizeof(cdtx_env))
+        rc = cdtx__fail(err, CDTX_INVALID, "the environment is of an older size");
+    return rc;
+}
+
+static int32_t keep_adapters(cdtx *engine, cdtx_error *err) {
+    size_t size = engine->options.adapter_count * sizeof(void *);
+    if (size == 0)
+        return 0;
+    const cdtx_sql_port **copy = cdtx__alloc(engine->env, size);
+    if (copy == NULL) {
+        engine->options.adapters = NULL;
+        engine->options.adapter_count = 0;
+        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for an engine");
+    }
+    memcpy(copy, engine->options.adapters, size);
+    engine->options.adapters = copy;
+    return 0;
+}
+
+static int32_t open_log(cdtx *engine, cdtx_error *err) {
+    if (engine->options.log == NULL)
+        return 0;
+    int32_t rc = add_database(engine, "log", engine->options.log, &engine->log, err);
+    if (rc == 0)
+        rc = cdtx__coord_local_open(engine->log, &engine->coord, err);
+    if (rc == 0 && strcmp(engine->options.coordinator, "loopback") == 0) {
+        struct coord_port inner = engine->coord;
+        size_t message_max = (size_t)CDTX_BRANCHES_MAX * (engine->options.payload_max + 512) + 65536;
+        rc = cdtx__coord_loopback_open(engine->env, message_max, &inner, &engine->coord, err);
+    }
+    if (rc == 0)
+        cdtx__pump_arm(&engine->pump, &engine->scan, cdtx__now_us(engine->env));
+    return rc;
+}
+
+static void run_thread(void *argument) {
+    cdtx *engine = argument;
+    while (!__atomic_load_n(&engine->closed, __ATOMIC_ACQUIRE))
+        if (cdtx__pump_until(&engine->pump, NULL, INT64_MAX, PUMP_TASKS | PUMP_WORK) == CDTX_STOPPED)
+            return;
+}
+
+static int32_t start_threads(cdtx *engine, cdtx_error *err) {
+    for (; engine->thread_count < engine->options.threads; engine->thread_count++) {
+        uint64_t *thread = &engine->threads[engine->thread_count];
+        if (engine->env->spawn(engine->env->user, run_thread, engine, thread) != 0)
+            return cdtx__fail(err, CDTX_NO_MEMORY, "thread %u of %u could not be started", engine->thread_count + 1,
+                              engine->options.threads);
+    }
+    return 0;
+}
+
+static void shut(cdtx *engine) {
+    __atomic_store_n(&engine->closed, 1, __ATOMIC_RELEASE);
+    cdtx__pump_close(&engine->pump);
+    for (uint32_t i = 0; i < engine->thread_count; i++)
+        engine->env->join(engine->env->user, engine->threads[i]);
+    if (engine->link.detach != NULL)
+        engine->link.detach(engine->link.user, engine);
+    cdtx__inbox_close(engine);
+    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next)
+        cdtx__store_kick(LIST_OF(link, struct cdtx_db, link)->store);
+    cdtx__pump_drain(&engine->pump);
+    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next)
+        cdtx__store_shut(LIST_OF(link, struct cdtx_db, link)->store);
+    cdtx__pump_drain(&engine->pump);
+    cdtx__drives_close(engine);
+    cdtx__inbox_close(engine); /* the completions of those */
+    if (engine->coord.self != NULL)
+        engine->coord.close(engine->coord.self);
+    cdtx__participants_free(engine);
+    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next) {
+        cdtx_db *db = LIST_OF(link, struct cdtx_db, link);
+        cdtx__jobs_close(db);
+        cdtx__store_close(db->store);
+        db->store = NULL;
+    }
+    cdtx__calls_close(engine);
+    cdtx__unref(engine);
+}
+
+static cdtx *new_engine(const cdtx_options *options) {
+    const cdtx_env *env = options->env != NULL ? options->env : cdtx__env_posix();
+    cdtx *engine = cdtx__alloc(env, sizeof *engine);
+    if (engine == NULL)
+        return NULL;
+    engine->env = env;
+    engine->options = *options;
+    engine->process = env->process(env->user);
+    engine->refs = 1;
+    engine->link = options->link != NULL ? *options->link : *cdtx__link_local();
+    engine->scan.fire = cdtx__scan_fire;
+    cdtx__pump_init(&engine->pump, env);
+    list_init(&engine->databases);
+    list_init(&engine->participants);
+    list_init(&engine->drives);
+    return engine;
+}
+
+int32_t cdtx_open(const cdtx_options *options, cdtx **engine, cdtx_error *err) {
+    cdtx_options o = {0};
+    if (engine == NULL)
+        return cdtx__fail(err, CDTX_INVALID, "the place for the engine's handle is NULL");
+    int32_t rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_options", err);
+    if (rc == 0)
+        rc = fill_options(&o, err);
+    if (rc != 0)
+        return rc;
+    cdtx *e = new_engine(&o);
+    if (e == NULL)
+        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for an engine");
+    rc = keep_adapters(e, err);
+    if (rc == 0)
+        rc = open_log(e, err);
+    if (rc == 0)
+        rc = start_threads(e, err);
+    e->options.log = NULL; /* the host's string */
+    e->options.coordinator = NULL;
+    if (rc != 0) {
+        shut(e);
+        return rc;
+    }
+    *engine = e;
+    return 0;
+}
+
+void cdtx_close(cdtx *engine) {
+    if (engine == NULL || engine->env->process(engine->env->user) != engine->process)
+        return; /* in a forked child nothing here is ours to touch */
+    shut(engine);
+}
+
+void cdtx__ref(cdtx *engine) {
+    __atomic_add_fetch(&engine->refs, 1, __ATOMIC_RELAXED);
+}
+
+void cdtx__unref(cdtx *engine) {
+    if (__atomic_sub_fetch(&engine->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    const cdtx_env *env = engine->env;
+    struct list *link;
+    while ((link = list_pop(&engine->databases)) != NULL)
+        cdtx__free(env, LIST_OF(link, struct cdtx_db, link), sizeof(struct cdtx_db));
+    cdtx__free(env, (void *)(uintptr_t)engine->options.adapters, engine->options.adapter_count * sizeof(void *));
+    cdtx__free(env, engine, sizeof *engine);
+}
+
+/* ---- running ---- */
+
+static int32_t any_stopped(cdtx *engine, cdtx_error *err) {
+    int32_t rc = 0;
+    cdtx__lock(engine->env, &engine->lock);
+    for (struct list *link = engine->databases.next; link != &engine->databases && rc == 0; link = link->next) {
+        struct store *store = LIST_OF(link, struct cdtx_db, link)->store;
+        cdtx__lock(engine->env, &store->lock);
+        rc = store->stopped;
+        if (rc != 0 && err != NULL)
+            *err = store->stop_err;
+        cdtx__unlock(engine->env, &store->lock);
+    }
+    cdtx__unlock(engine->env, &engine->lock);
+    return rc;
+}
+
+static int64_t until_us(cdtx *engine, int64_t for_ms) {
+    return for_ms < 0 ? INT64_MAX : cdtx__now_us(engine->env) + for_ms * 1000;
+}
+
+int32_t cdtx_run(cdtx *engine, int64_t for_ms, cdtx_error *err) {
+    int32_t rc = for_ms == -1 ? 0 : cdtx__check_ms(for_ms, "for_ms", err);
+    if (rc == 0)
+        rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    rc = cdtx__may_wait(engine, "cdtx_run", err);
+    if (rc == 0) {
+        cdtx__pump_until(&engine->pump, NULL, until_us(engine, for_ms), PUMP_TASKS | PUMP_WORK | PUMP_STOPS);
+        rc = any_stopped(engine, err);
+    }
+    cdtx__leave(engine);
+    return rc;
+}
+
+void cdtx_stop(cdtx *engine) {
+    if (cdtx__enter(engine, NULL) != 0)
+        return;
+    cdtx__pump_stop(&engine->pump);
+    cdtx__leave(engine);
+}
+
+int32_t cdtx_fd(cdtx *engine, int32_t *fd, cdtx_error *err) {
+    int32_t rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    int32_t bell = cdtx__pump_bell(&engine->pump);
+    if (bell < 0)
+        rc = cdtx__fail(err, CDTX_UNSUPPORTED, "this environment has no descriptor to wait on");
+    else
+        *fd = bell;
+    cdtx__leave(engine);
+    return rc;
+}
+
+int32_t cdtx_count(cdtx *engine, cdtx_counts *counts, cdtx_error *err) {
+    if (counts == NULL || counts->size < sizeof *counts)
+        return cdtx__fail(err, CDTX_INVALID, "cdtx_counts: set its size to sizeof");
+    int32_t rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    cdtx__lock(engine->env, &engine->lock);
+    counts->open = engine->drive_count;
+    counts->groups = counts->riders = 0;
+    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next) {
+        struct store *store = LIST_OF(link, struct cdtx_db, link)->store;
+        counts->groups += __atomic_load_n(&store->groups, __ATOMIC_RELAXED);
+        counts->riders += __atomic_load_n(&store->riders, __ATOMIC_RELAXED);
+    }
+    cdtx__unlock(engine->env, &engine->lock);
+    counts->begun = __atomic_load_n(&engine->begun, __ATOMIC_RELAXED);
+    counts->committed = __atomic_load_n(&engine->committed, __ATOMIC_RELAXED);
+    counts->rolled_back = __atomic_load_n(&engine->rolled_back, __ATOMIC_RELAXED);
+    counts->calls = __atomic_load_n(&engine->calls_sent, __ATOMIC_RELAXED);
+    counts->alarms = __atomic_load_n(&engine->alarms, __ATOMIC_RELAXED);
+    cdtx__leave(engine);
+    return 0;
+}

@@ -1,0 +1,225 @@
+#include "store/group.h"
+
+#include "store/sql.h"
+
+void cdtx__group_stop(struct store *store, const char *why) {
+    cdtx__lock(store->env, &store->lock);
+    if (store->stopped == 0)
+        store->stopped = cdtx__fail(&store->stop_err, CDTX_STOPPED, "database '%s' stopped itself: %.300s", store->name, why);
+    cdtx__unlock(store->env, &store->lock);
+    cdtx__log(store->env, CDTX_LOG_ALARM, "database '%s' stopped itself: %s", store->name, why);
+}
+
+static int32_t read_meta(struct store *store, cdtx_error *err) {
+    cdtx__rows_reset(&store->rows);
+    int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS,
+                                   "SELECT epoch, seq, job, clock FROM cdtx_meta WHERE id = 1", NULL, 0, &store->rows, NULL,
+                                   err);
+    if (rc != 0)
+        return rc;
+    if (store->rows.count != 1)
+        return cdtx__fail(err, CDTX_CORRUPT, "database '%s': cdtx_meta has no row", store->name);
+    store->meta = (struct store_meta){
+        .epoch = cdtx__rows_int(&store->rows, 0, 0),
+        .sequence = cdtx__rows_int(&store->rows, 0, 1),
+        .job = cdtx__rows_int(&store->rows, 0, 2),
+        .clock_ms = cdtx__rows_int(&store->rows, 0, 3),
+    };
+    if (store->ownership == CDTX_OWN_ALONE && store->meta.epoch != store->epoch) {
+        cdtx__group_stop(store, "another process took its ownership over");
+        return cdtx__fail(err, CDTX_STOPPED, "database '%s': another process took its ownership over", store->name);
+    }
+    /* Processes that share the file each run their own clock from their own opening; the fastest leads. */
+    int64_t behind = store->meta.clock_ms - cdtx__store_clock_ms(store);
+    if (behind > 0)
+        store->clock_base_ms += behind;
+    return 0;
+}
+
+int32_t cdtx__group_open(struct store *store, cdtx_error *err) {
+    if (FAILPOINT(store->env, "store.begin"))
+        return cdtx__fail(err, CDTX_IO, "database '%s': failpoint store.begin", store->name);
+    int32_t rc = store->port->begin(store->connection, err);
+    if (rc != 0)
+        return rc;
+    rc = read_meta(store, err);
+    if (rc != 0)
+        store->port->rollback(store->connection);
+    return rc;
+}
+
+static int32_t write_meta(struct store *store, cdtx_error *err) {
+    if (!store->meta.dirty)
+        return 0;
+    cdtx_value arguments[] = {SQL_INT(store->meta.sequence), SQL_INT(store->meta.job), SQL_INT(cdtx__store_clock_ms(store)),
+                              SQL_INT(cdtx__wall_ms(store->env))};
+    return store->port->exec(store->connection, CDTX_SQL_OURS,
+                             "UPDATE cdtx_meta SET seq = ?, job = ?, clock = ?, wall = ? WHERE id = 1", arguments, 4, NULL,
+                             NULL, err);
+}
+
+int32_t cdtx__group_commit(struct store *store, cdtx_error *err) {
+    int32_t rc = write_meta(store, err);
+    if (rc != 0) {
+        store->port->rollback(store->connection);
+        return rc;
+    }
+    if (FAILPOINT(store->env, "store.commit.before")) {
+        store->port->rollback(store->connection);
+        return cdtx__fail(err, CDTX_IO, "database '%s': failpoint store.commit.before", store->name);
+    }
+    cdtx_error why;
+    rc = store->port->commit(store->connection, &why);
+    if (rc == CDTX_UNKNOWN && !MUTANT(store->env, "sync-failure-is-no"))
+        cdtx__group_stop(store, why.text);
+    (void)FAILPOINT(store->env, "store.commit.after");
+    if (rc != 0 && err != NULL)
+        *err = why;
+    if (rc == 0 && store->meta.rings)
+        store->hooks.ring(store->hooks.user, store);
+    return rc;
+}
+
+static void tell(struct rider *rider, int32_t result, const cdtx_error *err) {
+    rider->result = result;
+    if (result != 0 && err != NULL)
+        rider->err = *err;
+    rider->done(rider);
+}
+
+static void tell_all(struct list *group, int32_t result, const cdtx_error *err) {
+    struct list *link;
+    while ((link = list_pop(group)) != NULL)
+        tell(LIST_OF(link, struct rider, link), result, err);
+}
+
+/* What each rider was told inside the transaction becomes true with its commit, the refusals included (trap 12). */
+static void tell_own(struct list *group) {
+    struct list *link;
+    while ((link = list_pop(group)) != NULL) {
+        struct rider *rider = LIST_OF(link, struct rider, link);
+        tell(rider, rider->result, NULL);
+    }
+}
+
+static int32_t behind_savepoint(struct store *store, struct rider *rider, cdtx_error *err) {
+    const struct cdtx_sql_port *port = store->port;
+    int32_t rc = port->savepoint(store->connection, err);
+    if (rc != 0)
+        return rc;
+    rc = rider->run(rider, store->sql, err);
+    if (!port->in_transaction(store->connection))
+        return rc;
+    cdtx_error later;
+    if (rc == 0) {
+        rc = port->release(store->connection, err);
+        if (rc == 0 || !port->in_transaction(store->connection))
+            return rc;
+    }
+    int32_t undone = port->undo(store->connection, &later);
+    if (undone == 0)
+        undone = port->release(store->connection, &later);
+    if (undone != 0) {
+        /* A rider that cannot be undone must not be committed with the others. */
+        port->rollback(store->connection);
+        if (err != NULL)
+            *err = later;
+        return undone;
+    }
+    return rc;
+}
+
+static void ride(struct store *store, struct rider *rider) {
+    cdtx__sql_reset(store->sql);
+    store->sql->open = 1;
+    __atomic_store_n(&store->closure_thread, store->env->self(store->env->user), __ATOMIC_RELEASE);
+    cdtx_error err = {0};
+    if (rider->flags & RIDER_PLAIN)
+        rider->result = rider->run(rider, store->sql, &err);
+    else
+        rider->result = behind_savepoint(store, rider, &err);
+    __atomic_store_n(&store->closure_thread, 0, __ATOMIC_RELEASE);
+    store->sql->open = 0;
+    if (rider->result == 0)
+        return;
+    if (err.code == 0)
+        cdtx__fail(&err, rider->result, "a local transaction on '%s' answered %s without a text", store->name,
+                   cdtx_code_name(rider->result));
+    rider->err = err;
+}
+
+/* All in one transaction; LOST when a rider destroyed it for everybody. */
+static int32_t ride_together(struct store *store, struct list *group, cdtx_error *err) {
+    for (struct list *link = group->next; link != group; link = link->next) {
+        ride(store, LIST_OF(link, struct rider, link));
+        if (!store->port->in_transaction(store->connection))
+            return cdtx__fail(err, CDTX_SQL, "database '%s': a statement ended the transaction that it was in", store->name);
+    }
+    if (MUTANT(store->env, "answer-before-sync")) {
+        tell_own(group);
+        return cdtx__group_commit(store, err);
+    }
+    int32_t rc = cdtx__group_commit(store, err);
+    if (rc == 0)
+        __atomic_add_fetch(&store->groups, 1, __ATOMIC_RELAXED);
+    return rc;
+}
+
+static int32_t count(const struct list *group) {
+    int32_t n = 0;
+    for (struct list *link = group->next; link != group; link = link->next)
+        n++;
+    return n;
+}
+
+/* Whatever destroyed the group, none of it happened. Each goes again by itself, so that the culprit hurts only itself. */
+static int32_t run_alone(struct store *store, struct list *group, cdtx_error *err) {
+    struct list one;
+    while (!list_empty(group)) {
+        list_init(&one);
+        struct list *link = list_pop(group);
+        list_push(&one, link);
+        int32_t rc = cdtx__group_run(store, &one, err);
+        if (rc != 0) {
+            list_push_front(group, list_pop(&one));
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int32_t cdtx__group_run(struct store *store, struct list *group, cdtx_error *err) {
+    if (list_empty(group))
+        return 0;
+    cdtx_error why = {0};
+    int32_t riders = count(group);
+    int32_t rc = cdtx__group_open(store, &why);
+    if (rc == CDTX_BUSY) {
+        if (err != NULL)
+            *err = why;
+        return rc;
+    }
+    if (rc != 0) {
+        tell_all(group, rc, &why);
+        return 0;
+    }
+    rc = ride_together(store, group, &why);
+    if (rc == 0) {
+        __atomic_add_fetch(&store->riders, (uint64_t)riders, __ATOMIC_RELAXED);
+        tell_own(group);
+        return 0;
+    }
+    if (rc == CDTX_UNKNOWN && MUTANT(store->env, "sync-failure-is-no"))
+        rc = CDTX_IO;
+    if (rc == CDTX_UNKNOWN || store->stopped) {
+        tell_all(group, rc, &why);
+        return 0;
+    }
+    if (riders > 1)
+        return run_alone(store, group, err);
+    struct rider *only = LIST_OF(group->next, struct rider, link);
+    if (only->result != 0) /* its own words say more than that it ended the transaction */
+        why = only->err;
+    tell_all(group, only->result != 0 ? only->result : rc, &why);
+    return 0;
+}

@@ -1,0 +1,59 @@
+#include "store/guard.h"
+
+#define KEY(key) cdtx__sql_blob((key)->log, 16), SQL_INT((key)->sequence), SQL_INT((key)->branch)
+
+int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t state, const void *answer, size_t length,
+                           int *done, cdtx_error *err) {
+    int64_t changes = 0;
+    cdtx_value arguments[] = {KEY(key), SQL_INT(state), length == 0 ? SQL_NULL : cdtx__sql_blob(answer, length)};
+    int32_t rc = cdtx__sql_run(sql,
+                               "INSERT INTO cdtx_guard (log, seq, branch, state, answer) VALUES (?, ?, ?, ?, ?)"
+                               " ON CONFLICT DO NOTHING",
+                               arguments, 5, NULL, &changes, err);
+    if (rc == 0)
+        *done = changes == 1;
+    return rc;
+}
+
+int32_t cdtx__guard_move(cdtx_sql *sql, const struct guard_key *key, int32_t from, int32_t to, int *done, cdtx_error *err) {
+    int64_t changes = 0;
+    cdtx_value arguments[] = {SQL_INT(to), KEY(key), SQL_INT(from)};
+    int32_t rc = cdtx__sql_run(sql, "UPDATE cdtx_guard SET state = ? WHERE log = ? AND seq = ? AND branch = ? AND state = ?",
+                               arguments, 5, NULL, &changes, err);
+    if (rc == 0)
+        *done = changes == 1;
+    return rc;
+}
+
+int32_t cdtx__guard_set_answer(cdtx_sql *sql, const struct guard_key *key, const void *answer, size_t length,
+                               cdtx_error *err) {
+    cdtx_value arguments[] = {cdtx__sql_blob(answer, length), KEY(key)};
+    return cdtx__sql_run(sql, "UPDATE cdtx_guard SET answer = ? WHERE log = ? AND seq = ? AND branch = ?", arguments, 4,
+                         NULL, NULL, err);
+}
+
+int32_t cdtx__guard_read(cdtx_sql *sql, const struct guard_key *key, cdtx_rows *rows, int32_t *state, cdtx_error *err) {
+    cdtx_value arguments[] = {KEY(key)};
+    cdtx__rows_reset(rows);
+    int32_t rc = cdtx__sql_run(sql, "SELECT state, answer FROM cdtx_guard WHERE log = ? AND seq = ? AND branch = ?",
+                               arguments, 3, rows, NULL, err);
+    if (rc != 0)
+        return rc;
+    int64_t found = cdtx__rows_int(rows, 0, 0);
+    if (rows->count != 0 && (found <= GUARD_ABSENT || found >= GUARD_STATES))
+        return cdtx__fail(err, CDTX_CORRUPT, "database '%s': the guard of branch %u of gid %lld has state %lld",
+                          sql->store->name, key->branch, (long long)key->sequence, (long long)found);
+    *state = rows->count == 0 ? GUARD_ABSENT : (int32_t)found;
+    return 0;
+}
+
+int32_t cdtx__guard_highest(cdtx_sql *sql, const uint8_t *log, int64_t *sequence, cdtx_error *err) {
+    cdtx_rows rows;
+    cdtx__rows_init(&rows, sql->store->env, 4096);
+    cdtx_value argument = cdtx__sql_blob(log, 16);
+    int32_t rc = cdtx__sql_run(sql, "SELECT max(seq) FROM cdtx_guard WHERE log = ?", &argument, 1, &rows, NULL, err);
+    if (rc == 0)
+        *sequence = cdtx__rows_int(&rows, 0, 0);
+    cdtx__rows_free(&rows);
+    return rc;
+}

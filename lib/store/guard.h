@@ -1,0 +1,36 @@
+/* Guards: once-only marks by (gid, branch), written in the same local transaction as the effect that they guard. Insert
+ * and move are conflicting writes, so two transactions can never both win (traps 1 and 20). */
+#ifndef CDTX_STORE_GUARD_H
+#define CDTX_STORE_GUARD_H
+
+#include "store/sql.h"
+
+enum guard_state {
+    GUARD_ABSENT = 0,
+    GUARD_TRIED = 1,
+    GUARD_REJECTED = 2,
+    GUARD_CONFIRMED = 3,
+    GUARD_CANCELLED = 4,
+    GUARD_EMPTY_CANCELLED = 5,
+    GUARD_STATES = 6
+};
+
+struct guard_key {
+    const uint8_t *log; /* 16 bytes */
+    int64_t sequence;
+    uint32_t branch;
+};
+
+/* *done gets 1 if it was absent and now stands in state. */
+int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t state, const void *answer, size_t length,
+                           int *done, cdtx_error *err);
+/* *done gets 1 if it stood in from and now stands in to. */
+int32_t cdtx__guard_move(cdtx_sql *sql, const struct guard_key *key, int32_t from, int32_t to, int *done, cdtx_error *err);
+int32_t cdtx__guard_set_answer(cdtx_sql *sql, const struct guard_key *key, const void *answer, size_t length,
+                               cdtx_error *err);
+/* rows gets (state, answer), or nothing when absent. CORRUPT when the state is none of ours. */
+int32_t cdtx__guard_read(cdtx_sql *sql, const struct guard_key *key, cdtx_rows *rows, int32_t *state, cdtx_error *err);
+/* The highest sequence that any guard of that log has here, 0 if none: a restored log must not give it out again. */
+int32_t cdtx__guard_highest(cdtx_sql *sql, const uint8_t *log, int64_t *sequence, cdtx_error *err);
+
+#endif

@@ -1,0 +1,143 @@
+#include "store/schema.h"
+
+/* The statements that lead from one version to the next; a published list is never edited, only followed by another. */
+
+static const char *const version_1[] = {
+    "CREATE TABLE cdtx_guard ("
+    " log BLOB NOT NULL,"         /* (log, seq) is the gid */
+    " seq INTEGER NOT NULL,"
+    " branch INTEGER NOT NULL,"
+    " state INTEGER NOT NULL,"    /* enum guard_state */
+    " answer BLOB,"               /* what the first try answered */
+    " PRIMARY KEY (log, seq, branch)) STRICT, WITHOUT ROWID",
+
+    "CREATE TABLE cdtx_job ("
+    " id INTEGER PRIMARY KEY,"
+    " queue TEXT NOT NULL,"
+    " handler TEXT NOT NULL,"
+    " state INTEGER NOT NULL,"    /* enum job_state */
+    " priority INTEGER NOT NULL,"
+    " clock INTEGER NOT NULL,"    /* enum job_clock: which clock due is on */
+    " due INTEGER NOT NULL,"      /* ms on that clock; while leased: end of the lease on the durable clock */
+    " attempts INTEGER NOT NULL,"
+    " crashes INTEGER NOT NULL,"
+    " token INTEGER NOT NULL,"    /* rises with every lease */
+    " unique_key TEXT,"
+    " concurrency_key TEXT,"
+    " payload BLOB NOT NULL,"
+    " error TEXT) STRICT",
+    /* Ready rows only: a claim is one seek per priority, however many jobs wait behind. */
+    "CREATE INDEX cdtx_job_due ON cdtx_job (queue, handler, clock, priority, due) WHERE state = 1",
+    "CREATE INDEX cdtx_job_lease ON cdtx_job (due) WHERE state = 2",
+    "CREATE INDEX cdtx_job_concurrency ON cdtx_job (concurrency_key) WHERE state = 2 AND concurrency_key IS NOT NULL",
+    "CREATE UNIQUE INDEX cdtx_job_unique ON cdtx_job (handler, unique_key) WHERE unique_key IS NOT NULL AND state < 3",
+
+    "CREATE TABLE cdtx_tx ("
+    " seq INTEGER PRIMARY KEY,"
+    " state INTEGER NOT NULL,"    /* enum cdtx_tx_state */
+    " reason INTEGER NOT NULL,"   /* enum coord_reason: why it was rolled back */
+    " epoch INTEGER NOT NULL,"    /* rises with every change by a coordinator */
+    " attempts INTEGER NOT NULL," /* at phase two */
+    " due INTEGER,"               /* when somebody must look again, on the durable clock; NULL: ended */
+    " acked INTEGER NOT NULL,"    /* bit b: branch b has answered phase two */
+    " name TEXT NOT NULL,"
+    " key TEXT,"
+    " branches BLOB NOT NULL) STRICT",
+    "CREATE INDEX cdtx_tx_due ON cdtx_tx (due) WHERE due IS NOT NULL",
+    "CREATE UNIQUE INDEX cdtx_tx_key ON cdtx_tx (key) WHERE key IS NOT NULL",
+    NULL,
+};
+
+static const char *const version_2[] = {
+    "CREATE TABLE cdtx_case ("
+    " id INTEGER PRIMARY KEY,"
+    " state INTEGER NOT NULL,"
+    " subject TEXT NOT NULL,"     /* the gid, job or lock it is about */
+    " reason TEXT NOT NULL,"
+    " evidence BLOB NOT NULL,"
+    " opened_ms INTEGER NOT NULL) STRICT",
+    "CREATE TABLE cdtx_audit ("
+    " id INTEGER PRIMARY KEY,"
+    " previous BLOB NOT NULL,"    /* the hash of the line before: the chain */
+    " actor TEXT NOT NULL,"
+    " action TEXT NOT NULL,"
+    " subject TEXT NOT NULL,"
+    " reason TEXT NOT NULL,"
+    " at_ms INTEGER NOT NULL,"
+    " hash BLOB NOT NULL) STRICT",
+    NULL,
+};
+
+static const char *const *const versions[SCHEMA_VERSION] = {version_1, version_2};
+
+/* The one table that must be readable before its version is known; so it never changes. */
+static const char meta_table[] =
+    "CREATE TABLE IF NOT EXISTS cdtx_meta ("
+    " id INTEGER PRIMARY KEY CHECK (id = 1),"
+    " uuid BLOB NOT NULL,"
+    " version INTEGER NOT NULL,"
+    " owner TEXT NOT NULL,"       /* who may write, for people */
+    " epoch INTEGER NOT NULL,"    /* rises with every owner: a fenced one notices */
+    " seq INTEGER NOT NULL,"      /* last gid sequence given out */
+    " job INTEGER NOT NULL,"      /* last job number given out */
+    " floor INTEGER NOT NULL,"    /* every gid below has ended */
+    " clock INTEGER NOT NULL,"    /* the durable clock, ms, and ... */
+    " wall INTEGER NOT NULL)"     /* ... the wall clock at that moment */
+    " STRICT";
+
+int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const char *statement, const cdtx_value *arguments,
+                          uint32_t count, cdtx_rows *rows, cdtx_error *err) {
+    return port->exec(connection, CDTX_SQL_OURS, statement, arguments, count, rows, NULL, err);
+}
+
+static int32_t first_row(const cdtx_sql_port *port, void *connection, const cdtx_env *env, cdtx_error *err) {
+    uint8_t uuid[16];
+    if (env->random(env->user, uuid, sizeof uuid) != 0)
+        return cdtx__fail(err, CDTX_IO, "no random bytes for a new database's uuid");
+    cdtx_value arguments[] = {cdtx__sql_blob(uuid, sizeof uuid), SQL_INT(cdtx__wall_ms(env))};
+    return cdtx__schema_exec(port, connection, "INSERT INTO cdtx_meta VALUES (1, ?, 0, '', 0, 0, 0, 1, 0, ?)", arguments, 2,
+                             NULL, err);
+}
+
+static int32_t read_version(const cdtx_sql_port *port, void *connection, cdtx_rows *rows, cdtx_error *err) {
+    cdtx__rows_reset(rows);
+    return cdtx__schema_exec(port, connection, "SELECT version FROM cdtx_meta WHERE id = 1", NULL, 0, rows, err);
+}
+
+static int32_t apply(const cdtx_sql_port *port, void *connection, int64_t from, cdtx_error *err) {
+    for (int64_t v = from; v < SCHEMA_VERSION; v++)
+        for (const char *const *statement = versions[v]; *statement != NULL; statement++) {
+            int32_t rc = cdtx__schema_exec(port, connection, *statement, NULL, 0, NULL, err);
+            if (rc != 0)
+                return rc;
+        }
+    cdtx_value version = SQL_INT(SCHEMA_VERSION);
+    return cdtx__schema_exec(port, connection, "UPDATE cdtx_meta SET version = ? WHERE id = 1", &version, 1, NULL, err);
+}
+
+int32_t cdtx__schema_upgrade(const cdtx_sql_port *port, void *connection, const cdtx_env *env, const char *name,
+                             cdtx_error *err) {
+    cdtx_rows rows;
+    cdtx__rows_init(&rows, env, 4096);
+    int32_t rc = cdtx__schema_exec(port, connection, meta_table, NULL, 0, NULL, err);
+    if (rc == 0)
+        rc = read_version(port, connection, &rows, err);
+    if (rc == 0 && rows.count == 0) {
+        rc = first_row(port, connection, env, err);
+        if (rc == 0)
+            rc = read_version(port, connection, &rows, err);
+    }
+    if (rc != 0)
+        goto out;
+    const cdtx_value *version = cdtx__rows_at(&rows, 0, 0);
+    if (version->type != CDTX_INT || version->integer < 0)
+        rc = cdtx__fail(err, CDTX_CORRUPT, "database '%s': its cdtx_meta row has no version", name);
+    else if (version->integer > SCHEMA_VERSION)
+        rc = cdtx__fail(err, CDTX_UNSUPPORTED, "database '%s' has schema version %lld; this library knows up to %d", name,
+                        (long long)version->integer, SCHEMA_VERSION);
+    else if (version->integer < SCHEMA_VERSION)
+        rc = apply(port, connection, version->integer, err);
+out:
+    cdtx__rows_free(&rows);
+    return rc;
+}

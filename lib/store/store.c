@@ -1,0 +1,367 @@
+#include "store/store.h"
+
+#include <stdio.h>
+
+#include "store/group.h"
+#include "store/schema.h"
+#include "store/sql.h"
+
+int64_t cdtx__store_clock_ms(const struct store *store) {
+    return store->clock_base_ms + (cdtx__now_us(store->env) - store->clock_base_us) / 1000;
+}
+
+/* ---- the queue ---- */
+
+static void schedule_locked(struct store *store, int *call_ready) {
+    *call_ready = !store->scheduled;
+    store->scheduled = 1;
+}
+
+void cdtx__store_submit(struct store *store, struct rider *rider) {
+    int ready = 0, later = 0;
+    rider->result = 0;
+    cdtx__lock(store->env, &store->lock);
+    if (store->stopped != 0) {
+        cdtx__unlock(store->env, &store->lock);
+        rider->result = CDTX_STOPPED;
+        rider->err = store->stop_err;
+        rider->done(rider);
+        return;
+    }
+    rider->flags &= ~(uint32_t)RIDER_TAKEN;
+    if (rider->flags & RIDER_LAZY) {
+        later = list_empty(&store->queue) && !store->scheduled;
+    } else {
+        store->eager++;
+        schedule_locked(store, &ready);
+    }
+    list_push(&store->queue, &rider->link);
+    cdtx__unlock(store->env, &store->lock);
+    if (ready)
+        store->hooks.ready(store->hooks.user, store);
+    if (later)
+        store->hooks.later(store->hooks.user, store, 5000);
+}
+
+int cdtx__store_withdraw(struct store *store, struct rider *rider) {
+    cdtx__lock(store->env, &store->lock);
+    int queued = list_linked(&rider->link) && !(rider->flags & RIDER_TAKEN);
+    if (queued) {
+        list_remove(&rider->link);
+        if (!(rider->flags & RIDER_LAZY))
+            store->eager--;
+    }
+    cdtx__unlock(store->env, &store->lock);
+    return queued;
+}
+
+void cdtx__store_kick(struct store *store) {
+    int ready = 0;
+    cdtx__lock(store->env, &store->lock);
+    if (store->busy) {
+        store->busy = 0;
+        ready = 1;
+    } else if (!list_empty(&store->queue)) {
+        schedule_locked(store, &ready);
+    }
+    cdtx__unlock(store->env, &store->lock);
+    if (ready)
+        store->hooks.ready(store->hooks.user, store);
+}
+
+static struct rider *pop_locked(struct store *store) {
+    struct rider *rider = LIST_OF(list_pop(&store->queue), struct rider, link);
+    rider->flags |= RIDER_TAKEN;
+    if (!(rider->flags & RIDER_LAZY))
+        store->eager--;
+    return rider;
+}
+
+/* A handle goes alone: either it is first and is returned, or the group ends before it. */
+static struct rider *take_group(struct store *store, struct list *group) {
+    struct rider *handle = NULL;
+    cdtx__lock(store->env, &store->lock);
+    for (uint32_t n = 0; n < store->limits.group_max && !list_empty(&store->queue); n++) {
+        struct rider *next = LIST_OF(store->queue.next, struct rider, link);
+        if ((next->flags & RIDER_HANDLE) && n > 0)
+            break;
+        next = pop_locked(store);
+        if (next->flags & RIDER_HANDLE) {
+            handle = next;
+            break;
+        }
+        list_push(group, &next->link);
+    }
+    cdtx__unlock(store->env, &store->lock);
+    return handle;
+}
+
+static void put_back(struct store *store, struct list *group) {
+    cdtx__lock(store->env, &store->lock);
+    while (!list_empty(group)) { /* from the last, so that the order stays */
+        struct list *link = group->prev;
+        struct rider *rider = LIST_OF(link, struct rider, link);
+        list_remove(link);
+        rider->flags &= ~(uint32_t)RIDER_TAKEN;
+        if (!(rider->flags & RIDER_LAZY))
+            store->eager++;
+        list_push_front(&store->queue, link);
+    }
+    cdtx__unlock(store->env, &store->lock);
+}
+
+/* The turn is over: pass it on, or let it rest. */
+static void pass_turn(struct store *store) {
+    int ready = 0, later = 0;
+    cdtx__lock(store->env, &store->lock);
+    store->busy_since_us = 0;
+    store->scheduled = 0;
+    if (store->eager > 0)
+        schedule_locked(store, &ready);
+    else
+        later = !list_empty(&store->queue);
+    cdtx__unlock(store->env, &store->lock);
+    if (ready)
+        store->hooks.ready(store->hooks.user, store);
+    if (later)
+        store->hooks.later(store->hooks.user, store, 5000);
+}
+
+static void fail_all(struct list *group, int32_t code, const cdtx_error *err) {
+    struct list *link;
+    while ((link = list_pop(group)) != NULL) {
+        struct rider *rider = LIST_OF(link, struct rider, link);
+        rider->result = code;
+        rider->err = *err;
+        rider->done(rider);
+    }
+}
+
+/* Another process has the turn. Waiting happens out here, never inside the database (DESIGN.md, no hidden threads). */
+static void wait_for_turn(struct store *store, struct list *group, const cdtx_error *err) {
+    int64_t now = cdtx__now_us(store->env);
+    if (store->busy_since_us == 0)
+        store->busy_since_us = now;
+    if (now - store->busy_since_us > store->limits.wait_us) {
+        fail_all(group, CDTX_BUSY, err);
+        pass_turn(store);
+        return;
+    }
+    put_back(store, group);
+    cdtx__lock(store->env, &store->lock);
+    store->busy = 1;
+    cdtx__unlock(store->env, &store->lock);
+    store->hooks.later(store->hooks.user, store, 2000);
+}
+
+static void grant(struct store *store, struct rider *rider) {
+    struct list alone;
+    cdtx_error err = {0};
+    int32_t rc = cdtx__group_open(store, &err);
+    if (rc == 0) {
+        rider->result = 0;
+        rider->done(rider); /* the turn is the handle's until cdtx__store_handle_end */
+        return;
+    }
+    list_init(&alone);
+    list_push(&alone, &rider->link);
+    if (rc == CDTX_BUSY) {
+        wait_for_turn(store, &alone, &err);
+        return;
+    }
+    fail_all(&alone, rc, &err);
+    pass_turn(store);
+}
+
+static void drain_stopped(struct store *store) {
+    struct list group;
+    list_init(&group);
+    cdtx__lock(store->env, &store->lock);
+    while (!list_empty(&store->queue))
+        list_push(&group, &pop_locked(store)->link);
+    cdtx__unlock(store->env, &store->lock);
+    fail_all(&group, CDTX_STOPPED, &store->stop_err);
+}
+
+void cdtx__store_lead(struct store *store) {
+    struct list group;
+    list_init(&group);
+    cdtx_error err = {0};
+    struct rider *handle = take_group(store, &group);
+    if (handle != NULL) {
+        grant(store, handle);
+        return;
+    }
+    if (cdtx__group_run(store, &group, &err) == CDTX_BUSY) {
+        wait_for_turn(store, &group, &err);
+        return;
+    }
+    if (store->stopped != 0) {
+        drain_stopped(store);
+    } else {
+        int32_t rc = store->port->tidy(store->connection, &err);
+        if (rc == CDTX_STOPPED)
+            cdtx__group_stop(store, err.text);
+        else if (rc != 0 && rc != CDTX_BUSY)
+            cdtx__log(store->env, CDTX_LOG_WARNING, "database '%s': housekeeping: %s", store->name, err.text);
+    }
+    pass_turn(store);
+}
+
+int32_t cdtx__store_handle_end(struct store *store, int commit, cdtx_error *err) {
+    int32_t rc = 0;
+    store->handle = NULL;
+    if (!commit)
+        store->port->rollback(store->connection);
+    else if (!store->port->in_transaction(store->connection))
+        rc = cdtx__fail(err, CDTX_SQL, "database '%s': a failed statement had ended the transaction", store->name);
+    else
+        rc = cdtx__group_commit(store, err);
+    if (rc == 0 && commit) {
+        __atomic_add_fetch(&store->groups, 1, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&store->riders, 1, __ATOMIC_RELAXED);
+    }
+    pass_turn(store);
+    return rc;
+}
+
+/* ---- opening and closing ---- */
+
+static void rest(const cdtx_env *env, int64_t us) {
+    uint32_t word = 0;
+    int64_t until = cdtx__now_us(env) + us;
+    while (cdtx__now_us(env) < until && env->wait(env->user, &word, 0, until) == 0) {
+    }
+}
+
+/* Two names for one database would wait for each other's commits. */
+static int32_t check_unknown(const struct store *store, const cdtx_value *uuid, cdtx_error *err) {
+    const char *name = uuid->length == 16 ? store->hooks.known(store->hooks.user, uuid->bytes) : NULL;
+    if (name == NULL)
+        return 0;
+    return cdtx__fail(err, CDTX_CONFLICT, "'%s' is the database that is open already as '%s'", store->name, name);
+}
+
+/* Names the one who has the database, as far as its row can still be read. */
+static int32_t owned_by_other(struct store *store, cdtx_error *err) {
+    cdtx__rows_reset(&store->rows);
+    const char *owner = "another process";
+    int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT owner, uuid FROM cdtx_meta WHERE id = 1", NULL, 0,
+                                   &store->rows, NULL, NULL);
+    if (rc == 0 && store->rows.count == 1 && cdtx__rows_at(&store->rows, 0, 0)->length > 0)
+        owner = cdtx__rows_at(&store->rows, 0, 0)->bytes;
+    rc = check_unknown(store, cdtx__rows_at(&store->rows, 0, 1), err);
+    if (rc != 0)
+        return rc;
+    return cdtx__busy(err, 1000, "database '%s' is owned by %s", store->name, owner);
+}
+
+static int32_t begin_in_turn(struct store *store, cdtx_error *err) {
+    int64_t until = cdtx__now_us(store->env) + store->limits.wait_us;
+    for (;;) {
+        int32_t rc = store->port->begin(store->connection, err);
+        if (rc != CDTX_BUSY || cdtx__now_us(store->env) >= until)
+            return rc;
+        rest(store->env, 2000);
+    }
+}
+
+static int32_t sign_in(struct store *store, cdtx_error *err) {
+    char owner[64];
+    snprintf(owner, sizeof owner, "process %llu", (unsigned long long)store->process);
+    cdtx_value argument = cdtx__sql_text(owner);
+    int32_t rc = cdtx__schema_exec(store->port, store->connection,
+                                   "UPDATE cdtx_meta SET owner = ?, epoch = epoch + 1 WHERE id = 1", &argument, 1, NULL, err);
+    if (rc != 0)
+        return rc;
+    cdtx__rows_reset(&store->rows);
+    rc = cdtx__schema_exec(store->port, store->connection, "SELECT uuid, epoch, clock, wall FROM cdtx_meta WHERE id = 1",
+                           NULL, 0, &store->rows, err);
+    if (rc != 0)
+        return rc;
+    const cdtx_value *uuid = cdtx__rows_at(&store->rows, 0, 0);
+    if (uuid->type != CDTX_BLOB || uuid->length != sizeof store->uuid)
+        return cdtx__fail(err, CDTX_CORRUPT, "database '%s': its uuid is not 16 bytes", store->name);
+    rc = check_unknown(store, uuid, err);
+    if (rc != 0)
+        return rc;
+    memcpy(store->uuid, uuid->bytes, sizeof store->uuid);
+    store->epoch = cdtx__rows_int(&store->rows, 0, 1);
+    int64_t away = cdtx__wall_ms(store->env) - cdtx__rows_int(&store->rows, 0, 3);
+    store->clock_base_ms = cdtx__rows_int(&store->rows, 0, 2) + (away > 0 ? away : 0);
+    store->clock_base_us = cdtx__now_us(store->env);
+    return 0;
+}
+
+static int32_t set_up(struct store *store, cdtx_error *err) {
+    int32_t rc = store->port->own(store->connection, &store->ownership, err);
+    if (rc == CDTX_BUSY)
+        return owned_by_other(store, err);
+    if (rc == 0)
+        rc = begin_in_turn(store, err);
+    if (rc != 0)
+        return rc;
+    rc = cdtx__schema_upgrade(store->port, store->connection, store->env, store->name, err);
+    if (rc == 0)
+        rc = sign_in(store, err);
+    if (rc != 0) {
+        store->port->rollback(store->connection);
+        return rc;
+    }
+    return store->port->commit(store->connection, err);
+}
+
+static void free_store(struct store *store) {
+    const cdtx_env *env = store->env;
+    cdtx__sql_delete(store->sql);
+    cdtx__rows_free(&store->rows);
+    if (store->connection != NULL)
+        store->port->close(store->connection);
+    cdtx__free_text(env, store->name);
+    cdtx__free(env, store, sizeof *store);
+}
+
+int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const char *name, const char *url,
+                         const struct store_hooks *hooks, const struct store_limits *limits, struct store **store,
+                         cdtx_error *err) {
+    struct store *s = cdtx__alloc(env, sizeof *s);
+    if (s == NULL)
+        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to open database '%s'", name);
+    *s = (struct store){.env = env, .port = port, .hooks = *hooks, .limits = *limits};
+    s->process = env->process(env->user);
+    list_init(&s->queue);
+    cdtx__rows_init(&s->rows, env, 65536);
+    s->name = cdtx__copy_text(env, name);
+    int32_t rc = s->name == NULL ? cdtx__fail(err, CDTX_NO_MEMORY, "no memory to open database '%s'", name) : 0;
+    if (rc == 0)
+        rc = cdtx__sql_new(s, 0, &s->sql, err);
+    if (rc == 0)
+        rc = port->open(env, url, &s->connection, err);
+    if (rc == 0)
+        rc = set_up(s, err);
+    if (rc != 0) {
+        free_store(s);
+        return rc;
+    }
+    *store = s;
+    return 0;
+}
+
+void cdtx__store_shut(struct store *store) {
+    if (store->handle != NULL) {
+        store->port->rollback(store->connection);
+        store->handle->open = 0;
+        store->handle->store = NULL;
+        store->handle = NULL;
+    }
+    cdtx__lock(store->env, &store->lock);
+    if (store->stopped == 0)
+        store->stopped = cdtx__fail(&store->stop_err, CDTX_STOPPED, "database '%s' is closed", store->name);
+    cdtx__unlock(store->env, &store->lock);
+    drain_stopped(store);
+}
+
+void cdtx__store_close(struct store *store) {
+    if (store != NULL)
+        free_store(store);
+}

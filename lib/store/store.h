@@ -1,0 +1,108 @@
+/* One database with our tables in it: its single writing connection, and group commit over it.
+ *
+ * A rider is one local transaction that wants in. Riders queue; whoever leads takes those that queued while the last
+ * sync ran, runs each behind a savepoint in one transaction, commits once, and only then tells any of them anything
+ * (README.md, G1). There is no thread in here: the `ready` hook asks the engine to call cdtx__store_lead soon. */
+#ifndef CDTX_STORE_STORE_H
+#define CDTX_STORE_STORE_H
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "port/sql.h"
+
+struct store;
+
+struct store_hooks {
+    void *user;
+    void (*ready)(void *user, struct store *store);                 /* call cdtx__store_lead once, soon */
+    void (*later)(void *user, struct store *store, int64_t delay_us); /* call cdtx__store_kick after that time */
+    void (*ring)(void *user, struct store *store);                  /* a transaction that put jobs has committed */
+    const char *(*known)(void *user, const uint8_t uuid[16]);       /* the name this database is open under, or NULL */
+};
+
+struct store_limits {
+    uint32_t group_max;
+    int64_t wait_us;
+};
+
+enum rider_flags {
+    RIDER_LAZY = 1,  /* starts no group by itself, unless nobody else comes */
+    RIDER_PLAIN = 2, /* leaves nothing behind when it fails, so it needs no savepoint */
+    RIDER_HANDLE = 4, /* wants the whole transaction: granted by done with result 0, until cdtx__store_handle_end */
+    RIDER_TAKEN = 8   /* the store's own: it is in a group now */
+};
+
+struct rider {
+    struct list link;
+    uint32_t flags;
+    int32_t result;
+    /* Runs in the transaction, perhaps more than once, on the leader's thread. Non-zero: undone, and the result. */
+    int32_t (*run)(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
+    /* Called exactly once, after the sync, with no lock held. The rider is its owner's again. */
+    void (*done)(struct rider *rider);
+    cdtx_error err;
+};
+
+/* Counters and clock as the transaction that is open sees them; written back by its commit when dirty. */
+struct store_meta {
+    int64_t epoch, sequence, job, clock_ms;
+    int dirty;
+    int rings; /* jobs were put */
+};
+
+struct store {
+    struct list link; /* the engine's */
+    const cdtx_env *env;
+    const cdtx_sql_port *port;
+    void *connection;
+    struct store_hooks hooks;
+    struct store_limits limits;
+    char *name;
+    uint8_t uuid[16];
+    uint64_t process; /* that opened it */
+    int32_t ownership;
+    int64_t epoch; /* of our ownership */
+    int64_t clock_base_ms, clock_base_us;
+    struct store_meta meta;
+    cdtx_sql *sql; /* the one that riders and handles use in turn */
+    cdtx_rows rows;
+
+    struct lock lock; /* guards all below */
+    struct list queue;
+    uint32_t eager;        /* riders in the queue that are not lazy */
+    int scheduled;         /* ready was called, or a leader or a handle is at work, or busy */
+    int busy;              /* another process has the turn; `later` will kick */
+    int64_t busy_since_us; /* first BUSY of the present row of them; 0: none */
+    int32_t stopped;       /* 0 or CDTX_STOPPED, which every later rider gets */
+    cdtx_error stop_err;
+    cdtx_sql *handle; /* open handle that holds the turn */
+    uint64_t groups, riders; /* atomic */
+
+    uint64_t closure_thread; /* atomic: who runs a rider right now, 0: nobody */
+    void *owner;             /* how higher rooms find theirs from a cdtx_sql */
+};
+
+/* Opens url with the adapter, becomes its writer, brings the tables up to date. Blocks. Errors as cdtx_db_open. */
+int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const char *name, const char *url,
+                         const struct store_hooks *hooks, const struct store_limits *limits, struct store **store,
+                         cdtx_error *err);
+/* Ends it: what still queues gets STOPPED, as does what comes later. Nobody may be inside. */
+void cdtx__store_shut(struct store *store);
+/* Closes the connection and frees a store that is shut. */
+void cdtx__store_close(struct store *store);
+
+void cdtx__store_submit(struct store *store, struct rider *rider);
+/* Takes a rider back that has not been started; 1 if so (done will not be called), 0 if it is too late. */
+int cdtx__store_withdraw(struct store *store, struct rider *rider);
+/* Runs one group on the calling thread; only in answer to `ready`. */
+void cdtx__store_lead(struct store *store);
+/* Starts a group for lazy riders, or again after BUSY. */
+void cdtx__store_kick(struct store *store);
+/* Ends a granted handle's turn: commits or rolls back, and lets the next group go. Blocks. */
+int32_t cdtx__store_handle_end(struct store *store, int commit, cdtx_error *err);
+
+/* The durable clock: runs with the monotonic clock while somebody has the database open, with the wall clock between, and
+ * never goes back. */
+int64_t cdtx__store_clock_ms(const struct store *store);
+
+#endif

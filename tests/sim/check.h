@@ -1,0 +1,42 @@
+/* The invariants (README.md lists them by number). The checkers trust three things: the effect log that the handlers write
+ * in their own local transactions, what clients were told, and the rows of the tables; never the library's status. */
+#ifndef SIM_CHECK_H
+#define SIM_CHECK_H
+
+#include "sim.h"
+
+/* Outcomes as C1 counts them. */
+enum outcome { OUTCOME_NONE = 0, OUTCOME_COMMIT = 1, OUTCOME_ROLLBACK = 2 };
+/* Rows of the guard table as the checkers read them; the numbers are the schema's. */
+enum mark { MARK_ABSENT, MARK_TRIED, MARK_REJECTED, MARK_CONFIRMED, MARK_CANCELLED, MARK_EMPTY, MARKS };
+extern const char *const mark_names[MARKS];
+
+void check_init(struct sim *sim);
+
+/* A local transaction of that life has just committed: looks at all its connections that are at rest. */
+void check_commit(struct life *life);
+/* A process has died: what it committed last may show only later. */
+void check_died(struct sim *sim);
+/* A call leaves for a participant. */
+void check_send(struct life *life, const cdtx_call *call);
+/* A participant's life answered a call; rogue: not from a coordinator. */
+void check_answer(struct life *life, const cdtx_call *call, const cdtx_reply *reply);
+/* A client was told something about a gid: an outcome, or only that it exists. */
+void check_told(struct sim *sim, const char *gid, enum outcome outcome, const char *how);
+/* A client asked for a rollback before it asked for anything else: the gid must never commit. */
+void check_aborted(struct sim *sim, const char *gid);
+/* The first answer of a branch's try, for those who compare; NULL while none. */
+const char *check_first_answer(struct sim *sim, const char *gid, uint32_t branch, uint32_t *length);
+/* Has the gid a durable end? */
+int check_ended(struct sim *sim, const char *gid);
+/* Are all known gids ended? */
+int check_all_ended(struct sim *sim, char *why, size_t size);
+/* From now on calls are counted for L1. */
+void check_healed(struct sim *sim);
+/* Everything has ended and nothing runs: the files themselves. */
+void check_final(struct sim *sim);
+
+int gid_parts(const char *gid, uint8_t log[16], int64_t *sequence);
+void gid_text(const uint8_t log[16], int64_t sequence, char text[CDTX_GID_MAX]);
+
+#endif

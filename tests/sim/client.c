@@ -1,0 +1,380 @@
+#include "client.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "cover.h"
+#include "net.h"
+#include "shop.h"
+
+enum { OPS_MAX = 64, OP_BRANCHES = 4 };
+enum kind { KIND_RUN, KIND_SUBMIT, KIND_STEPS, KINDS };
+
+/* One thing that a client wants. */
+struct op {
+    struct sim *sim;
+    uint32_t number;
+    enum kind kind;
+    char name[24];
+    char key[24];           /* "" for none */
+    struct op *first;       /* the one with the same key that was made first; itself otherwise */
+    uint32_t count;
+    struct shop_order orders[OP_BRANCHES];
+    enum participant participants[OP_BRANCHES];
+    int64_t timeout_ms;
+    int32_t wait_for;
+    int rolls_back;         /* step by step: the client changes its mind */
+    struct life *life;      /* that it was given to last */
+    int submitted;
+    uint32_t completions;
+    char gid[CDTX_GID_MAX]; /* of the key, once known; kept in first */
+};
+
+struct history {
+    struct op ops[OPS_MAX];
+    uint32_t count;
+};
+
+void client_init(struct sim *sim) {
+    sim->history = world_alloc(&sim->world, sizeof *sim->history);
+}
+
+/* ---- what a client remembers ---- */
+
+/* C8: one key, one gid. */
+static void learn_gid(struct op *op, const char *gid) {
+    struct sim *sim = op->sim;
+    if (gid[0] == '\0')
+        return;
+    if (op->first->gid[0] == '\0')
+        snprintf(op->first->gid, sizeof op->first->gid, "%s", gid);
+    else if (strcmp(op->first->gid, gid) != 0)
+        violate(&sim->world, "C8", "%s has gid %s and gid %s", op->first->name, op->first->gid, gid);
+    check_told(sim, gid, OUTCOME_NONE, "gid");
+}
+
+/* What a result of run, commit or a completion says about the gid (C1, C9). A key may have been joined, so what failed for a
+ * reason of this process' own says nothing about it. */
+static void learn_result(struct op *op, const char *gid, int32_t code, const char *how) {
+    struct sim *sim = op->sim;
+    char text[40];
+    snprintf(text, sizeof text, "client %s", cdtx_code_name(code));
+    cover(text);
+    tell(&sim->world, op->name, "%s: %s%s%s", how, cdtx_code_name(code), gid[0] == '\0' ? "" : " ", gid);
+    if (code == CDTX_CORRUPT || code == CDTX_INVALID || code == CDTX_LIMIT || code == CDTX_MISUSE)
+        violate(&sim->world, "C9", "%s: %s answered %s", op->name, how, cdtx_code_name(code));
+    learn_gid(op, gid);
+    if (gid[0] == '\0')
+        return;
+    int32_t happened = cdtx_happened(code);
+    int own = code == CDTX_BUSY || code == CDTX_IO || code == CDTX_STOPPED || code == CDTX_NO_MEMORY || code == CDTX_SQL;
+    if (happened == 1)
+        check_told(sim, gid, OUTCOME_COMMIT, how);
+    else if (happened == 0 && !(own && op->key[0] != '\0'))
+        check_told(sim, gid, OUTCOME_ROLLBACK, how);
+}
+
+static void learn_state(struct op *op, int32_t code, int32_t state, const char *how) {
+    struct sim *sim = op->sim;
+    const char *gid = op->first->gid;
+    if (code == CDTX_NOT_FOUND || code == CDTX_EXPIRED || code == CDTX_INVALID)
+        violate(&sim->world, "C8", "%s of gid %s answered %s, though it was begun", how, gid, cdtx_code_name(code));
+    if (code != 0 && code != CDTX_TIMEOUT)
+        return;
+    if (state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED)
+        check_told(sim, gid, OUTCOME_COMMIT, how);
+    else if (state == CDTX_TX_ROLLING_BACK || state == CDTX_TX_ROLLED_BACK)
+        check_told(sim, gid, OUTCOME_ROLLBACK, how);
+}
+
+/* T8: what the caller sees as a try's answer is the first answer that the participant ever gave. */
+static void compare_results(struct op *op, cdtx_tx *tx) {
+    for (uint32_t b = 0; b < op->count; b++) {
+        uint32_t expected_length;
+        size_t length;
+        const char *expected = check_first_answer(op->sim, op->first->gid, b, &expected_length);
+        const char *result = cdtx_tx_result(tx, b, &length);
+        if (expected != NULL && result != NULL && (length != expected_length || memcmp(result, expected, length) != 0))
+            violate(&op->sim->world, "T8", "%s: branch %u answered '%s', the caller got '%.*s'", op->name, b, expected,
+                    (int)length, result);
+    }
+}
+
+/* ---- the ways to run one ---- */
+
+static void think(struct op *op, struct life *life) {
+    struct sim *sim = op->sim;
+    if (sim_fault(sim, FAULT_CLIENT_SLOW, &sim->world.work, 4))
+        env_think(life, prng_range(&sim->world.work, 1, 2 * op->timeout_ms) * MS);
+    else if (prng_chance(&sim->world.work, 1, 3))
+        env_think(life, prng_range(&sim->world.work, 0, 20 * MS));
+}
+
+static int32_t add_branches(struct op *op, cdtx_tx *tx, cdtx_error *err) {
+    int32_t rc = 0;
+    for (uint32_t b = 0; rc == 0 && b < op->count; b++)
+        rc = cdtx_tx_add(tx, participant_names[op->participants[b]], &op->orders[b], sizeof op->orders[b], err);
+    return rc;
+}
+
+/* Asks about a gid until it is known or patience ends. */
+static void ask_later(struct op *op, struct life *life) {
+    int32_t state = 0;
+    env_think(life, prng_range(&op->sim->world.work, 0, 500 * MS));
+    if (!life->open || op->first->gid[0] == '\0')
+        return;
+    int32_t rc = cdtx_tx_wait(life->engine, op->first->gid, prng_range(&op->sim->world.work, 0, 3000), &state, NULL);
+    env_alive(life);
+    tell(&op->sim->world, op->name, "wait: %s, state %d", cdtx_code_name(rc), state);
+    if (rc != CDTX_MISUSE)
+        learn_state(op, rc, state, "wait");
+}
+
+static void run_declared(struct op *op, struct life *life, cdtx_tx *tx) {
+    cdtx_error err = {0};
+    int32_t rc = add_branches(op, tx, &err);
+    if (rc == 0)
+        rc = cdtx_tx_run(tx, &err);
+    env_alive(life);
+    if (rc == CDTX_MISUSE && !life->open)
+        return; /* the engine was closed before */
+    learn_result(op, cdtx_tx_gid(tx), rc, "run");
+    if (rc == 0)
+        compare_results(op, tx);
+    else if (rc == CDTX_UNKNOWN || prng_chance(&op->sim->world.work, 1, 4))
+        ask_later(op, life);
+}
+
+static void submit_declared(struct op *op, struct life *life, cdtx_tx *tx) {
+    cdtx_error err = {0};
+    int32_t rc = add_branches(op, tx, &err);
+    if (rc == 0)
+        rc = cdtx_tx_submit(tx, &err);
+    env_alive(life);
+    tell(&op->sim->world, op->name, "submit: %s", cdtx_code_name(rc));
+    op->submitted = rc == 0;
+    if (op->submitted && prng_chance(&op->sim->world.work, 1, 2))
+        env_think(life, prng_range(&op->sim->world.work, 0, 2 * SECOND));
+}
+
+static void end_steps(struct op *op, struct life *life, cdtx_tx *tx, int32_t tried) {
+    cdtx_error err = {0};
+    if (tried == 0 && !op->rolls_back) {
+        int32_t rc = cdtx_tx_commit(tx, &err);
+        env_alive(life);
+        if (rc == CDTX_MISUSE && !life->open)
+            return;
+        learn_result(op, cdtx_tx_gid(tx), rc, "commit");
+        return;
+    }
+    if (op->key[0] == '\0')
+        check_aborted(op->sim, cdtx_tx_gid(tx));
+    int32_t rc = cdtx_tx_rollback(tx, &err);
+    env_alive(life);
+    tell(&op->sim->world, op->name, "rollback: %s %s", cdtx_code_name(rc), rc == 0 ? "" : err.text);
+    if (rc == 0)
+        check_told(op->sim, cdtx_tx_gid(tx), OUTCOME_ROLLBACK, "rollback");
+    else if (rc == CDTX_REFUSED)
+        check_told(op->sim, cdtx_tx_gid(tx), OUTCOME_COMMIT, "rollback refused");
+}
+
+static void run_steps(struct op *op, struct life *life, cdtx_tx *tx) {
+    struct sim *sim = op->sim;
+    cdtx_error err = {0};
+    int32_t rc = cdtx_tx_begin(tx, &err);
+    env_alive(life);
+    tell(&sim->world, op->name, "begin: %s %s", cdtx_code_name(rc), cdtx_tx_gid(tx));
+    if (rc != 0)
+        return;
+    learn_gid(op, cdtx_tx_gid(tx));
+    for (uint32_t b = 0; rc == 0 && b < op->count; b++) {
+        think(op, life);
+        if (sim_fault(sim, FAULT_ABANDON, &sim->world.work, 6)) {
+            if (op->key[0] == '\0')
+                check_aborted(sim, cdtx_tx_gid(tx));
+            tell(&sim->world, op->name, "leaves");
+            return;
+        }
+        rc = cdtx_tx_try(tx, participant_names[op->participants[b]], &op->orders[b], sizeof op->orders[b], &err);
+        env_alive(life);
+        tell(&sim->world, op->name, "try %u: %s %s", b, cdtx_code_name(rc), rc == 0 ? "" : err.text);
+    }
+    think(op, life);
+    end_steps(op, life, tx, rc);
+}
+
+static void run_op(void *argument) {
+    struct op *op = argument;
+    struct life *life = sim_life(op->sim);
+    if (!life->open)
+        return;
+    cdtx_tx_options options = {
+        .size = sizeof options,
+        .wait_for = op->wait_for,
+        .name = op->first->name,
+        .key = op->key[0] == '\0' ? NULL : op->key,
+        .timeout_ms = op->timeout_ms,
+        .tag = op->number,
+    };
+    cdtx_tx *tx = NULL;
+    cdtx_error err = {0};
+    int32_t rc = cdtx_tx_new(life->engine, &options, &tx, &err);
+    if (rc != 0) {
+        violate(&op->sim->world, "C9", "cdtx_tx_new: %s", err.text);
+        return;
+    }
+    if (op->kind == KIND_RUN)
+        run_declared(op, life, tx);
+    else if (op->kind == KIND_SUBMIT)
+        submit_declared(op, life, tx);
+    else
+        run_steps(op, life, tx);
+    cdtx_tx_close(tx);
+}
+
+/* ---- completions ---- */
+
+static void complete(struct sim *sim, cdtx_work *work) {
+    uint64_t tag = cdtx_work_tag(work);
+    if (cdtx_work_kind(work) != CDTX_WORK_COMPLETION || tag == 0 || tag > sim->history->count) {
+        violate(&sim->world, "C9", "cdtx_take gave something that nobody submitted, tag %llu", (unsigned long long)tag);
+        return;
+    }
+    struct op *op = &sim->history->ops[tag - 1];
+    if (op->kind != KIND_SUBMIT || ++op->completions > 1)
+        violate(&sim->world, "C9", "%s was completed %u times", op->name, op->completions);
+    cdtx_error err = {0};
+    learn_result(op, cdtx_work_gid(work), cdtx_work_result(work, &err), "completion");
+}
+
+static void take(void *argument) {
+    struct life *life = argument;
+    struct sim *sim = life->sim;
+    while (life->open) {
+        cdtx_work *work = NULL;
+        int64_t for_ms = prng_chance(&sim->world.work, 1, 2) ? -1 : prng_range(&sim->world.work, 200, 3000);
+        int32_t rc = cdtx_take(life->engine, for_ms, &work, NULL);
+        env_alive(life);
+        if (work != NULL) {
+            complete(sim, work);
+            cdtx_settle(work, 0, NULL, NULL);
+            env_alive(life);
+        } else if (rc != 0) {
+            env_think(life, 100 * MS);
+        }
+    }
+}
+
+void client_serve(struct life *life) {
+    strand_new(&life->sim->world, &life->owner, take, life, 50);
+}
+
+/* ---- the workload ---- */
+
+static void draw_branches(struct op *op) {
+    struct sim *sim = op->sim;
+    struct prng *work = &sim->world.work;
+    op->count = prng_chance(work, 3, 4) ? 2 : (uint32_t)prng_range(work, 1, OP_BRANCHES);
+    for (uint32_t b = 0; b < op->count; b++) {
+        op->participants[b] = op->count == 2 ? (b == 0 ? ORDER : STOCK) : (enum participant)prng_below(work, PARTICIPANTS);
+        op->orders[b] = (struct shop_order){
+            .op = op->number,
+            .article = (uint8_t)prng_below(work, ARTICLES),
+            .quantity = (uint8_t)prng_range(work, 1, 4),
+        };
+    }
+}
+
+static struct op *make_op(struct sim *sim) {
+    struct history *history = sim->history;
+    struct prng *work = &sim->world.work;
+    struct op *op = &history->ops[history->count++];
+    *op = (struct op){.sim = sim, .number = history->count, .first = op, .kind = (enum kind)prng_below(work, KINDS)};
+    snprintf(op->name, sizeof op->name, "op-%u", op->number);
+    op->timeout_ms = prng_range(work, sim->knobs.timeout_min_ms, sim->knobs.timeout_max_ms);
+    op->wait_for = prng_chance(work, 1, 3) ? CDTX_WAIT_DECIDED : CDTX_WAIT_ENDED;
+    op->rolls_back = prng_chance(work, 1, 5);
+    draw_branches(op);
+    if (!prng_chance(work, 1, 3))
+        return op;
+    snprintf(op->key, sizeof op->key, "key-%llu", (unsigned long long)prng_below(work, 8));
+    for (struct op *other = history->ops; other < op; other++)
+        if (strcmp(other->key, op->key) == 0 && op->first == op)
+            op->first = other;
+    if (op->first != op) { /* the same request once more: the same branches */
+        op->count = op->first->count;
+        memcpy(op->orders, op->first->orders, sizeof op->orders);
+        memcpy(op->participants, op->first->participants, sizeof op->participants);
+        op->rolls_back = op->first->rolls_back;
+        op->kind = op->first->kind == KIND_STEPS ? KIND_STEPS : op->kind == KIND_STEPS ? KIND_RUN : op->kind;
+    }
+    return op;
+}
+
+static struct life *any_coordinator(struct sim *sim) {
+    struct life *chosen = NULL;
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        struct life *life = sim->nodes[i].coordinator ? node_up(&sim->nodes[i]) : NULL;
+        if (life != NULL && prng_chance(&sim->world.work, 1, ++seen))
+            chosen = life;
+    }
+    return chosen;
+}
+
+static void issue(struct world *world, void *argument, uint64_t number) {
+    struct sim *sim = argument;
+    (void)number;
+    struct life *life = any_coordinator(sim);
+    if (life == NULL) {
+        world_post(world, 50 * MS, issue, sim, 0);
+        return;
+    }
+    struct op *op = make_op(sim);
+    op->life = life;
+    static const char *const kinds[] = {"run", "submit", "steps"};
+    tell(world, op->name, "%s at %s, %u branches, timeout %lld ms%s%s", kinds[op->kind], life->name, op->count,
+         (long long)op->timeout_ms, op->key[0] == '\0' ? "" : ", ", op->key);
+    strand_new(world, &life->owner, run_op, op, 0);
+}
+
+void client_begin(struct sim *sim) {
+    struct prng *work = &sim->world.work;
+    for (uint32_t i = 0; i < sim->knobs.ops; i++)
+        world_post(&sim->world, prng_range(work, 0, sim->knobs.run * 9 / 10), issue, sim, 0);
+}
+
+/* ---- the end ---- */
+
+void client_ask_all(struct life *life) {
+    struct sim *sim = life->sim;
+    for (uint32_t i = 0; i < sim->history->count; i++) {
+        struct op *op = &sim->history->ops[i];
+        char gid[CDTX_GID_MAX] = "";
+        cdtx_error err = {0};
+        if (op->key[0] != '\0') {
+            int32_t rc = cdtx_tx_find(life->engine, op->key, gid, &err);
+            if (rc == 0)
+                learn_gid(op, gid);
+            else if (op->first->gid[0] != '\0')
+                violate(&sim->world, "C8", "the key %s of gid %s is not found: %s", op->key, op->first->gid, err.text);
+        }
+        if (op->first->gid[0] == '\0')
+            continue;
+        int32_t state = 0;
+        int32_t rc = cdtx_tx_query(life->engine, op->first->gid, &state, &err);
+        if (rc != 0 || (state != CDTX_TX_COMMITTED && state != CDTX_TX_ROLLED_BACK))
+            violate(&sim->world, "C9", "%s: the last query of %s answers %s, state %d", op->name, op->first->gid,
+                    cdtx_code_name(rc), state);
+        learn_state(op, rc, state, "last query");
+    }
+}
+
+void client_final(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->history->count; i++) {
+        const struct op *op = &sim->history->ops[i];
+        if (op->submitted && op->completions == 0 && op->life->open)
+            violate(&sim->world, "L1", "%s was submitted, has ended, and was never completed", op->name);
+    }
+}

@@ -1,0 +1,73 @@
+#include "cover.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static const char *const names[] = {
+    /* kinds of fault */
+    "crash-point", "crash-time", "power", "die-writing", "disk-error", "disk-full", "sync", "restart", "loss", "double",
+    "reorder", "clog", "replay", "send", "pause", "clock", "drift", "spurious", "handler-error", "handler-slow",
+    "client-slow", "abandon", "yield",
+    /* shapes */
+    "shared-log", "one-log", "all-in-one", "all-shared", "loopback", "rogue", "echo",
+    /* failpoints of the library */
+    "store.begin", "store.commit.before", "store.commit.after", "call.send", "drive.decide", "drive.decided",
+    /* moves of a global transaction */
+    "ACTIVE>COMMITTING", "ACTIVE>ROLLING_BACK", "COMMITTING>COMMITTED", "ROLLING_BACK>ROLLED_BACK",
+    /* what clients were answered */
+    "client CDTX_OK", "client CDTX_REFUSED", "client CDTX_TIMEOUT", "client CDTX_UNKNOWN", "client CDTX_STOPPED",
+    /* cells of the guard table */
+    "guard-absent-try", "guard-tried-try", "guard-rejected-try", "guard-confirmed-try", "guard-cancelled-try",
+    "guard-empty-try", "guard-absent-confirm", "guard-tried-confirm", "guard-rejected-confirm", "guard-confirmed-confirm",
+    "guard-cancelled-confirm", "guard-empty-confirm", "guard-absent-cancel", "guard-tried-cancel", "guard-rejected-cancel",
+    "guard-confirmed-cancel", "guard-cancelled-cancel", "guard-empty-cancel",
+};
+
+enum { NAMES = sizeof names / sizeof names[0], SLOTS = 512 };
+
+static uint64_t *counts;          /* shared between processes */
+static uint16_t slots[SLOTS];     /* index + 1 by hash */
+
+static uint32_t slot_of(const char *name) {
+    uint32_t hash = 2166136261U;
+    for (; *name != '\0'; name++)
+        hash = (hash ^ (uint8_t)*name) * 16777619U;
+    return hash % SLOTS;
+}
+
+void cover_init(void) {
+    counts = mmap(NULL, sizeof(uint64_t) * NAMES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (counts == MAP_FAILED) {
+        perror("sim: mmap");
+        exit(2);
+    }
+    for (uint16_t i = 0; i < NAMES; i++) {
+        uint32_t at = slot_of(names[i]);
+        while (slots[at] != 0)
+            at = (at + 1) % SLOTS;
+        slots[at] = (uint16_t)(i + 1);
+    }
+}
+
+void cover(const char *name) {
+    for (uint32_t at = slot_of(name); slots[at] != 0; at = (at + 1) % SLOTS)
+        if (strcmp(names[slots[at] - 1], name) == 0) {
+            __atomic_add_fetch(&counts[slots[at] - 1], 1, __ATOMIC_RELAXED);
+            return;
+        }
+}
+
+uint32_t cover_report(void) {
+    uint32_t missed = 0;
+    puts("coverage (times seen):");
+    for (uint32_t i = 0; i < NAMES; i++) {
+        printf("  %-26s %10llu%s", names[i], (unsigned long long)counts[i], i % 3 == 2 || i == NAMES - 1 ? "\n" : "");
+        missed += counts[i] == 0;
+    }
+    for (uint32_t i = 0; i < NAMES; i++)
+        if (counts[i] == 0)
+            printf("never seen: %s\n", names[i]);
+    return missed;
+}

@@ -1,0 +1,278 @@
+/* Reads the tables as SQLite has them, without the library: through a life's own connection while it is at rest (so that
+ * the look disturbs nobody), or in an image of the disk. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mirror.h"
+#include "shop.h"
+
+static sqlite3_stmt *prepare(sqlite3 *db, const char *query) {
+    sqlite3_stmt *statement = NULL;
+    return sqlite3_prepare_v2(db, query, -1, &statement, NULL) == SQLITE_OK ? statement : NULL;
+}
+
+/* ---- the log ---- */
+
+static uint32_t read_u32(const uint8_t *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+/* cdtx_tx.branches: a version byte, then two blocks (u32 length, bytes, NUL) a branch. UINT32_MAX: garbled. */
+static uint32_t count_branches(const uint8_t *bytes, size_t length) {
+    uint32_t blocks = 0;
+    size_t at = 1;
+    while (at < length) {
+        if (length - at < 5 || read_u32(bytes + at) > length - at - 5)
+            return UINT32_MAX;
+        at += 5 + read_u32(bytes + at);
+        blocks++;
+    }
+    return length == 0 || at != length || blocks % 2 != 0 ? UINT32_MAX : blocks / 2;
+}
+
+static void look_uuid(struct sim *sim, sqlite3 *db) {
+    struct book *book = &sim->checker->books[REAL];
+    sqlite3_stmt *statement = prepare(db, "SELECT uuid FROM cdtx_meta WHERE id = 1");
+    if (statement != NULL && sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == 16) {
+        if (book->known && memcmp(book->log, sqlite3_column_blob(statement, 0), 16) != 0)
+            violate(&sim->world, "C8", "the log has got another uuid");
+        memcpy(book->log, sqlite3_column_blob(statement, 0), 16);
+        book->known = 1;
+    }
+    sqlite3_finalize(statement);
+}
+
+static void look_log(struct sim *sim, sqlite3 *db, const struct life *writer) {
+    struct checker *checker = sim->checker;
+    int64_t rows = 0, known = 0;
+    sqlite3_stmt *s = prepare(db, "SELECT seq, state, epoch, attempts, acked, reason, name, branches FROM cdtx_tx ORDER BY seq");
+    if (s == NULL)
+        return;
+    int rc;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+        rows++;
+        struct tx_row now = {
+            .sequence = sqlite3_column_int64(s, 0),
+            .state = sqlite3_column_int64(s, 1),
+            .epoch = sqlite3_column_int64(s, 2),
+            .attempts = sqlite3_column_int64(s, 3),
+            .acked = sqlite3_column_int64(s, 4),
+            .reason = sqlite3_column_int64(s, 5),
+            .name = (const char *)sqlite3_column_text(s, 6),
+            .count = count_branches(sqlite3_column_blob(s, 7), (size_t)sqlite3_column_bytes(s, 7)),
+        };
+        if (now.count == UINT32_MAX || now.name == NULL)
+            violate(&sim->world, "C4", "the branches of gid %lld are garbled", (long long)now.sequence);
+        else
+            mirror_tx(sim, checker->unattributed ? NULL : writer, &now);
+    }
+    sqlite3_finalize(s);
+    if (rc != SQLITE_DONE)
+        return;
+    checker->unattributed = 0;
+    for (int64_t i = 1; i <= checker->books[REAL].highest; i++)
+        known += checker->books[REAL].rows[i] != NULL && checker->books[REAL].rows[i]->stored;
+    if (rows < known)
+        violate(&sim->world, "C8", "the log has %lld rows; %lld were committed", (long long)rows, (long long)known);
+}
+
+/* ---- a participant's database ---- */
+
+/* What was committed once must stand there for ever, in the same order. */
+static void look_known(struct sim *sim, enum participant participant, int64_t seq, sqlite3_stmt *s) {
+    const struct effect *effect = &sim->checker->ledgers[participant].effects[seq];
+    uint8_t log[16];
+    int64_t sequence = 0;
+    const char *gid = (const char *)sqlite3_column_text(s, 1);
+    if (gid == NULL || !gid_parts(gid, log, &sequence) || sequence != effect->gid ||
+        sqlite3_column_int(s, 2) != (int)effect->branch || sqlite3_column_text(s, 3)[0] != effect->op)
+        violate(&sim->world, "C2", "%s: effect %lld has changed after its commit", participant_names[participant],
+                (long long)seq);
+}
+
+static void look_effects(struct sim *sim, sqlite3 *db, enum participant participant, int64_t from) {
+    struct ledger *ledger = &sim->checker->ledgers[participant];
+    sqlite3_stmt *s = prepare(db, "SELECT seq, gid, branch, op, value FROM effect_log WHERE seq > ? ORDER BY seq");
+    if (s == NULL)
+        return;
+    sqlite3_bind_int64(s, 1, from);
+    int64_t last = from;
+    int rc;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+        int64_t seq = sqlite3_column_int64(s, 0);
+        if (seq != last + 1)
+            violate(&sim->world, "C2", "%s: effect %lld is missing", participant_names[participant], (long long)last + 1);
+        last = seq;
+        if (seq <= ledger->last)
+            look_known(sim, participant, seq, s);
+        else
+            mirror_effect(sim, participant, (const char *)sqlite3_column_text(s, 1), (uint32_t)sqlite3_column_int(s, 2),
+                          (char)sqlite3_column_text(s, 3)[0], sqlite3_column_int(s, 4));
+    }
+    sqlite3_finalize(s);
+    if (rc == SQLITE_DONE && last < ledger->last)
+        violate(&sim->world, "C2", "%s: effect %lld was committed and is lost", participant_names[participant],
+                (long long)ledger->last);
+}
+
+static void look_guards(struct sim *sim, sqlite3 *db, enum participant participant) {
+    struct ledger *ledger = &sim->checker->ledgers[participant];
+    sqlite3_stmt *s = prepare(db, "SELECT log, seq, branch, state FROM cdtx_guard");
+    if (s == NULL)
+        return;
+    int64_t rows = 0;
+    int rc;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+        rows++;
+        mirror_mark(sim, participant, sqlite3_column_blob(s, 0), sqlite3_column_int64(s, 1),
+                    (uint32_t)sqlite3_column_int(s, 2), sqlite3_column_int64(s, 3));
+    }
+    sqlite3_finalize(s);
+    if (rc != SQLITE_DONE)
+        return;
+    if (rows < ledger->guards)
+        violate(&sim->world, "T5", "%s has %lld guards after it had %lld", participant_names[participant], (long long)rows,
+                (long long)ledger->guards);
+    ledger->guards = rows;
+}
+
+void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life *writer, int first) {
+    if (strcmp(file, "log.db") == 0) {
+        if (first)
+            look_uuid(sim, db);
+        look_log(sim, db, writer);
+        return;
+    }
+    for (enum participant p = ORDER; p < PARTICIPANTS; p++) {
+        if (strcmp(file, shop_file(p)) != 0)
+            continue;
+        int64_t before = sim->checker->ledgers[p].last;
+        sim->checker->ledgers[p].commits++;
+        look_effects(sim, db, p, first ? 0 : before);
+        look_guards(sim, db, p);
+        mirror_match(sim, p, before);
+    }
+}
+
+void check_commit(struct life *life) {
+    for (struct connection *c = life->connections; c != NULL; c = c->next) {
+        const char *file = sqlite3_db_filename(c->db, "main");
+        if (file == NULL || !sqlite3_get_autocommit(c->db))
+            continue;
+        dump_look(life->sim, c->db, file, life, !c->scanned);
+        c->scanned = 1;
+    }
+}
+
+/* ---- images ---- */
+
+struct image {
+    struct disk *disk;
+    sqlite3 *db;
+};
+
+static struct host *host_of(struct sim *sim, const char *file) {
+    uint32_t bit = strcmp(file, "log.db") == 0 ? 0 : strcmp(file, shop_file(ORDER)) == 0 ? 1U << ORDER : 1U << STOCK;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (bit == 0 ? sim->nodes[i].coordinator : (sim->nodes[i].serves & bit) != 0)
+            return sim->nodes[i].host;
+    return NULL;
+}
+
+static int open_file(struct disk *disk, const char *file, sqlite3 **db) {
+    const char *vfs;
+    disk_life_new(disk, &vfs);
+    return sqlite3_open_v2(file, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs) == SQLITE_OK;
+}
+
+/* The disk as a power loss would leave it now, with the file open and recovered. */
+static int open_image(struct sim *sim, const char *file, struct image *image) {
+    char name[40];
+    snprintf(name, sizeof name, "image-%u", ++sim->images);
+    enum disk_crash what = prng_chance(&sim->checker->prng, 1, 2) ? DISK_KEEP_NONE : DISK_KEEP_SOME;
+    image->db = NULL;
+    image->disk = disk_fork_after_crash(host_of(sim, file)->disk, what, name, prng_new(sim->world.seed, name));
+    struct strand *current = sim->world.current; /* its connections are nobody's */
+    sim->world.current = NULL;
+    int opened = open_file(image->disk, file, &image->db);
+    sim->world.current = current;
+    return opened;
+}
+
+static void close_image(struct image *image) {
+    sqlite3_close(image->db);
+    disk_free(image->disk);
+}
+
+static int64_t one_number(sqlite3_stmt *statement) {
+    int64_t number = statement != NULL && sqlite3_step(statement) == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_finalize(statement);
+    return number;
+}
+
+int64_t dump_image_state(struct sim *sim, int64_t sequence) {
+    struct image image;
+    int64_t state = 0;
+    if (open_image(sim, "log.db", &image)) {
+        sqlite3_stmt *s = prepare(image.db, "SELECT state FROM cdtx_tx WHERE seq = ?");
+        sqlite3_bind_int64(s, 1, sequence);
+        state = one_number(s);
+    }
+    close_image(&image);
+    return state;
+}
+
+int64_t dump_image_effects(struct sim *sim, enum participant participant, const char *gid, uint32_t branch, char op) {
+    struct image image;
+    int64_t count = 0;
+    if (open_image(sim, shop_file(participant), &image)) {
+        sqlite3_stmt *s = prepare(image.db, "SELECT count(*) FROM effect_log WHERE gid = ? AND branch = ? AND op = ?");
+        sqlite3_bind_text(s, 1, gid, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 2, branch);
+        sqlite3_bind_text(s, 3, &op, 1, SQLITE_STATIC);
+        count = one_number(s);
+    }
+    close_image(&image);
+    return count;
+}
+
+/* ---- the end ---- */
+
+/* Sums of the business tables against the effects: nothing lost, nothing held for what has ended. */
+static void look_stock(struct sim *sim, sqlite3 *db) {
+    int64_t sold = 0;
+    const struct ledger *ledger = &sim->checker->ledgers[STOCK];
+    for (int64_t i = 1; i <= ledger->last; i++)
+        sold += ledger->effects[i].op == 'C' ? ledger->effects[i].value : 0;
+    int64_t all = one_number(prepare(db, "SELECT sum(free + held + sold) FROM stock"));
+    int64_t held = one_number(prepare(db, "SELECT sum(held) FROM stock"));
+    int64_t gone = one_number(prepare(db, "SELECT sum(sold) FROM stock"));
+    int64_t low = one_number(prepare(db, "SELECT count(*) FROM stock WHERE free < 0 OR held < 0"));
+    if (all != ARTICLES * (int64_t)sim->knobs.stock || held != 0 || gone != sold || low != 0)
+        violate(&sim->world, "T4", "stock: %lld in all, %lld held, %lld sold; confirmed were %lld", (long long)all,
+                (long long)held, (long long)gone, (long long)sold);
+}
+
+static void look_file(struct sim *sim, const char *file) {
+    sqlite3 *db = NULL;
+    sqlite3_stmt *s;
+    if (open_file(host_of(sim, file)->disk, file, &db)) {
+        s = prepare(db, "PRAGMA integrity_check");
+        if (s == NULL || sqlite3_step(s) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(s, 0), "ok") != 0)
+            violate(&sim->world, "C2", "%s is damaged: %s", file, sqlite3_errmsg(db));
+        sqlite3_finalize(s);
+        dump_look(sim, db, file, NULL, 1);
+        if (strcmp(file, shop_file(STOCK)) == 0)
+            look_stock(sim, db);
+    } else {
+        violate(&sim->world, "C2", "%s cannot be opened at the end: %s", file, sqlite3_errmsg(db));
+    }
+    sqlite3_close(db);
+}
+
+void dump_final(struct sim *sim) {
+    look_file(sim, "log.db");
+    look_file(sim, shop_file(ORDER));
+    look_file(sim, shop_file(STOCK));
+}

@@ -1,0 +1,79 @@
+#include "knobs.h"
+
+#include <stdio.h>
+
+#include "world.h"
+
+static const char *const names[FAULT_KINDS] = {
+    "crash-point", "crash-time",  "power",         "die-writing",  "disk-error",  "disk-full", "sync",  "restart",
+    "loss",        "double",      "reorder",       "clog",         "replay",      "send",      "pause", "clock",
+    "drift",       "spurious",    "handler-error", "handler-slow", "client-slow", "abandon",   "yield",
+};
+
+const char *fault_name(enum fault_kind kind) {
+    return names[kind];
+}
+
+const char *topology_name(int topology) {
+    static const char *const topologies[TOPOLOGIES] = {"shared-log", "one-log", "all-in-one", "all-shared"};
+    return topologies[topology];
+}
+
+static uint32_t pick(struct prng *prng, const uint32_t *from, uint32_t count) {
+    return from[prng_below(prng, count)];
+}
+
+void knobs_draw(struct knobs *knobs, uint64_t seed) {
+    struct prng prng = prng_new(seed, "knobs");
+    *knobs = (struct knobs){0};
+    uint32_t density = pick(&prng, (const uint32_t[]){0, 1, 2, 4}, 4); /* some seeds meet nothing but one another */
+    for (uint32_t kind = 0; kind < FAULT_KINDS; kind++)
+        if (prng_chance(&prng, density, 6))
+            knobs->faults |= UINT32_C(1) << kind;
+    uint64_t draw = prng_below(&prng, 20);
+    knobs->topology = draw < 11 ? SHARED_LOG : draw < 14 ? ONE_LOG : draw < 17 ? ALL_IN_ONE : ALL_SHARED;
+    knobs->loopback = prng_chance(&prng, 3, 10);
+    knobs->rogue = prng_chance(&prng, 1, 2);
+    knobs->pumps = pick(&prng, (const uint32_t[]){1, 1, 2, 3}, 4);
+    knobs->ops = (uint32_t)prng_range(&prng, 8, 30);
+    knobs->group_max = pick(&prng, (const uint32_t[]){1, 2, 8, 0}, 4);
+    knobs->backoff_min_ms = prng_range(&prng, 5, 300);
+    knobs->backoff_max_ms = knobs->backoff_min_ms + prng_range(&prng, 50, 4000);
+    knobs->wait_ms = prng_range(&prng, 500, 10000);
+    knobs->timeout_min_ms = prng_range(&prng, 50, 1000);
+    knobs->timeout_max_ms = knobs->timeout_min_ms + prng_range(&prng, 100, 8000);
+    knobs->latency_min = prng_range(&prng, 50, 2000);
+    knobs->latency_max = knobs->latency_min + prng_range(&prng, 100, 80 * MS);
+    /* A call must be able to come back in time, or nothing could ever end. */
+    knobs->call_timeout_ms = 2 * knobs->latency_max / MS + prng_range(&prng, 50, 2000);
+    knobs->run = prng_range(&prng, 3, 25) * SECOND;
+    knobs->crash_in = pick(&prng, (const uint32_t[]){60, 200, 600}, 3);
+    knobs->fault_in = pick(&prng, (const uint32_t[]){100, 400, 2000}, 3);
+    knobs->loss_in = pick(&prng, (const uint32_t[]){3, 8, 30}, 3);
+    knobs->stock = (uint32_t)prng_range(&prng, 5, 60);
+}
+
+void knobs_tell(struct world *world, const struct knobs *knobs) {
+    char list[400] = "";
+    size_t length = 0;
+    for (uint32_t kind = 0; kind < FAULT_KINDS; kind++)
+        if (knobs_have(knobs, kind))
+            length += (size_t)snprintf(list + length, sizeof list - length, " %s", names[kind]);
+    tell(world, "knobs", "topology %s%s%s; faults:%s", topology_name(knobs->topology), knobs->loopback ? ", loopback" : "",
+         knobs->rogue ? ", rogue" : "", list[0] == '\0' ? " none" : list);
+    tell(world, "knobs", "pumps %u, operations %u, group_max %u, stock %u, run %lld s", knobs->pumps, knobs->ops,
+         knobs->group_max, knobs->stock, (long long)(knobs->run / SECOND));
+    tell(world, "knobs", "call_timeout %lld, backoff %lld to %lld, wait %lld, timeout %lld to %lld ms, latency %lld to %lld us",
+         (long long)knobs->call_timeout_ms, (long long)knobs->backoff_min_ms, (long long)knobs->backoff_max_ms,
+         (long long)knobs->wait_ms, (long long)knobs->timeout_min_ms, (long long)knobs->timeout_max_ms,
+         (long long)knobs->latency_min, (long long)knobs->latency_max);
+    tell(world, "knobs", "one in: crash %u, disk fault %u, loss %u", knobs->crash_in, knobs->fault_in, knobs->loss_in);
+}
+
+/* After the heal a transaction may still run into its deadline, be leased to a process that is gone, wait out one capped
+ * back-off with its call, and queue behind a handle for the longest wait; each at most three times (L1), plus the drift. */
+int64_t knobs_bound(const struct knobs *knobs) {
+    int64_t lease = (2 * knobs->call_timeout_ms + 1000) * MS;
+    int64_t once = (knobs->call_timeout_ms * 2 + knobs->backoff_max_ms + knobs->wait_ms) * MS + lease;
+    return knobs->timeout_max_ms * MS + 3 * once + 60 * (int64_t)SECOND;
+}

@@ -1,0 +1,246 @@
+#include "rogue.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "cover.h"
+#include "net.h"
+#include "shop.h"
+
+struct rogue {
+    uint8_t log[16];
+    int64_t sequence;
+    uint64_t calls;
+    uint32_t alarms;
+    int done;
+};
+
+/* One branch and what the model thinks of it. */
+struct subject {
+    struct sim *sim;
+    enum participant participant;
+    int64_t sequence;
+    uint32_t branch;
+    uint8_t mode;
+    uint32_t possible;  /* bit by enum mark: a lost answer leaves more than one */
+    char *first;        /* answer of the try; NULL: none yet */
+    uint32_t first_length;
+    int32_t first_code;
+};
+
+/* What the letter's answer function saw. */
+struct seen {
+    int came;
+    int32_t code;
+    char *result;
+    uint32_t length;
+    uint32_t alarms_before, alarms_after;
+};
+
+static const char *const op_names[] = {"?", "try", "confirm", "cancel"};
+
+/* The guard table. alarm: the cell must raise one. */
+struct cell {
+    int32_t code;
+    enum mark next;
+    int alarm;
+    const char *invariant;
+};
+
+static struct cell cell_of(const struct subject *subject, enum mark mark, int32_t op) {
+    static const struct cell confirm[MARKS] = {
+        [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},    [MARK_TRIED] = {0, MARK_CONFIRMED, 0, "T4"},
+        [MARK_REJECTED] = {CDTX_CONFLICT, MARK_REJECTED, 1, "T2"}, [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T1"},
+        [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 1, "T1"}, [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 1, "T2"},
+    };
+    static const struct cell cancel[MARKS] = {
+        [MARK_ABSENT] = {0, MARK_EMPTY, 0, "T3"},       [MARK_TRIED] = {0, MARK_CANCELLED, 0, "T4"},
+        [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},  [MARK_CONFIRMED] = {CDTX_REFUSED, MARK_CONFIRMED, 1, "T1"},
+        [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"}, [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T3"},
+    };
+    if (op == CDTX_CALL_CONFIRM)
+        return confirm[mark];
+    if (op == CDTX_CALL_CANCEL)
+        return cancel[mark];
+    if (mark == MARK_CANCELLED || mark == MARK_EMPTY)
+        return (struct cell){CDTX_REFUSED, mark, 0, "T3"};
+    if (mark != MARK_ABSENT)
+        return (struct cell){mark == MARK_REJECTED ? CDTX_REFUSED : 0, mark, 0, "T8"};
+    return subject->mode == SHOP_NO ? (struct cell){CDTX_REFUSED, MARK_REJECTED, 0, "T8"}
+                                    : (struct cell){0, MARK_TRIED, 0, "T8"};
+}
+
+/* Codes that say nothing about the guard, only that the service could not answer now. */
+static int no_answer(int32_t code) {
+    return code == CDTX_BUSY || code == CDTX_UNKNOWN || code == CDTX_IO || code == CDTX_STOPPED || code == CDTX_USER ||
+           code == CDTX_TIMEOUT || code == CDTX_MISUSE;
+}
+
+/* Which marks may stand after the call, given those that may have stood before. */
+static uint32_t step(const struct subject *subject, int32_t op, const struct seen *seen, const char **invariant, int *alarm) {
+    uint32_t next = 0;
+    *alarm = 1;
+    for (enum mark mark = MARK_ABSENT; mark < MARKS; mark++) {
+        if (!(subject->possible >> mark & 1))
+            continue;
+        struct cell cell = cell_of(subject, mark, op);
+        *invariant = cell.invariant;
+        if (seen->came && !no_answer(seen->code)) {
+            if (seen->code != cell.code)
+                continue;
+            next |= UINT32_C(1) << cell.next;
+            *alarm &= cell.alarm;
+            continue;
+        }
+        *alarm = 0;
+        next |= UINT32_C(1) << mark;
+        if (!seen->came || cdtx_happened(seen->code) != 0)
+            next |= UINT32_C(1) << cell.next;
+    }
+    return next;
+}
+
+static void answered(struct letter *letter, const cdtx_reply *reply) {
+    struct seen *seen = letter->user;
+    struct life *life = sim_life(letter->sim);
+    seen->came = 1;
+    seen->code = reply->code;
+    seen->result = world_copy(&letter->sim->world, reply->result, reply->length);
+    seen->length = reply->length;
+    seen->alarms_after = life->alarms;
+}
+
+/* Sends one call and waits for its answer, or for the death of the life that it went to. */
+static void call(struct subject *subject, int32_t op, struct seen *seen) {
+    struct sim *sim = subject->sim;
+    struct rogue *rogue = sim->rogue;
+    struct shop_order order = {.article = (uint8_t)(subject->sequence % ARTICLES), .quantity = 1, .mode = subject->mode};
+    cdtx_call c = {
+        .sequence = subject->sequence,
+        .id = ++rogue->calls,
+        .epoch = 1,
+        .branch = subject->branch,
+        .op = op,
+        .attempt = 1,
+        .length = sizeof order,
+        .participant = participant_names[subject->participant],
+        .payload = &order,
+    };
+    memcpy(c.log, rogue->log, sizeof c.log);
+    for (int64_t waited = 0;; waited++) {
+        struct node *home = net_home(sim, c.participant);
+        struct life *life = node_up(home);
+        if (life != NULL) {
+            struct letter *letter = net_letter(sim, NULL, home, &c);
+            letter->answered = answered;
+            letter->user = seen;
+            seen->alarms_before = life->alarms;
+            net_deliver(letter, 0);
+            for (int64_t naps = 0; !seen->came && !letter->dropped && !life->owner.gone; naps++) {
+                strand_sleep(&sim->world, 2 * MS);
+                if (naps == 120 * SECOND / (2 * MS))
+                    violate(&sim->world, "L1", "%s does not answer the rogue's call", life->name);
+            }
+            if (!letter->dropped)
+                return;
+        }
+        strand_sleep(&sim->world, 20 * MS);
+    }
+}
+
+static void look(struct subject *subject, int32_t op, const struct seen *seen) {
+    struct sim *sim = subject->sim;
+    const char *invariant = "T1";
+    int alarm = 0;
+    char text[80];
+    uint32_t before = subject->possible;
+    subject->possible = step(subject, op, seen, &invariant, &alarm);
+    for (enum mark mark = MARK_ABSENT; seen->came && mark < MARKS; mark++)
+        if (before == UINT32_C(1) << mark) {
+            snprintf(text, sizeof text, "guard-%s-%s", mark_names[mark], op_names[op]);
+            cover(text);
+        }
+    if (subject->possible == 0) {
+        violate(&sim->world, invariant, "the rogue's %s of gid %lld answered %s, against the guard table (marks before: %x)",
+                op_names[op], (long long)subject->sequence, cdtx_code_name(seen->code), before);
+        return;
+    }
+    if (!seen->came || no_answer(seen->code))
+        return;
+    if (alarm && seen->alarms_after == seen->alarms_before)
+        violate(&sim->world, invariant, "the rogue's %s of gid %lld raised no alarm", op_names[op],
+                (long long)subject->sequence);
+    if (op != CDTX_CALL_TRY || (before & (UINT32_C(1) << MARK_CANCELLED | UINT32_C(1) << MARK_EMPTY)) != 0)
+        return;
+    if (subject->first == NULL) {
+        subject->first = seen->result;
+        subject->first_length = seen->length;
+        subject->first_code = seen->code;
+    } else if (subject->first_code != seen->code || subject->first_length != seen->length ||
+               memcmp(subject->first, seen->result, seen->length) != 0) {
+        violate(&sim->world, "T8", "the try of the rogue's gid %lld answered '%s' first and '%s' later",
+                (long long)subject->sequence, subject->first, seen->result);
+    }
+}
+
+static void play(struct sim *sim) {
+    struct rogue *rogue = sim->rogue;
+    struct prng *work = &sim->world.work;
+    struct subject subject = {
+        .sim = sim,
+        .participant = (enum participant)prng_below(work, PARTICIPANTS),
+        .sequence = ++rogue->sequence,
+        .branch = (uint32_t)prng_below(work, 3),
+        .mode = prng_chance(work, 1, 3) ? SHOP_NO : SHOP_YES,
+        .possible = UINT32_C(1) << MARK_ABSENT,
+    };
+    /* Only the order service says yes whatever its state, so only there can the model know. */
+    if (subject.mode == SHOP_YES)
+        subject.participant = ORDER;
+    int64_t calls = prng_range(work, 2, 6);
+    for (int64_t i = 0; i < calls && sim->faults_on; i++) {
+        int32_t op = (int32_t)prng_range(work, CDTX_CALL_TRY, CDTX_CALL_CANCEL);
+        if (op != CDTX_CALL_TRY)
+            rogue->alarms++;
+        struct seen seen = {0};
+        struct seen *kept = world_alloc(&sim->world, sizeof *kept); /* an answer may come after we have gone */
+        *kept = seen;
+        call(&subject, op, kept);
+        look(&subject, op, kept);
+        strand_sleep(&sim->world, prng_range(work, 0, 200 * MS));
+    }
+}
+
+static void rogue_live(void *argument) {
+    struct sim *sim = argument;
+    while (sim->faults_on) {
+        play(sim);
+        strand_sleep(&sim->world, prng_range(&sim->world.work, 0, 300 * MS));
+    }
+    sim->rogue->done = 1;
+}
+
+void rogue_init(struct sim *sim) {
+    sim->rogue = world_alloc(&sim->world, sizeof *sim->rogue);
+    struct prng prng = prng_new(sim->world.seed, "rogue");
+    prng_bytes(&prng, sim->rogue->log, sizeof sim->rogue->log);
+    sim->rogue->done = !sim->knobs.rogue;
+}
+
+void rogue_begin(struct sim *sim) {
+    if (sim->knobs.rogue)
+        strand_new(&sim->world, NULL, rogue_live, sim, 100 * MS);
+}
+
+int rogue_done(const struct sim *sim) {
+    return sim->rogue->done;
+}
+
+uint32_t rogue_alarms(const struct sim *sim) {
+    return sim->rogue->alarms;
+}
+
+int rogue_is(const struct sim *sim, const uint8_t log[16]) {
+    return memcmp(sim->rogue->log, log, 16) == 0;
+}

@@ -1,0 +1,183 @@
+/* One seed: set-up, faults, heal, everything ends within a bound, the late echo of old calls, and the residue. */
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "client.h"
+#include "cover.h"
+#include "net.h"
+#include "rogue.h"
+#include "sim.h"
+#include "weather.h"
+
+static void add_host(struct sim *sim, const char *name) {
+    struct host *host = &sim->hosts[sim->host_count++];
+    *host = (struct host){.sim = sim, .name = name, .disk = disk_new(name, prng_new(sim->world.seed, name))};
+}
+
+static void add_node(struct sim *sim, const char *name, uint32_t host, int coordinator, int shared, uint32_t serves) {
+    struct node *node = &sim->nodes[sim->node_count++];
+    *node = (struct node){
+        .sim = sim,
+        .name = name,
+        .host = &sim->hosts[host],
+        .coordinator = coordinator,
+        .shared = shared,
+        .serves = serves,
+    };
+    life_start(node, prng_range(&sim->world.schedule, 0, 30 * MS));
+}
+
+static void build(struct sim *sim) {
+    int topology = sim->knobs.topology;
+    int pair = topology == SHARED_LOG || topology == ALL_SHARED;
+    int apart = topology == SHARED_LOG || topology == ONE_LOG;
+    uint32_t both = 1U << ORDER | 1U << STOCK;
+    add_host(sim, "hostC");
+    if (apart) {
+        add_host(sim, "hostO");
+        add_host(sim, "hostS");
+    }
+    add_node(sim, "E0", 0, 1, pair, apart ? 0 : both);
+    if (pair)
+        add_node(sim, "E1", 0, 1, 1, apart ? 0 : both);
+    if (apart) {
+        add_node(sim, "order", 1, 0, 0, 1U << ORDER);
+        add_node(sim, "stock", 2, 0, 0, 1U << STOCK);
+    }
+    cover(topology_name(topology));
+    if (sim->knobs.loopback)
+        cover("loopback");
+    if (sim->knobs.rogue)
+        cover("rogue");
+}
+
+static int all_up(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (node_up(&sim->nodes[i]) == NULL)
+            return 0;
+    return 1;
+}
+
+static int all_down(const struct sim *sim) {
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].life != NULL)
+            return 0;
+    return 1;
+}
+
+/* L1: after the heal everything ends within the bound, with few further calls. */
+static void run_to_the_end(struct sim *sim) {
+    struct world *world = &sim->world;
+    int64_t end = world->now + knobs_bound(&sim->knobs);
+    char why[200] = "";
+    while (!all_up(sim) && world->now < end)
+        if (!world_run(world, world->now + 50 * MS))
+            return;
+    check_healed(sim);
+    while (!all_up(sim) || !rogue_done(sim) || !check_all_ended(sim, why, sizeof why)) {
+        if (world->now > end)
+            violate(world, "L1", "%lld s after the heal %s", (long long)(knobs_bound(&sim->knobs) / SECOND),
+                    !all_up(sim) ? "somebody is still down" : !rogue_done(sim) ? "the rogue still waits" : why);
+        if (!world_run(world, world->now + 200 * MS))
+            return;
+    }
+    world_run(world, world->now + 3 * SECOND);
+}
+
+static void ask(void *argument) {
+    client_ask_all(argument);
+}
+
+/* Copies of old calls come again when all is over; nobody may do anything about them. */
+static void echo(struct sim *sim) {
+    struct world *world = &sim->world;
+    if (net_echo(sim) > 0)
+        cover("echo");
+    if (!world_run(world, world->now + 4 * SECOND))
+        return;
+    client_final(sim);
+    strand_new(world, &node_up(&sim->nodes[0])->owner, ask, node_up(&sim->nodes[0]), 0);
+    world_run(world, world->now + 10 * SECOND);
+}
+
+static void shut(struct sim *sim) {
+    struct world *world = &sim->world;
+    sim->ending = 1;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (node_up(&sim->nodes[i]) != NULL)
+            life_quit(sim->nodes[i].life);
+    for (int i = 0; i < 400 && !all_down(sim); i++)
+        if (!world_run(world, world->now + 100 * MS))
+            return;
+    if (!all_down(sim))
+        violate(world, "L1", "a clean end takes longer than 40 s");
+}
+
+/* Only cells of the guard table that a correct coordinator never meets raise alarms. */
+static void check_alarms(struct sim *sim) {
+    uint32_t alarms = 0;
+    for (const struct life *life = sim->lives; life != NULL; life = life->all)
+        alarms += life->alarms;
+    if (alarms > rogue_alarms(sim))
+        violate(&sim->world, "T7", "%u alarms; the rogue's calls explain %u", alarms, rogue_alarms(sim));
+}
+
+static void play(struct sim *sim) {
+    if (!world_run(&sim->world, sim->knobs.run))
+        return;
+    weather_heal(sim);
+    run_to_the_end(sim);
+    if (sim->world.broken[0] == '\0')
+        echo(sim);
+    if (sim->world.broken[0] == '\0')
+        shut(sim);
+    if (sim->world.broken[0] != '\0')
+        return;
+    check_final(sim);
+    check_alarms(sim);
+    for (uint32_t i = 0; i < sim->host_count; i++)
+        tell(&sim->world, sim->hosts[i].name, "digest %016llx",
+             (unsigned long long)disk_digest(sim->hosts[i].disk, DISK_CACHED));
+}
+
+static void tear_down(struct sim *sim) {
+    sim->ending = 1;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].life != NULL)
+            life_die(sim->nodes[i].life, "the run is over");
+    life_reap(&sim->world, sim);
+    for (uint32_t i = 0; i < sim->host_count; i++)
+        disk_free(sim->hosts[i].disk);
+    world_free(&sim->world);
+}
+
+void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struct result *result) {
+    static struct sim the_sim; /* too large for a stack */
+    struct sim *sim = &the_sim;
+    memset(sim, 0, sizeof *sim);
+    world_init(&sim->world, seed, tell_it);
+    sim->world.after = life_reap;
+    sim->world.user = sim;
+    sim->mutant = mutant;
+    sim->fill = fill;
+    disk_reset_sqlite_random(seed);
+    knobs_draw(&sim->knobs, seed);
+    knobs_tell(&sim->world, &sim->knobs);
+    check_init(sim);
+    net_init(sim);
+    client_init(sim);
+    rogue_init(sim);
+    sim->faults_on = 1;
+    build(sim);
+    weather_begin(sim);
+    client_begin(sim);
+    rogue_begin(sim);
+    play(sim);
+    memcpy(result->broken, sim->world.broken, sizeof result->broken);
+    memcpy(result->why, sim->world.why, sizeof result->why);
+    result->hash = sim->world.hash;
+    result->virtual_us = sim->world.now;
+    result->events = sim->world.events;
+    tear_down(sim);
+}
