@@ -1,6 +1,6 @@
-/* bench: what a two-branch TCC over three SQLite files costs beside the same rows written by hand. Every round runs each
- * mode in a fresh folder, with the baseline before and after each; a ratio is to the mean of these two, since a disk's
- * syncs may be twice as slow a second later. The figures are medians. */
+/* bench: what a two-branch TCC over three SQLite files costs beside the same rows written by hand. Every round runs
+ * each mode in a fresh folder, with the baseline before and after each; a ratio is to the mean of these two, since a
+ * disk's syncs may be twice as slow a second later. The figures are medians. */
 #include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -23,7 +23,7 @@ static struct series all[] = {
     {.mode = {"alone", "declared, one caller", tcc_alone}},
 };
 enum { MODES = sizeof all / sizeof all[0] };
-_Static_assert(MODES <= MODES_MAX, "the baseline runs once more than the others in every round");
+_Static_assert((int)MODES <= (int)MODES_MAX, "the baseline runs as often as there are modes in every round");
 
 struct arguments {
     const char *dir, *json, *only;

@@ -158,8 +158,8 @@ void report_table(const struct conditions *c, const struct series *all, int coun
             least = ratio < least ? ratio : least;
             most = ratio > most ? ratio : most;
         }
-        printf("%-10s %9.0f %7.3f %8.3f - %5.3f %9.2f %9.2f %9.3f  %s\n", all[i].mode.name, f.per_second, f.ratio, least,
-               most, f.p50_ms, f.p99_ms, f.syncs_per_tx, all[i].mode.what);
+        printf("%-10s %9.0f %7.3f %8.3f - %5.3f ", all[i].mode.name, f.per_second, f.ratio, least, most);
+        printf("%9.2f %9.2f %9.3f  %s\n", f.p50_ms, f.p99_ms, f.syncs_per_tx, all[i].mode.what);
     }
 }
 

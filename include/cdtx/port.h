@@ -86,7 +86,8 @@ typedef struct cdtx_sql_port {
     /* Rolls back what is open, gives up ownership, frees. */
     void (*close)(void *connection);
     /* Becomes a writer as the URL asks, and repairs what a failed sync of an earlier process may have left.
-     * *ownership gets one of cdtx_ownership. Errors: BUSY (somebody else's), IO. */
+     * *ownership gets one of cdtx_ownership. Errors: BUSY (retry_after_ms below 100: only for a moment, try again; else it is
+     * somebody else's), IO. */
     int32_t (*own)(void *connection, int32_t *ownership, cdtx_error *err);
     /* Opens a write transaction. Errors: BUSY (another writer's turn), IO, CORRUPT, STOPPED. */
     int32_t (*begin)(void *connection, cdtx_error *err);

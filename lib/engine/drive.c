@@ -106,7 +106,7 @@ static int32_t outcome_result(cdtx_tx *tx, int32_t state, int32_t reason, cdtx_e
     if (reason == COORD_REASON_ASKED)
         return cdtx__fail(err, CDTX_REFUSED, "%s was rolled back on request", tx->gid);
     if (reason == COORD_REASON_ABANDONED)
-        return cdtx__fail(err, CDTX_TIMEOUT, "%s was rolled back: its initiator ended before its decision", tx->gid);
+        return cdtx__fail(err, CDTX_REFUSED, "%s was rolled back: its initiator ended before its decision", tx->gid);
     const char *last = tx->refusal_err.text;
     return cdtx__fail(err, CDTX_TIMEOUT, "%s was rolled back: no decision before its deadline%s%.300s", tx->gid,
                       last[0] == '\0' ? "" : "; last answer: ", last);
@@ -146,18 +146,20 @@ static int64_t backoff_us(cdtx *engine, uint32_t attempt) {
 }
 
 /* Registers a call to every branch that has not answered and is due; the caller sends them once unlocked. */
-static uint64_t register_calls_locked(cdtx_tx *tx, uint32_t first) {
+static uint64_t register_calls_locked(cdtx_tx *tx, uint64_t strangers) {
     uint64_t which = 0;
     int64_t now = cdtx__now_us(tx->engine->env);
-    for (uint32_t i = first; i < tx->branch_count; i++) {
+    for (uint32_t i = 0; i < tx->branch_count; i++) {
         struct drive_branch *b = &tx->branches[i];
         if (b->answered || b->again_us > now)
             continue;
         if (b->call != 0 && cdtx__call_forget(tx->engine, b->call))
             cdtx__tx_unref(tx);
         b->call = 0;
-        b->attempt++;
         b->again_us = now + tx->engine->options.call_timeout_ms * 1000;
+        if (strangers & UINT64_C(1) << i)
+            continue; /* cdtx__drives_recheck may still come in time for this attempt */
+        b->attempt++;
         struct outgoing outgoing = {.replied = replied, .user = tx, .branch = i};
         cdtx__tx_ref(tx);
         if (cdtx__call_register(tx->engine, &outgoing, &b->call, NULL) != 0) {
@@ -178,13 +180,25 @@ static int64_t next_call_locked(const cdtx_tx *tx) {
     return at;
 }
 
+/* After a restart the log is read before the host has registered its participants. Asked without a lock: the link looks in the
+ * engine. */
+static uint64_t find_strangers(const cdtx_tx *tx) {
+    const struct cdtx_link *link = &tx->engine->link;
+    uint64_t strangers = 0;
+    for (uint32_t i = 0; i < tx->branch_count; i++)
+        if (!link->knows(link->user, tx->engine, tx->branches[i].participant))
+            strangers |= UINT64_C(1) << i;
+    return strangers;
+}
+
 /* Calls are made up under the lock: a reply to the first may move the transaction on before the second is sent. */
 static void send_calls(cdtx_tx *tx, int32_t op) {
     cdtx *engine = tx->engine;
     cdtx_call calls[CDTX_BRANCHES_MAX];
     uint32_t count = 0;
+    uint64_t strangers = tx->adopted ? find_strangers(tx) : 0;
     cdtx__lock(engine->env, &tx->lock);
-    uint64_t which = register_calls_locked(tx, 0);
+    uint64_t which = register_calls_locked(tx, strangers);
     for (uint32_t i = 0; i < tx->branch_count; i++) {
         if (!(which & UINT64_C(1) << i))
             continue;
@@ -289,6 +303,10 @@ static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *
 
 static void query_joined(cdtx_tx *tx);
 
+static void send_finishing(cdtx_tx *tx) {
+    send_calls(tx, tx->outcome == CDTX_TX_COMMITTING ? CDTX_CALL_CONFIRM : CDTX_CALL_CANCEL);
+}
+
 static void fire(struct timer *timer) {
     cdtx_tx *tx = LIST_OF(timer, struct cdtx_tx, timer);
     void (*next)(cdtx_tx *) = NULL;
@@ -306,6 +324,12 @@ static void fire(struct timer *timer) {
             told = 1;
     } else if (tx->step == STEP_TRYING) {
         again = 1;
+    } else if (tx->step == STEP_FINISHING && tx->recheck) {
+        tx->recheck = 0;
+        for (uint32_t i = 0; i < tx->branch_count; i++)
+            if (tx->branches[i].call == 0)
+                tx->branches[i].again_us = 0;
+        next = send_finishing;
     } else if (tx->step == STEP_FINISHING && now < next_call_locked(tx)) {
         arm_locked(tx, next_call_locked(tx));
     } else if (tx->step == STEP_FINISHING) { /* this attempt is over; the log says when the next one is due */
@@ -539,12 +563,11 @@ static void finish(cdtx_tx *tx) {
     int nothing = tx->outstanding == 0;
     if (nothing)
         tx->step = STEP_SETTLING;
-    int32_t op = tx->outcome == CDTX_TX_COMMITTING ? CDTX_CALL_CONFIRM : CDTX_CALL_CANCEL;
     cdtx__unlock(tx->engine->env, &tx->lock);
     if (nothing)
         settle(tx);
     else
-        send_calls(tx, op);
+        send_finishing(tx);
 }
 
 static void decide_done(struct coord_request *request) {
@@ -623,7 +646,7 @@ static void settle(cdtx_tx *tx) {
     cdtx__lock(engine->env, &tx->lock);
     int64_t all = (INT64_C(1) << tx->branch_count) - 1;
     tx->request.ended = tx->acked == all || MUTANT(engine->env, "end-unacked");
-    tx->request.due_in_ms = backoff_us(engine, tx->attempts) / 1000;
+    tx->request.due_in_ms = tx->request.ended ? 0 : backoff_us(engine, tx->attempts) / 1000;
     answer_locked(tx, tx->result, &tx->err);
     cdtx__unlock(engine->env, &tx->lock);
     if (!tx->submitted)
@@ -677,6 +700,7 @@ static int32_t adopt(cdtx *engine, const struct coord_item *item) {
         rc = cdtx__tx_add_branch(tx, b->participant, b->payload, b->length, NULL);
     }
     if (rc == 0) {
+        tx->adopted = 1;
         tx->sequence = item->sequence;
         tx->epoch = item->epoch;
         tx->outcome = item->state;
@@ -732,6 +756,20 @@ void cdtx__scan_fire(struct timer *timer) {
     scan->request.lease_ms = 2 * engine->options.call_timeout_ms + 1000;
     scan->request.done = scan_done;
     engine->coord.submit(engine->coord.self, &scan->request);
+}
+
+void cdtx__drives_recheck(cdtx *engine) {
+    cdtx__lock(engine->env, &engine->lock);
+    for (struct list *link = engine->drives.next; link != &engine->drives; link = link->next) {
+        cdtx_tx *tx = LIST_OF(link, struct cdtx_tx, link);
+        cdtx__lock(engine->env, &tx->lock);
+        if (tx->step == STEP_FINISHING) {
+            tx->recheck = 1;
+            arm_locked(tx, cdtx__now_us(engine->env));
+        }
+        cdtx__unlock(engine->env, &tx->lock);
+    }
+    cdtx__unlock(engine->env, &engine->lock);
 }
 
 void cdtx__drives_close(cdtx *engine) {

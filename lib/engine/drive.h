@@ -46,6 +46,7 @@ struct cdtx_tx {
     int submitted; /* its end is a completion */
     int hosted;    /* the host holds the handle */
     int joined;
+    int adopted;   /* taken from the log, not begun here */
     int answered;  /* what the waiting call gets is in result and err */
     int32_t result;
     cdtx_error err;
@@ -72,6 +73,7 @@ struct cdtx_tx {
     uint32_t wire_room;
     struct timer timer;
     int timer_set; /* holds a reference */
+    int recheck;     /* FINISHING: a participant was registered that may have been missing */
     int64_t poll_us; /* JOINED: pause before the next query */
     struct cdtx_work completion;
 };

@@ -146,6 +146,8 @@ int32_t cdtx__coord_outrun_guards(cdtx_db *log, cdtx_db *db, cdtx_error *err);
 /* ---- drive.c: driving global transactions ---- */
 
 void cdtx__scan_fire(struct timer *timer);
+/* A participant was registered: what waits for one is called again. */
+void cdtx__drives_recheck(cdtx *engine);
 void cdtx__drives_close(cdtx *engine);
 
 /* ---- job.c, work.c ---- */

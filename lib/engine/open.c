@@ -99,6 +99,12 @@ static void ring(void *user, struct store *store) {
     cdtx__jobs_ring(user);
 }
 
+/* Whoever sits in cdtx_run must learn of it. */
+static void stopped(void *user, struct store *store) {
+    (void)store;
+    cdtx__pump_stop(&((cdtx_db *)user)->engine->pump);
+}
+
 static const char *known(void *user, const uint8_t uuid[16]) {
     cdtx *engine = ((cdtx_db *)user)->engine;
     const char *name = NULL;
@@ -133,7 +139,7 @@ static int32_t open_store(cdtx *engine, cdtx_db *db, const char *name, const cha
     const cdtx_sql_port *port = adapter_for(engine, url);
     if (port == NULL)
         return cdtx__fail(err, CDTX_UNSUPPORTED, "no adapter of this build opens '%.200s'", url);
-    struct store_hooks hooks = {.user = db, .ready = ready, .later = later, .ring = ring, .known = known};
+    struct store_hooks hooks = {.user = db, .ready = ready, .later = later, .ring = ring, .stopped = stopped, .known = known};
     struct store_limits limits = {.group_max = engine->options.group_max, .wait_us = engine->options.wait_ms * 1000};
     int32_t rc = cdtx__store_open(engine->env, port, name, url, &hooks, &limits, &db->store, err);
     if (rc == 0)

@@ -30,6 +30,7 @@ int32_t cdtx__participant_add(cdtx_db *db, const char *name, int32_t (*serve)(st
     cdtx__lock(engine->env, &engine->lock);
     list_push(&engine->participants, &participant->link);
     cdtx__unlock(engine->env, &engine->lock);
+    cdtx__drives_recheck(engine);
     return 0;
 }
 

@@ -8,6 +8,7 @@ void cdtx__group_stop(struct store *store, const char *why) {
         store->stopped = cdtx__fail(&store->stop_err, CDTX_STOPPED, "database '%s' stopped itself: %.300s", store->name, why);
     cdtx__unlock(store->env, &store->lock);
     cdtx__log(store->env, CDTX_LOG_ALARM, "database '%s' stopped itself: %s", store->name, why);
+    store->hooks.stopped(store->hooks.user, store);
 }
 
 static int32_t read_meta(struct store *store, cdtx_error *err) {
@@ -39,9 +40,15 @@ static int32_t read_meta(struct store *store, cdtx_error *err) {
 int32_t cdtx__group_open(struct store *store, cdtx_error *err) {
     if (FAILPOINT(store->env, "store.begin"))
         return cdtx__fail(err, CDTX_IO, "database '%s': failpoint store.begin", store->name);
-    int32_t rc = store->port->begin(store->connection, err);
-    if (rc != 0)
+    cdtx_error why;
+    int32_t rc = store->port->begin(store->connection, &why);
+    if (rc == CDTX_STOPPED)
+        cdtx__group_stop(store, why.text);
+    if (rc != 0) {
+        if (err != NULL)
+            *err = why;
         return rc;
+    }
     rc = read_meta(store, err);
     if (rc != 0)
         store->port->rollback(store->connection);

@@ -90,6 +90,13 @@ int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const cha
     return port->exec(connection, CDTX_SQL_OURS, statement, arguments, count, rows, NULL, err);
 }
 
+/* Tables without their row were damaged by somebody: a new uuid would make strangers of all its guards. */
+static int32_t check_new(const cdtx_sql_port *port, void *connection, const char *name, cdtx_rows *rows, cdtx_error *err) {
+    if (cdtx__schema_exec(port, connection, "SELECT 1 FROM cdtx_guard LIMIT 1", NULL, 0, rows, NULL) == 0)
+        return cdtx__fail(err, CDTX_CORRUPT, "database '%s' has our tables, but its cdtx_meta has no row", name);
+    return 0;
+}
+
 static int32_t first_row(const cdtx_sql_port *port, void *connection, const cdtx_env *env, cdtx_error *err) {
     uint8_t uuid[16];
     if (env->random(env->user, uuid, sizeof uuid) != 0)
@@ -123,7 +130,9 @@ int32_t cdtx__schema_upgrade(const cdtx_sql_port *port, void *connection, const 
     if (rc == 0)
         rc = read_version(port, connection, &rows, err);
     if (rc == 0 && rows.count == 0) {
-        rc = first_row(port, connection, env, err);
+        rc = check_new(port, connection, name, &rows, err);
+        if (rc == 0)
+            rc = first_row(port, connection, env, err);
         if (rc == 0)
             rc = read_version(port, connection, &rows, err);
     }

@@ -256,14 +256,30 @@ static int32_t owned_by_other(struct store *store, cdtx_error *err) {
     return cdtx__busy(err, 1000, "database '%s' is owned by %s", store->name, owner);
 }
 
-static int32_t begin_in_turn(struct store *store, cdtx_error *err) {
+enum { SHORTLY_MS = 100 }; /* a port's hint below this: somebody is in the middle of something; else: it is another owner's */
+
+/* One step of opening, again while the port says that it is only a moment. */
+static int32_t in_turn(struct store *store, int32_t (*step)(struct store *store, cdtx_error *err), cdtx_error *err) {
     int64_t until = cdtx__now_us(store->env) + store->limits.wait_us;
     for (;;) {
-        int32_t rc = store->port->begin(store->connection, err);
-        if (rc != CDTX_BUSY || cdtx__now_us(store->env) >= until)
-            return rc;
-        rest(store->env, 2000);
+        cdtx_error why = {0};
+        int32_t rc = step(store, &why);
+        if (rc == CDTX_BUSY && why.retry_after_ms < SHORTLY_MS && cdtx__now_us(store->env) < until) {
+            rest(store->env, 2000);
+            continue;
+        }
+        if (rc != 0 && err != NULL)
+            *err = why;
+        return rc;
     }
+}
+
+static int32_t own(struct store *store, cdtx_error *err) {
+    return store->port->own(store->connection, &store->ownership, err);
+}
+
+static int32_t begin(struct store *store, cdtx_error *err) {
+    return store->port->begin(store->connection, err);
 }
 
 static int32_t sign_in(struct store *store, cdtx_error *err) {
@@ -294,11 +310,11 @@ static int32_t sign_in(struct store *store, cdtx_error *err) {
 }
 
 static int32_t set_up(struct store *store, cdtx_error *err) {
-    int32_t rc = store->port->own(store->connection, &store->ownership, err);
+    int32_t rc = in_turn(store, own, err);
     if (rc == CDTX_BUSY)
         return owned_by_other(store, err);
     if (rc == 0)
-        rc = begin_in_turn(store, err);
+        rc = in_turn(store, begin, err);
     if (rc != 0)
         return rc;
     rc = cdtx__schema_upgrade(store->port, store->connection, store->env, store->name, err);

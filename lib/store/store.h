@@ -17,6 +17,7 @@ struct store_hooks {
     void (*ready)(void *user, struct store *store);                 /* call cdtx__store_lead once, soon */
     void (*later)(void *user, struct store *store, int64_t delay_us); /* call cdtx__store_kick after that time */
     void (*ring)(void *user, struct store *store);                  /* a transaction that put jobs has committed */
+    void (*stopped)(void *user, struct store *store);               /* it has stopped itself: nothing more is to come */
     const char *(*known)(void *user, const uint8_t uuid[16]);       /* the name this database is open under, or NULL */
 };
 

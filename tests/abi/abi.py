@@ -99,7 +99,8 @@ def layout_asserts(table):
 
 def check_layout(root, golden):
     table = list(layout_table(parse(root)))
-    wanted = [line for line in Path(golden).read_text(encoding="utf-8").split("\n") if line and not line.startswith("#")]
+    lines = Path(golden).read_text(encoding="utf-8").split("\n")
+    wanted = [line for line in lines if line and not line.startswith("#")]
     for row in wanted:
         if row not in table:
             yield f"golden has '{row}', the headers do not: a published field moved or went away"

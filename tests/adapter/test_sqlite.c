@@ -145,14 +145,32 @@ static int open_and_own_say_io(void) {
     return 1;
 }
 
+static int open_says_read_only(void) {
+    void *connection = NULL;
+    int32_t rc = port->open(cdtx__env_posix(), url, &connection, &err);
+    return rc == CDTX_IO && strstr(err.text, "read-only") != NULL ? 0 : 1;
+}
+
+/* A sharer's lock would be granted on a file that is open for reading only, but never the first one's. */
+static int sharing_says_owner_file(void) {
+    char shared[420];
+    snprintf(shared, sizeof shared, "%s&share=1", url);
+    void *connection = open_at(shared);
+    return try_own(connection) == CDTX_IO && strstr(err.text, "a.db-owner") != NULL ? 0 : 1;
+}
+
 START_TEST(read_only_is_an_io_error) {
     start();
     write_row(db, 1);
     close_db();
+    char owner[400];
+    snprintf(owner, sizeof owner, "%s-owner", path);
     ck_assert_int_eq(chmod(path, 0444), 0);
     ck_assert_int_eq(chmod(folder, 0777), 0);
-    ck_assert_int_eq(as_nobody(open_and_own_say_io), 0);
+    ck_assert_int_eq(as_nobody(open_says_read_only), 0);
     ck_assert_int_eq(chmod(path, 0666), 0);
+    ck_assert_int_eq(chmod(owner, 0444), 0);
+    ck_assert_int_eq(as_nobody(sharing_says_owner_file), 0);
     ck_assert_int_eq(chmod(folder, 0555), 0);
     ck_assert_int_eq(as_nobody(open_and_own_say_io), 0); /* the log cannot be made */
     ck_assert_int_eq(unlink(path), 0);
@@ -389,78 +407,79 @@ START_TEST(a_statement_may_end_the_transaction) {
 }
 END_TEST
 
+static const struct {
+    const char *statement, *says;
+} refused[] = {
+    {"BEGIN EXCLUSIVE", "BEGIN"},
+    {"END", "COMMIT"},
+    {"EXPLAIN ROLLBACK", "ROLLBACK"},
+    {"SAVEPOINT a", "avepoint"},
+    {"RELEASE cdtx", "avepoint"},
+    {"ROLLBACK TO cdtx", "avepoint"},
+    {"ATTACH ':memory:' AS b", "ATTACH"},
+    {"DETACH main", "DETACH"},
+    {"PRAGMA synchronous = OFF", "synchronous"},
+    {"PRAGMA foreign_keys", "foreign_keys"},
+    {"PRAGMA journal_mode = DELETE", "journal_mode"},
+    {"PRAGMA writable_schema = 1", "writable_schema"},
+    {"PRAGMA user_version = 4", "user_version"},
+    {"PRAGMA wal_checkpoint", "wal_checkpoint"},
+    {"PRAGMA defer_foreign_keys = ON", "defer_foreign_keys"},
+    {"SELECT load_extension('x')", "load_extension"},
+    {"INSERT INTO cdtx_a VALUES (1)", "cdtx_a"},
+    {"REPLACE INTO main.\"CDTX_a\" VALUES (1)", "cdtx_a"},
+    {"UPDATE [cdtx_A] SET k = 1", "cdtx_a"},
+    {"DELETE FROM cdtx_a", "cdtx_a"},
+    {"WITH x AS (SELECT 1) INSERT INTO cdtx_a SELECT * FROM x", "cdtx_a"},
+    {"DROP TABLE cdtx_a", "cdtx_a"},
+    {"DROP INDEX cdtx_i", "cdtx_"},
+    {"DROP INDEX plain", "cdtx_a"},
+    {"DROP VIEW cdtx_v", "cdtx_v"},
+    {"DROP TRIGGER cdtx_r", "cdtx_r"},
+    {"DROP TABLE t", "cdtx_r"}, /* one of our triggers stands on it */
+    {"REINDEX cdtx_i", "cdtx_i"},
+    {"ALTER TABLE cdtx_a ADD COLUMN w", "cdtx_a"},
+    {"ALTER TABLE u RENAME TO cdtx_u", "cdtx_"},
+    {"ALTER TABLE u RENAME TO \"CDTX_u\"", "cdtx_"},
+    {"CREATE TABLE cdtx_b (k)", "cdtx_b"},
+    {"CREATE TABLE IF NOT EXISTS Cdtx_b AS SELECT 1", "Cdtx_b"},
+    {"CREATE VIEW cdtx_b AS SELECT 1", "cdtx_b"},
+    {"CREATE INDEX cdtx_b ON u (k)", "cdtx_b"},
+    {"CREATE INDEX b ON cdtx_a (k)", "cdtx_a"},
+    {"CREATE TRIGGER b AFTER INSERT ON cdtx_a BEGIN SELECT 1; END", "cdtx_a"},
+    {"CREATE TRIGGER cdtx_b AFTER INSERT ON u BEGIN SELECT 1; END", "cdtx_b"},
+    {"CREATE TEMP TRIGGER b AFTER INSERT ON main.cdtx_a BEGIN SELECT 1; END", "b"},
+    {"CREATE TEMP TABLE u (k)", "temporary"},
+    {"CREATE TABLE temp.u (k)", "temporary"},
+    {"CREATE TEMP VIEW u AS SELECT 1", "temporary"},
+    {"CREATE VIRTUAL TABLE cdtx_f USING fts5(a)", "cdtx_f"},
+    {"CREATE VIRTUAL TABLE temp.f USING fts5(a)", "temporary"},
+    {"INSERT INTO u VALUES (666)", "cdtx_a"}, /* by way of a trigger of the host's */
+};
+static const char *const allowed[] = {
+    "SELECT * FROM cdtx_a",
+    "CREATE VIEW v AS SELECT * FROM cdtx_a",
+    "PRAGMA table_info(cdtx_a)",
+    "SELECT name FROM pragma_table_info('u')",
+    "PRAGMA user_version",
+    "PRAGMA quick_check",
+    "ALTER TABLE u RENAME TO w",
+    "ALTER TABLE w RENAME TO u",
+    "CREATE VIRTUAL TABLE f USING fts5(a)",
+    "INSERT INTO f VALUES ('words')",
+    "INSERT INTO t (k) VALUES (1)", /* fires a trigger of ours, which writes our table */
+    "SELECT 'BEGIN; cdtx_a'",
+    "ANALYZE",
+};
+static const char *const ours_before[] = {
+    "CREATE TABLE cdtx_a (k)",
+    "CREATE INDEX cdtx_i ON cdtx_a (k)",
+    "CREATE INDEX plain ON cdtx_a (k)",
+    "CREATE VIEW cdtx_v AS SELECT 1",
+    "CREATE TRIGGER cdtx_r AFTER INSERT ON t BEGIN INSERT INTO cdtx_a VALUES (new.k); END",
+};
+
 START_TEST(what_the_host_may_not_say) {
-    static const struct {
-        const char *statement, *says;
-    } refused[] = {
-        {"BEGIN EXCLUSIVE", "BEGIN"},
-        {"END", "COMMIT"},
-        {"EXPLAIN ROLLBACK", "ROLLBACK"},
-        {"SAVEPOINT a", "avepoint"},
-        {"RELEASE cdtx", "avepoint"},
-        {"ROLLBACK TO cdtx", "avepoint"},
-        {"ATTACH ':memory:' AS b", "ATTACH"},
-        {"DETACH main", "DETACH"},
-        {"PRAGMA synchronous = OFF", "synchronous"},
-        {"PRAGMA foreign_keys", "foreign_keys"},
-        {"PRAGMA journal_mode = DELETE", "journal_mode"},
-        {"PRAGMA writable_schema = 1", "writable_schema"},
-        {"PRAGMA user_version = 4", "user_version"},
-        {"PRAGMA wal_checkpoint", "wal_checkpoint"},
-        {"PRAGMA defer_foreign_keys = ON", "defer_foreign_keys"},
-        {"SELECT load_extension('x')", "load_extension"},
-        {"INSERT INTO cdtx_a VALUES (1)", "cdtx_a"},
-        {"REPLACE INTO main.\"CDTX_a\" VALUES (1)", "cdtx_a"},
-        {"UPDATE [cdtx_A] SET k = 1", "cdtx_a"},
-        {"DELETE FROM cdtx_a", "cdtx_a"},
-        {"WITH x AS (SELECT 1) INSERT INTO cdtx_a SELECT * FROM x", "cdtx_a"},
-        {"DROP TABLE cdtx_a", "cdtx_a"},
-        {"DROP INDEX cdtx_i", "cdtx_"},
-        {"DROP INDEX plain", "cdtx_a"},
-        {"DROP VIEW cdtx_v", "cdtx_v"},
-        {"DROP TRIGGER cdtx_r", "cdtx_r"},
-        {"DROP TABLE t", "cdtx_r"}, /* one of our triggers stands on it */
-        {"REINDEX cdtx_i", "cdtx_i"},
-        {"ALTER TABLE cdtx_a ADD COLUMN w", "cdtx_a"},
-        {"ALTER TABLE u RENAME TO cdtx_u", "cdtx_"},
-        {"ALTER TABLE u RENAME TO \"CDTX_u\"", "cdtx_"},
-        {"CREATE TABLE cdtx_b (k)", "cdtx_b"},
-        {"CREATE TABLE IF NOT EXISTS Cdtx_b AS SELECT 1", "Cdtx_b"},
-        {"CREATE VIEW cdtx_b AS SELECT 1", "cdtx_b"},
-        {"CREATE INDEX cdtx_b ON u (k)", "cdtx_b"},
-        {"CREATE INDEX b ON cdtx_a (k)", "cdtx_a"},
-        {"CREATE TRIGGER b AFTER INSERT ON cdtx_a BEGIN SELECT 1; END", "cdtx_a"},
-        {"CREATE TRIGGER cdtx_b AFTER INSERT ON u BEGIN SELECT 1; END", "cdtx_b"},
-        {"CREATE TEMP TRIGGER b AFTER INSERT ON main.cdtx_a BEGIN SELECT 1; END", "b"},
-        {"CREATE TEMP TABLE u (k)", "temporary"},
-        {"CREATE TABLE temp.u (k)", "temporary"},
-        {"CREATE TEMP VIEW u AS SELECT 1", "temporary"},
-        {"CREATE VIRTUAL TABLE cdtx_f USING fts5(a)", "cdtx_f"},
-        {"CREATE VIRTUAL TABLE temp.f USING fts5(a)", "temporary"},
-        {"INSERT INTO u VALUES (666)", "cdtx_a"}, /* by way of a trigger of the host's */
-    };
-    static const char *const allowed[] = {
-        "SELECT * FROM cdtx_a",
-        "CREATE VIEW v AS SELECT * FROM cdtx_a",
-        "PRAGMA table_info(cdtx_a)",
-        "SELECT name FROM pragma_table_info('u')",
-        "PRAGMA user_version",
-        "PRAGMA quick_check",
-        "ALTER TABLE u RENAME TO w",
-        "ALTER TABLE w RENAME TO u",
-        "CREATE VIRTUAL TABLE f USING fts5(a)",
-        "INSERT INTO f VALUES ('words')",
-        "INSERT INTO t (k) VALUES (1)", /* fires a trigger of ours, which writes our table */
-        "SELECT 'BEGIN; cdtx_a'",
-        "ANALYZE",
-    };
-    static const char *const ours_before[] = {
-        "CREATE TABLE cdtx_a (k)",
-        "CREATE INDEX cdtx_i ON cdtx_a (k)",
-        "CREATE INDEX plain ON cdtx_a (k)",
-        "CREATE VIEW cdtx_v AS SELECT 1",
-        "CREATE TRIGGER cdtx_r AFTER INSERT ON t BEGIN INSERT INTO cdtx_a VALUES (new.k); END",
-    };
     start();
     OK(port->begin(db, &err));
     for (size_t i = 0; i < sizeof ours_before / sizeof ours_before[0]; i++)

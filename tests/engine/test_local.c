@@ -154,8 +154,8 @@ static void check_limits(cdtx_sql *sql) {
     OK(cdtx_sql_exec(sql, "SELECT 1", &changes, &E));
     ck_assert_int_eq(changes, 0);
     cdtx_sql_bind_int(sql, 1);
-    FAILS(CDTX_SQL, "1", cdtx_sql_exec(sql, "SELECT 1", NULL, &E));
-    FAILS(CDTX_SQL, "1", cdtx_sql_exec(sql, "SELECT ?", NULL, &E));
+    FAILS(CDTX_INVALID, "1", cdtx_sql_exec(sql, "SELECT 1", NULL, &E));
+    FAILS(CDTX_INVALID, "1", cdtx_sql_exec(sql, "SELECT ?", NULL, &E));
     FAILS(CDTX_SQL, "nowhere", cdtx_sql_exec(sql, "SELECT 1 FROM nowhere", NULL, &E));
 }
 

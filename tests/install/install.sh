@@ -33,9 +33,11 @@ needed() {
     readelf -dW "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'
 }
 
-# has_symbol FILE PATTERN: defined there.
+# has_symbol FILE PATTERN: defined there. (Here and below grep gets a here-string: a pipe's writer could die of it.)
 has_symbol() {
-    nm --defined-only "$1" | grep -Eq " [A-Za-z] ($2)"
+    local symbols
+    symbols=$(nm --defined-only "$1")
+    grep -Eq " [A-Za-z] ($2)" <<<"$symbols"
 }
 
 check_needed() {
@@ -52,28 +54,32 @@ check_needed() {
 }
 
 check_hardened() {
-    local segments dynamic
+    local segments dynamic header
     segments=$(readelf -lW "$1")
     dynamic=$(readelf -dW "$1")
+    header=$(readelf -hW "$1")
     grep -q GNU_RELRO <<<"$segments" || die "$1: no RELRO"
     grep -Eq 'BIND_NOW|FLAGS.*NOW' <<<"$dynamic" || die "$1: RELRO is not full"
     grep -Eq 'GNU_STACK.* RW +0x' <<<"$segments" || die "$1: executable stack"
-    readelf -hW "$1" | grep -Eq 'Type: +DYN' || die "$1: not position-independent"
+    grep -Eq 'Type: +DYN' <<<"$header" || die "$1: not position-independent"
 }
 
 # Only the pattern asked for comes along, and no pattern with the core alone.
 check_linked_modules() {
-    local archive other
+    local archive program libraries
     has_symbol "$work/static" cdtx_tcc_add || die "cdtx-tcc did not come along"
-    ! has_symbol "$work/core_only" 'cdtx_+(tcc|at|msg|retry|recon|stock)_' || die "cdtx-core brings a pattern"
     ! has_symbol "$work/static" 'cdtx_+(at|msg|retry|recon|stock)_' || die "cdtx-tcc brings another pattern"
+    has_symbol "$work/core_only" cdtx_open || die "core_only has no symbols to look at"
+    ! has_symbol "$work/core_only" 'cdtx_+(tcc|at|msg|retry|recon|stock)_' || die "cdtx-core brings a pattern"
     for archive in "$libdir"/libcdtx-*.a; do
         ! grep -q 'mutant:' "$archive" || die "$archive is a test build"
     done
-    for other in static core_only; do
-        ! needed "$work/$other" | grep cdtx || die "$other needs the shared library"
+    for program in static core_only; do
+        libraries=$(needed "$work/$program")
+        [[ $libraries != *cdtx* ]] || die "$program needs the shared library"
     done
-    needed "$work/shared" | grep -qx 'libcdtx.so.0' || die "shared does not need libcdtx.so.0"
+    libraries=$(needed "$work/shared")
+    grep -qx 'libcdtx.so.0' <<<"$libraries" || die "shared does not need libcdtx.so.0"
 }
 
 check_files() {

@@ -1,14 +1,14 @@
-/* A simulated host's disk and page cache as an SQLite VFS, all in memory of one OS thread, never yielding, deterministic.
+/* A simulated host's disk and page cache as an SQLite VFS: in memory, in one OS thread, never yielding, deterministic.
  *
- * Model. A file has cached bytes, which reads see, and durable bytes, which survive a power loss; between them stands the ordered
- * list of effects (writes, truncations) not yet synced. xSync makes the effects of that file durable. Directory entries
- * have cached and durable states of their own: creates and deletes become durable when the directory is synced, which, as in
- * SQLite's unix VFS, happens at the first xSync of a handle that opened a journal or WAL with CREATE, and in xDelete
- * with its sync flag. Overwriting is power safe: bytes outside a written range are never damaged.
+ * Model. A file has cached bytes, which reads see, and durable bytes, which survive a power loss; between them stands
+ * the ordered list of effects (writes, truncations) not yet synced. xSync makes the effects of that file durable.
+ * Directory entries have cached and durable states of their own: creates and deletes become durable when the directory
+ * is synced, which, as in SQLite's unix VFS, happens at the first xSync of a handle that opened a journal or WAL with
+ * CREATE, and in xDelete with its sync flag. Overwriting is power safe: bytes outside a written range are not damaged.
  *
  * A life is one simulated process on the host. Each has its own sqlite3_vfs "DISK/1", "DISK/2", ... on the same files;
- * file locks and WAL shared memory work between lives as between processes, and between connections of one life, with the
- * levels of SQLite's unix VFS, on any file (an owner lock on a side file too). File names are taken as they are; there are no
+ * file locks and WAL shared memory work between lives as between processes, and between connections of one life as
+ * within a process, on any file (an owner lock on a side file too). File names are taken as they are; there are no
  * folders, every path can be created.
  *
  * Out of memory aborts. Times come from a clock that the simulation sets; xSleep does not sleep. */
@@ -26,11 +26,12 @@ struct disk_life;
 /* A disk without files or lives. The name must be unlike all other disks' now alive; the generator is copied: it is the
  * disk's own stream. */
 struct disk *disk_new(const char *name, struct prng prng);
-/* Kills all lives and frees everything. Connections on it must have been closed, or never be used (nor closed) again. */
+/* Kills all lives and frees everything. Connections on it must have been closed, or never be used (nor closed) again.
+ * NULL is allowed. */
 void disk_free(struct disk *disk);
 
-/* Starts a process on the host; *vfs_name (may be NULL) gets the name of its VFS, registered until disk_free. Lives are freed by
- * disk_free. */
+/* Starts a process on the host; *vfs_name (may be NULL) gets the name of its VFS, registered until disk_free. Lives are
+ * freed by disk_free. */
 struct disk_life *disk_life_new(struct disk *disk, const char **vfs_name);
 /* 1 once it was killed. */
 int disk_life_dead(const struct disk_life *life);
@@ -39,16 +40,17 @@ uint32_t disk_life_number(const struct disk_life *life);
 /* The connections' open files, for a check that a clean end left none. */
 uint32_t disk_life_handles(const struct disk_life *life);
 
-/* kill -9: every later VFS call of that life fails with SQLITE_IOERR (closing works and has no effect on others, so that
- * sqlite3_close may free what is left: even then a dead connection cannot touch shared memory that others use). Its locks vanish,
- * cached bytes stay, shared memory stays while another life has it open. Killing twice is allowed. */
+/* kill -9: every later VFS call of that life fails with SQLITE_IOERR. Closing works and has no effect on others, so
+ * sqlite3_close may free what is left, at any time before disk_free: a dead connection cannot even touch the shared
+ * memory that others use. Its locks vanish, cached bytes stay, shared memory stays while another life has it open.
+ * Killing twice is allowed. */
 void disk_kill_life(struct disk_life *life);
 
 /* What becomes of effects not yet synced. */
 enum disk_crash {
-    DISK_KEEP_ALL = 1, /* all kept: what a kill of all processes leaves */
+    DISK_KEEP_ALL = 1, /* all kept, even what a failed sync lost: the bytes that readers see now */
     DISK_KEEP_NONE,    /* all lost: only what was synced */
-    DISK_KEEP_SOME     /* each kept, lost or torn at 512- or 4096-byte boundaries, drawn; creates and deletes kept or lost */
+    DISK_KEEP_SOME     /* each kept, lost or torn at 512- or 4096-byte boundaries; names kept or lost: drawn */
 };
 
 /* Power loss: all lives die, shared memory is gone, effects are kept or lost as `what` says, drawn from the disk's
@@ -76,10 +78,11 @@ struct disk_call {
 enum disk_verdict {
     DISK_PASS = 0,
     DISK_FAIL_IO,     /* no effect; the operation's SQLITE_IOERR_* (open: SQLITE_CANTOPEN, as the unix VFS answers) */
-    DISK_FAIL_FULL,   /* no effect; SQLITE_FULL (open: SQLITE_CANTOPEN). For operations that take no space: as DISK_FAIL_IO */
+    DISK_FAIL_FULL,   /* write: no effect; SQLITE_FULL. Others: as DISK_FAIL_IO */
     DISK_SHORT_WRITE, /* write: a drawn prefix is written, perhaps nothing; SQLITE_FULL. Others: as DISK_FAIL_IO */
-    DISK_FAIL_SYNC,   /* sync: SQLITE_IOERR_FSYNC once; cached bytes stay visible but count as clean, so no later sync writes them,
-                         while the durable bytes lack all or some of them, drawn, until rewritten. Others: as DISK_FAIL_IO */
+    DISK_FAIL_SYNC,   /* sync: SQLITE_IOERR_FSYNC once. Cached bytes stay visible but count as clean: no later sync
+                         writes them, and the durable bytes lack all or some of them, drawn, until they are written
+                         again. Others: as DISK_FAIL_IO */
     DISK_DIE_BEFORE,  /* the life dies, then the call fails without effect */
     DISK_DIE_AFTER    /* the call has its effect (a sync: it is durable), then the life dies, and the call fails */
 };
@@ -92,8 +95,8 @@ void disk_set_fault(struct disk *disk, disk_fault_fn fault, void *user);
 
 /* Microseconds since 1970 for SQLite's date functions; without one it is 2000-01-01. */
 void disk_set_clock(struct disk *disk, int64_t (*wall_us)(void *user), void *user);
-/* Restarts SQLite's own generator (one for the whole process: WAL salts, temporary names, random()) from a seed. Call it at the
- * start of every run, before the first connection: what SQLite draws then depends on the run alone. */
+/* Restarts SQLite's own generator (one for the whole process: WAL salts, temporary names, random()) from a seed. Call
+ * it at the start of every run, before the first connection: what SQLite draws then depends on the run alone. */
 void disk_reset_sqlite_random(uint64_t seed);
 
 struct disk_counts {

@@ -1,4 +1,5 @@
-/* A file's bytes in pages that copies share until one of them writes. Out of memory aborts. Zeroed memory is an empty file. */
+/* A file's bytes in pages that copies share until one of them writes. Zeroed memory is an empty file. Out of memory
+ * aborts. */
 #ifndef SIM_DISK_BYTES_H
 #define SIM_DISK_BYTES_H
 

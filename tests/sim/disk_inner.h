@@ -1,4 +1,5 @@
-/* What the two halves of the simulated disk share: disk.c keeps files, effects and crashes, disk_vfs.c speaks to SQLite. */
+/* What the two halves of the simulated disk share: disk.c keeps files, effects and crashes, disk_vfs.c is what SQLite
+ * calls. */
 #ifndef SIM_DISK_INNER_H
 #define SIM_DISK_INNER_H
 

@@ -13,8 +13,8 @@ static struct handle *handle_of(sqlite3_file *file) {
 
 /* ---- faults ---- */
 
-/* Shows the call to the hook and carries out what may happen before it. DISK_DIE_BEFORE: the life is dead now, and what it had
- * open is cut off. */
+/* Shows the call to the hook and carries out what may happen before it. DISK_DIE_BEFORE: the life is dead now, and what
+ * it had open is cut off. */
 static int ask(struct disk_life *life, enum disk_op op, const char *file, int64_t offset, int64_t length) {
     struct disk *disk = life->disk;
     struct disk_call call = {.op = op, .life = life, .file = file, .offset = offset, .length = length};
@@ -113,7 +113,7 @@ static int file_size(sqlite3_file *file, sqlite3_int64 *size) {
 struct rivals {
     int mine;     /* strongest lock of the same life */
     int theirs;   /* strongest lock of other lives */
-    int reserved; /* another life has the reserved byte */
+    int reserved; /* somebody has the reserved byte */
 };
 
 static struct rivals rivals_of(const struct handle *handle) {
@@ -122,9 +122,11 @@ static struct rivals rivals_of(const struct handle *handle) {
     for (struct list *link = head->next; link != head; link = link->next) {
         const struct handle *other = LIST_OF(link, struct handle, in_node);
         int *strongest = other->life == handle->life ? &rivals.mine : &rivals.theirs;
-        if (other != handle && other->level > *strongest)
+        if (other == handle)
+            continue;
+        if (other->level > *strongest)
             *strongest = other->level;
-        rivals.reserved |= other->life != handle->life && other->reserved;
+        rivals.reserved |= other->reserved;
     }
     return rivals;
 }
@@ -456,8 +458,8 @@ static const sqlite3_io_methods dead = {
     .xShmUnmap = dead_shm_unmap,
 };
 
-/* The dead connection still has pointers into shared memory, and writes through them even while it is closed. Each region
- * becomes a private copy at the same address. */
+/* The dead connection still has pointers into shared memory, and writes through them even while it is closed. Each
+ * region becomes a private copy at the same address. */
 static void cut_off(struct handle *handle) {
     size_t size = (size_t)handle->region_size;
     void *copy = handle->region_count == 0 ? NULL : bytes_alloc(size);

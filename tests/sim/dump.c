@@ -239,19 +239,22 @@ int64_t dump_image_effects(struct sim *sim, enum participant participant, const 
 
 /* ---- the end ---- */
 
-/* Sums of the business tables against the effects: nothing lost, nothing held for what has ended. */
+/* Sums of the business tables against the effects: nothing lost, nothing made. */
 static void look_stock(struct sim *sim, sqlite3 *db) {
-    int64_t sold = 0;
+    int64_t sold = 0, held = 0;
     const struct ledger *ledger = &sim->checker->ledgers[STOCK];
-    for (int64_t i = 1; i <= ledger->last; i++)
-        sold += ledger->effects[i].op == 'C' ? ledger->effects[i].value : 0;
-    int64_t all = one_number(prepare(db, "SELECT sum(free + held + sold) FROM stock"));
-    int64_t held = one_number(prepare(db, "SELECT sum(held) FROM stock"));
-    int64_t gone = one_number(prepare(db, "SELECT sum(sold) FROM stock"));
+    for (int64_t i = 1; i <= ledger->last; i++) {
+        const struct effect *effect = &ledger->effects[i];
+        sold += effect->op == 'C' ? effect->value : 0;
+        held += effect->op == 'T' ? effect->value : -effect->value;
+    }
+    int64_t all_there = one_number(prepare(db, "SELECT sum(free + held + sold) FROM stock"));
+    int64_t held_there = one_number(prepare(db, "SELECT sum(held) FROM stock"));
+    int64_t sold_there = one_number(prepare(db, "SELECT sum(sold) FROM stock"));
     int64_t low = one_number(prepare(db, "SELECT count(*) FROM stock WHERE free < 0 OR held < 0"));
-    if (all != ARTICLES * (int64_t)sim->knobs.stock || held != 0 || gone != sold || low != 0)
-        violate(&sim->world, "T4", "stock: %lld in all, %lld held, %lld sold; confirmed were %lld", (long long)all,
-                (long long)held, (long long)gone, (long long)sold);
+    if (all_there != ARTICLES * (int64_t)sim->knobs.stock || held_there != held || sold_there != sold || low != 0)
+        violate(&sim->world, "T4", "stock: %lld in all, %lld held, %lld sold; by the effects it is %lld held, %lld sold",
+                (long long)all_there, (long long)held_there, (long long)sold_there, (long long)held, (long long)sold);
 }
 
 static void look_file(struct sim *sim, const char *file) {

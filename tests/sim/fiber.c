@@ -1,4 +1,5 @@
-/* A fortified longjmp takes the jump to another stack for an attack and aborts; switching stacks is what this file is for. */
+/* A fortified longjmp takes the jump to another stack for an attack and aborts; switching stacks is what this file is
+ * for. */
 #undef _FORTIFY_SOURCE
 
 #include "fiber.h"
@@ -145,7 +146,8 @@ static void first_frame(void) {
 }
 
 /* The one place that pays for signal masks: a context made by makecontext can only be entered through ucontext. All
- * later switches are jumps. This frame is never returned from, so it must hold nothing that ASan would fence with red zones. */
+ * later switches are jumps. This frame is never returned from, so it must hold nothing that ASan would fence with red
+ * zones. */
 static _Noreturn void enter(struct fiber *fiber) {
     static ucontext_t context;
     if (getcontext(&context) != 0)

@@ -35,7 +35,7 @@ void knobs_draw(struct knobs *knobs, uint64_t seed) {
     knobs->loopback = prng_chance(&prng, 3, 10);
     knobs->rogue = prng_chance(&prng, 1, 2);
     knobs->pumps = pick(&prng, (const uint32_t[]){1, 1, 2, 3}, 4);
-    knobs->ops = (uint32_t)prng_range(&prng, 8, 30);
+    knobs->ops = (uint32_t)prng_range(&prng, 8, 50);
     knobs->group_max = pick(&prng, (const uint32_t[]){1, 2, 8, 0}, 4);
     knobs->backoff_min_ms = prng_range(&prng, 5, 300);
     knobs->backoff_max_ms = knobs->backoff_min_ms + prng_range(&prng, 50, 4000);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "checks.h"
 #include "client.h"
 #include "cover.h"
 #include "net.h"
@@ -119,7 +119,7 @@ static void pump(void *argument) {
     struct life *life = argument;
     while (life->open) {
         cdtx_error err = {0};
-        int32_t rc = cdtx_run(life->engine, -1, &err);
+        int32_t rc = cdtx_run(life->engine, prng_range(&life->sim->world.schedule, 300, 2000), &err);
         env_alive(life);
         if (rc == 0 || !life->open)
             continue;

@@ -3,7 +3,7 @@
 #ifndef SIM_MIRROR_H
 #define SIM_MIRROR_H
 
-#include "check.h"
+#include "checks.h"
 
 enum { BRANCHES = 8, EFFECTS_MAX = 4096, GIDS_MAX = 2048 };
 
@@ -15,6 +15,7 @@ struct branch {
     int32_t code;
     char *answer;
     uint32_t length;
+    char *text;            /* of a definite no */
     uint32_t late_calls[4]; /* by operation, since the heal */
 };
 

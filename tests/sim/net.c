@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
+#include "checks.h"
 #include "cover.h"
 
 enum { KEPT_MAX = 4000 };

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
+#include "checks.h"
 #include "cover.h"
 #include "net.h"
 #include "shop.h"
@@ -48,7 +48,7 @@ struct cell {
     const char *invariant;
 };
 
-static struct cell cell_of(const struct subject *subject, enum mark mark, int32_t op) {
+static struct cell cell_of(enum mark mark, int32_t op) {
     static const struct cell confirm[MARKS] = {
         [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},    [MARK_TRIED] = {0, MARK_CONFIRMED, 0, "T4"},
         [MARK_REJECTED] = {CDTX_CONFLICT, MARK_REJECTED, 1, "T2"}, [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T1"},
@@ -67,14 +67,21 @@ static struct cell cell_of(const struct subject *subject, enum mark mark, int32_
         return (struct cell){CDTX_REFUSED, mark, 0, "T3"};
     if (mark != MARK_ABSENT)
         return (struct cell){mark == MARK_REJECTED ? CDTX_REFUSED : 0, mark, 0, "T8"};
-    return subject->mode == SHOP_NO ? (struct cell){CDTX_REFUSED, MARK_REJECTED, 0, "T8"}
-                                    : (struct cell){0, MARK_TRIED, 0, "T8"};
+    return (struct cell){0, MARK_TRIED, 0, "T8"};
 }
 
 /* Codes that say nothing about the guard, only that the service could not answer now. */
 static int no_answer(int32_t code) {
     return code == CDTX_BUSY || code == CDTX_UNKNOWN || code == CDTX_IO || code == CDTX_STOPPED || code == CDTX_USER ||
            code == CDTX_TIMEOUT || code == CDTX_MISUSE;
+}
+
+/* The first try: the service may say yes or no as its state has it, unless it is told to. */
+static uint32_t first_try(const struct subject *subject, const struct seen *seen) {
+    uint32_t yes = UINT32_C(1) << MARK_TRIED, no = UINT32_C(1) << MARK_REJECTED;
+    if (!seen->came || no_answer(seen->code))
+        return seen->came && cdtx_happened(seen->code) == 0 ? 0 : (subject->mode == SHOP_NO ? 0 : yes) | no;
+    return seen->code == 0 && subject->mode != SHOP_NO ? yes : seen->code == CDTX_REFUSED ? no : 0;
 }
 
 /* Which marks may stand after the call, given those that may have stood before. */
@@ -84,8 +91,13 @@ static uint32_t step(const struct subject *subject, int32_t op, const struct see
     for (enum mark mark = MARK_ABSENT; mark < MARKS; mark++) {
         if (!(subject->possible >> mark & 1))
             continue;
-        struct cell cell = cell_of(subject, mark, op);
+        struct cell cell = cell_of(mark, op);
         *invariant = cell.invariant;
+        if (mark == MARK_ABSENT && op == CDTX_CALL_TRY) {
+            *alarm = 0;
+            next |= first_try(subject, seen) | (seen->came && !no_answer(seen->code) ? 0 : UINT32_C(1) << mark);
+            continue;
+        }
         if (seen->came && !no_answer(seen->code)) {
             if (seen->code != cell.code)
                 continue;
@@ -115,7 +127,8 @@ static void answered(struct letter *letter, const cdtx_reply *reply) {
 static void call(struct subject *subject, int32_t op, struct seen *seen) {
     struct sim *sim = subject->sim;
     struct rogue *rogue = sim->rogue;
-    struct shop_order order = {.article = (uint8_t)(subject->sequence % ARTICLES), .quantity = 1, .mode = subject->mode};
+    struct shop_order order = {.article = (uint8_t)(subject->sequence % ARTICLES),
+                               .quantity = (uint8_t)(1 + subject->sequence % 5), .mode = subject->mode};
     cdtx_call c = {
         .sequence = subject->sequence,
         .id = ++rogue->calls,
@@ -192,12 +205,9 @@ static void play(struct sim *sim) {
         .participant = (enum participant)prng_below(work, PARTICIPANTS),
         .sequence = ++rogue->sequence,
         .branch = (uint32_t)prng_below(work, 3),
-        .mode = prng_chance(work, 1, 3) ? SHOP_NO : SHOP_YES,
+        .mode = prng_chance(work, 1, 5) ? SHOP_NO : SHOP_BY_STATE,
         .possible = UINT32_C(1) << MARK_ABSENT,
     };
-    /* Only the order service says yes whatever its state, so only there can the model know. */
-    if (subject.mode == SHOP_YES)
-        subject.participant = ORDER;
     int64_t calls = prng_range(work, 2, 6);
     for (int64_t i = 0; i < calls && sim->faults_on; i++) {
         int32_t op = (int32_t)prng_range(work, CDTX_CALL_TRY, CDTX_CALL_CANCEL);

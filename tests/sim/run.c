@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
+#include "checks.h"
 #include "client.h"
 #include "cover.h"
 #include "net.h"
@@ -54,7 +54,7 @@ static void build(struct sim *sim) {
 
 static int all_up(struct sim *sim) {
     for (uint32_t i = 0; i < sim->node_count; i++)
-        if (node_up(&sim->nodes[i]) == NULL)
+        if (node_up(&sim->nodes[i]) == NULL || sim->nodes[i].life->owner.paused_until > sim->world.now)
             return 0;
     return 1;
 }
@@ -74,6 +74,9 @@ static void run_to_the_end(struct sim *sim) {
     while (!all_up(sim) && world->now < end)
         if (!world_run(world, world->now + 50 * MS))
             return;
+    /* What was on its way, or asleep in a slow handler, comes to its end: the last trace of the faults. */
+    if (!world_run(world, world->now + 40 * sim->knobs.latency_max + 3 * SECOND))
+        return;
     check_healed(sim);
     while (!all_up(sim) || !rogue_done(sim) || !check_all_ended(sim, why, sizeof why)) {
         if (world->now > end)

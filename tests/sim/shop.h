@@ -5,7 +5,7 @@
 
 #include "sim.h"
 
-enum shop_mode { SHOP_BY_STATE = 0, SHOP_YES, SHOP_NO };
+enum shop_mode { SHOP_BY_STATE = 0, SHOP_NO };
 
 /* What a branch is asked to do. Plain bytes. */
 struct shop_order {

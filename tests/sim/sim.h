@@ -46,7 +46,7 @@ struct node {
 struct connection {
     struct connection *next, **before;
     sqlite3 *db;
-    int scanned;         /* by check.c: the first look compares everything */
+    int scanned;         /* by mirror.c: the first look compares everything */
 };
 
 struct block;
@@ -67,6 +67,7 @@ struct life {
     int quit;            /* asked to end cleanly */
     struct strand *main; /* waits for that; NULL: not yet, or no more */
     int reaped;
+    int doubtful;        /* a write of its failed: what it committed last may show later */
     struct prng random;
     struct block *blocks;
     size_t block_count;

@@ -518,8 +518,8 @@ START_TEST(failed_sync_makes_lost_bytes_clean) {
 }
 END_TEST
 
-/* Trap 15 in full: a commit whose sync failed is visible after a restart, then gone after a power loss, unless the WAL was
- * written anew before anybody read it. */
+/* What a failed sync does to a database: its commit is visible after a restart, then gone after a power loss, unless
+ * the WAL was written anew before anybody read it. */
 static int failed_commit_survives(uint64_t seed, int rewrite) {
     struct disk *disk = disk_of(seed);
     const char *vfs;
@@ -663,8 +663,8 @@ START_TEST(lives_take_turns) {
 }
 END_TEST
 
-/* A dies inside a transaction whose pages are already in the WAL and its index; B goes on. Closing A's connection only then,
- * with its rollback, must not reach into the index that B uses. */
+/* A dies inside a transaction whose pages are already in the WAL and its index; B goes on. Closing A's connection only
+ * then, with its rollback, must not reach into the index that B uses. */
 static void kill_beside(int close_late) {
     struct disk *disk = disk_of(1);
     const char *first, *second;
@@ -753,7 +753,7 @@ static uint8_t volatile *map_of(sqlite3_file *file, int extend) {
     return map;
 }
 
-/* Shared memory is one for all while somebody uses it, stays with the survivors after a kill, and goes with the last one. */
+/* Shared memory is one for all while somebody uses it, stays with the survivors after a kill, goes with the last. */
 START_TEST(shared_memory) {
     struct disk *disk = disk_of(1);
     const char *first, *second;
@@ -770,6 +770,14 @@ START_TEST(shared_memory) {
     ck_assert_uint_eq(of_b[100], 7);
     ck_assert_uint_eq(of_a[101], 0);
     raw_close(a);
+    sqlite3_file *c = raw(second, "f", main_flags);
+    map_of(c, 0);
+    ck_assert_int_eq(b->pMethods->xShmLock(b, 3, 2, SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE), SQLITE_OK);
+    ck_assert_int_eq(c->pMethods->xShmLock(c, 4, 1, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED), SQLITE_BUSY);
+    ck_assert_int_eq(b->pMethods->xShmUnmap(b, 0), SQLITE_OK);
+    ck_assert_int_eq(c->pMethods->xShmLock(c, 4, 1, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED), SQLITE_OK);
+    of_b = map_of(b, 0);
+    raw_close(c);
     disk_kill_life(other);
     ck_assert_uint_eq(of_b[101], 9);
     disk_life_new(disk, &first);
@@ -810,22 +818,22 @@ static int perform(sqlite3_file *file, const struct command *command) {
 
 enum { FILES = 3 };
 
-/* Real files of one process, or of a process each. */
+/* Real files, spread over processes. */
 struct servants {
     int processes;
     pid_t child[FILES];
     int line[FILES];
 };
 
-static void serve(int line, const char *path, int files) {
+static void serve(int line, const char *path) {
     alarm(60); /* should the test fail and forget this process */
     sqlite3_file *file[FILES];
     int code = 0;
-    for (int i = 0; i < files; i++)
+    for (int i = 0; i < FILES; i++)
         file[i] = raw_open("unix", path, main_flags, &code);
     struct command command;
     while (code == SQLITE_OK && read(line, &command, sizeof command) == sizeof command && command.verb != VERB_END) {
-        int32_t answer = perform(file[command.which % files], &command);
+        int32_t answer = perform(file[command.which], &command);
         if (write(line, &answer, sizeof answer) != sizeof answer)
             break;
     }
@@ -840,7 +848,7 @@ static void servants_start(struct servants *servants, const char *path) {
         ck_assert_int_ge(servants->child[i], 0);
         if (servants->child[i] == 0) {
             close(ends[0]);
-            serve(ends[1], path, servants->processes == 1 ? FILES : 1);
+            serve(ends[1], path);
         }
         close(ends[1]);
         servants->line[i] = ends[0];
@@ -908,12 +916,11 @@ struct model {
 
 static void model_open(struct model *model, int lives) {
     *model = (struct model){.disk = disk_of(1)};
-    const char *vfs = NULL;
-    for (int i = 0; i < FILES; i++) {
-        if (i < lives)
-            disk_life_new(model->disk, &vfs);
-        model->file[i] = raw(vfs, "f", main_flags);
-    }
+    const char *vfs[FILES];
+    for (int i = 0; i < lives; i++)
+        disk_life_new(model->disk, &vfs[i]);
+    for (int i = 0; i < FILES; i++)
+        model->file[i] = raw(vfs[i % lives], "f", main_flags);
 }
 
 static void model_close(struct model *model) {
@@ -930,8 +937,10 @@ static struct command draw_command(struct model *model, struct prng *prng, int s
     return draw_lock(prng, which, level);
 }
 
-static void same_answer(struct model *model, const struct servants *servants, const struct command *command, int *busy) {
-    int modelled = perform(model->file[command->which], command), real = servants_do(servants, command);
+static void same_answer(struct model *model, const struct servants *servants, const struct command *command,
+                        int *busy) {
+    int modelled = perform(model->file[command->which], command);
+    int real = servants_do(servants, command);
     ck_assert_msg(modelled == real, "verb %d file %d (%d %d %d) of %d processes: model %d, unix %d", command->verb,
                   command->which, command->a, command->b, command->c, servants->processes, modelled, real);
     *busy += modelled == SQLITE_BUSY;
@@ -970,7 +979,7 @@ START_TEST(locks_agree_with_unix) {
     snprintf(path, sizeof path, "%s/cdtx-disk-XXXXXX", folder == NULL ? "/tmp" : folder);
     ck_assert_ptr_nonnull(mkdtemp(path));
     size_t length = strlen(path);
-    for (int processes = 1; processes <= FILES; processes += FILES - 1)
+    for (int processes = 1; processes <= FILES; processes++)
         for (int shm = 0; shm <= 1; shm++) {
             strcpy(path + length, "/f");
             compare_with_unix(path, processes, shm);

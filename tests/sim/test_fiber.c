@@ -232,7 +232,7 @@ START_TEST(stops_misuse) {
 END_TEST
 
 START_TEST(prng_is_the_published_one) {
-    /* The first outputs of splitmix64 from state 1234567, from the reference implementation's well-known test vector. */
+    /* The well-known test vector of splitmix64: the first outputs from state 1234567. */
     static const uint64_t expected[] = {UINT64_C(6457827717110365317), UINT64_C(3203168211198807973),
                                         UINT64_C(9817491932198370423), UINT64_C(4593380528125082431),
                                         UINT64_C(16408922859458223821)};
@@ -248,7 +248,8 @@ START_TEST(prng_is_the_published_one) {
 END_TEST
 
 START_TEST(prng_streams) {
-    struct prng a = prng_new(5, "disk"), again = prng_new(5, "disk"), other = prng_new(5, "net"), seed = prng_new(6, "disk");
+    struct prng a = prng_new(5, "disk"), again = prng_new(5, "disk");
+    struct prng other = prng_new(5, "net"), seed = prng_new(6, "disk");
     int same_other = 0, same_seed = 0;
     for (int i = 0; i < 1000; i++) {
         uint64_t value = prng_next(&a);

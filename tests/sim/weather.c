@@ -33,8 +33,10 @@ static int disk_weather(void *user, const struct disk_call *call) {
     } else if (sim_fault(sim, FAULT_DISK_ERROR, disk, 4 * in)) {
         verdict = DISK_FAIL_IO;
     }
-    if (verdict != DISK_PASS)
-        tell(&sim->world, life->name, "disk fault %d at operation %d on %s", verdict, (int)call->op, call->file);
+    if (verdict == DISK_PASS)
+        return verdict;
+    life->doubtful = 1;
+    tell(&sim->world, life->name, "disk fault %d at operation %d on %s", verdict, (int)call->op, call->file);
     return verdict;
 }
 
