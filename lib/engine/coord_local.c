@@ -38,6 +38,10 @@ static int64_t now_ms(const cdtx_sql *sql) {
     return cdtx__store_clock_ms(sql->store);
 }
 
+static int64_t in_ms(const cdtx_sql *sql, int64_t ms) {
+    return cdtx__store_stamp_ms(sql->store) + ms;
+}
+
 static int32_t absent(const cdtx_sql *sql, int64_t sequence, cdtx_error *err) {
     if (sequence <= sql->store->meta.sequence)
         return cdtx__fail(err, CDTX_EXPIRED, "the record of gid number %lld is no longer kept", (long long)sequence);
@@ -101,7 +105,7 @@ static int32_t run_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     if (rc != 0)
         return rc;
     int64_t sequence = sql->store->meta.sequence + 1;
-    cdtx_value arguments[] = {SQL_INT(sequence), SQL_INT(now_ms(sql) + request->timeout_ms), cdtx__sql_text(request->name),
+    cdtx_value arguments[] = {SQL_INT(sequence), SQL_INT(in_ms(sql, request->timeout_ms)), cdtx__sql_text(request->name),
                               cdtx__sql_text(request->key), cdtx__sql_blob(op->record.bytes, op->record.length)};
     rc = cdtx__sql_run(sql,
                        "INSERT INTO cdtx_tx (seq, state, reason, epoch, attempts, due, acked, name, key, branches)"
@@ -165,7 +169,7 @@ static int32_t move(struct op *op, cdtx_sql *sql, int32_t outcome, int32_t reaso
     struct coord_request *request = op->request;
     int64_t now = now_ms(sql), changes = 0;
     INVARIANT(cdtx__sm_allows(&machine, CDTX_TX_ACTIVE, outcome));
-    cdtx_value arguments[] = {SQL_INT(outcome), SQL_INT(reason),        SQL_INT(now + request->lease_ms),
+    cdtx_value arguments[] = {SQL_INT(outcome), SQL_INT(reason),        SQL_INT(in_ms(sql, request->lease_ms)),
                               SQL_INT(request->sequence), SQL_INT(op->epoch),
                               /* Only a commit can come too late: no deadline is before the clock's start. */
                               SQL_INT(outcome == CDTX_TX_COMMITTING ? now : INT64_MIN)};
@@ -314,7 +318,7 @@ static int32_t take_item(struct op *op, cdtx_sql *sql, uint32_t row, cdtx_error 
         item->reason = cdtx__rows_int(&op->rows, row, 6) == 0 ? COORD_REASON_ABANDONED : COORD_REASON_TIMEOUT;
     }
     int64_t changes = 0;
-    cdtx_value arguments[] = {SQL_INT(item->state), SQL_INT(item->reason), SQL_INT(now_ms(sql) + op->request->lease_ms),
+    cdtx_value arguments[] = {SQL_INT(item->state), SQL_INT(item->reason), SQL_INT(in_ms(sql, op->request->lease_ms)),
                               SQL_INT(item->sequence), SQL_INT(item->epoch)};
     int32_t rc;
     if (MUTANT(sql->store->env, "bug-11")) {
@@ -374,7 +378,7 @@ static int32_t run_settle(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     if (request->ended)
         state = state == CDTX_TX_COMMITTING ? CDTX_TX_COMMITTED : CDTX_TX_ROLLED_BACK;
     INVARIANT(!request->ended || cdtx__sm_allows(&machine, request->outcome, state));
-    cdtx_value due = request->ended ? SQL_NULL : SQL_INT(now_ms(sql) + request->due_in_ms);
+    cdtx_value due = request->ended ? SQL_NULL : SQL_INT(in_ms(sql, request->due_in_ms));
     cdtx_value arguments[] = {SQL_INT(state), due, SQL_INT(request->acked),
                               SQL_INT(request->sequence), SQL_INT(op->epoch), SQL_INT(request->outcome)};
     int64_t changes = 0;

@@ -497,6 +497,13 @@ int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err) {
 
 /* ---- step by step ---- */
 
+static void drop_last_branch_locked(cdtx_tx *tx) {
+    const cdtx_env *env = tx->engine->env;
+    struct drive_branch *b = &tx->branches[--tx->branch_count];
+    cdtx__free_text(env, b->participant);
+    cdtx__free(env, b->payload, b->length);
+}
+
 static void register_done(struct coord_request *request) {
     cdtx_tx *tx = request->user;
     cdtx *engine = tx->engine;
@@ -509,6 +516,8 @@ static void register_done(struct coord_request *request) {
         tx->refusal = code;
         tx->refusal_err = err;
         tx->step = STEP_IDLE;
+        if (cdtx_happened(code) == 0) /* the log's row does not have it, so nobody is to be asked about it */
+            drop_last_branch_locked(tx);
         answer_locked(tx, code, &err);
         cdtx__unlock(engine->env, &tx->lock);
         tell(tx);
@@ -645,7 +654,7 @@ static void settle(cdtx_tx *tx) {
     cdtx *engine = tx->engine;
     cdtx__lock(engine->env, &tx->lock);
     int64_t all = (INT64_C(1) << tx->branch_count) - 1;
-    tx->request.ended = tx->acked == all || MUTANT(engine->env, "end-unacked");
+    tx->request.ended = (tx->acked & all) == all || MUTANT(engine->env, "end-unacked");
     tx->request.due_in_ms = tx->request.ended ? 0 : backoff_us(engine, tx->attempts) / 1000;
     answer_locked(tx, tx->result, &tx->err);
     cdtx__unlock(engine->env, &tx->lock);
@@ -704,7 +713,7 @@ static int32_t adopt(cdtx *engine, const struct coord_item *item) {
         tx->sequence = item->sequence;
         tx->epoch = item->epoch;
         tx->outcome = item->state;
-        tx->acked = item->acked;
+        tx->acked = item->acked & ((INT64_C(1) << tx->branch_count) - 1);
         tx->attempts = item->attempts;
         cdtx__gid_text(engine->coord.log(engine->coord.self), tx->sequence, tx->gid);
         start_finishing_locked(tx);

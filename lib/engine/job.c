@@ -165,7 +165,7 @@ static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, s
                       int64_t *id, cdtx_error *err) {
     struct store *store = sql->store;
     int64_t number = store->meta.job + 1, changes = 0;
-    int64_t due = o->at_ms > 0 ? o->at_ms : cdtx__store_clock_ms(store) + o->delay_ms;
+    int64_t due = o->at_ms > 0 ? o->at_ms : cdtx__store_stamp_ms(store) + o->delay_ms;
     cdtx_value arguments[] = {SQL_INT(number),
                               cdtx__sql_text(o->queue),
                               cdtx__sql_text(handler),
@@ -240,7 +240,7 @@ static int32_t failed(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     int dead = job->code == CDTX_REFUSED || job->attempt >= job->handler->options.attempts_max;
     int64_t changes = 0;
     cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY),
-                              SQL_INT(dead ? 0 : cdtx__store_clock_ms(sql->store) + backoff_ms(job)),
+                              SQL_INT(dead ? 0 : cdtx__store_stamp_ms(sql->store) + backoff_ms(job)),
                               cdtx__sql_text(job->err.text), SQL_INT(job->id), SQL_INT(job->token)};
     int32_t rc = cdtx__sql_run(sql,
                                "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, error = ?"
@@ -291,7 +291,7 @@ static void end(struct job *job) {
 
 static int32_t run_give_back(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct job *job = LIST_OF(rider, struct job, rider);
-    cdtx_value arguments[] = {SQL_INT(cdtx__store_clock_ms(sql->store)), SQL_INT(job->id), SQL_INT(job->token)};
+    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store)), SQL_INT(job->id), SQL_INT(job->token)};
     return cdtx__sql_run(sql,
                          "UPDATE cdtx_job SET state = 1, clock = 0, due = ?, attempts = attempts - 1"
                          " WHERE id = ? AND token = ? AND state = 2",
@@ -415,7 +415,7 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
 static int32_t lease(struct claim *claim, cdtx_sql *sql, struct handler *handler, uint32_t row, uint32_t *room,
                      cdtx_error *err) {
     int64_t changes = 0, id = cdtx__rows_int(&claim->rows, row, 0);
-    cdtx_value arguments[] = {SQL_INT(cdtx__store_clock_ms(sql->store) + handler->options.lease_ms), SQL_INT(id)};
+    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms), SQL_INT(id)};
     int32_t rc = cdtx__sql_run(sql,
                                "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?"
                                " WHERE id = ? AND state = 1 AND " ALONE_BY_KEY,
@@ -498,7 +498,7 @@ static int32_t claim_handler(struct claim *claim, cdtx_sql *sql, struct handler 
 static int32_t expire(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t id, int64_t crashes,
                       cdtx_error *err) {
     int dead = crashes + 1 >= handler->options.crashes_max;
-    cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY), SQL_INT(cdtx__store_clock_ms(sql->store)), SQL_INT(id)};
+    cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY), SQL_INT(cdtx__store_stamp_ms(sql->store)), SQL_INT(id)};
     if (dead)
         cdtx__log(claim->rows.env, CDTX_LOG_WARNING, "job %lld of '%s' is dead: its holder crashed or lost its lease %lld times",
                   (long long)id, handler->name, (long long)crashes + 1);

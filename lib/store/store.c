@@ -10,6 +10,11 @@ int64_t cdtx__store_clock_ms(const struct store *store) {
     return store->clock_base_ms + (cdtx__now_us(store->env) - store->clock_base_us) / 1000;
 }
 
+int64_t cdtx__store_stamp_ms(struct store *store) {
+    store->meta.dirty = 1;
+    return cdtx__store_clock_ms(store);
+}
+
 /* ---- the queue ---- */
 
 static void schedule_locked(struct store *store, int *call_ready) {
@@ -303,10 +308,12 @@ static int32_t sign_in(struct store *store, cdtx_error *err) {
         return rc;
     memcpy(store->uuid, uuid->bytes, sizeof store->uuid);
     store->epoch = cdtx__rows_int(&store->rows, 0, 1);
-    int64_t away = cdtx__wall_ms(store->env) - cdtx__rows_int(&store->rows, 0, 3);
+    int64_t wall = cdtx__wall_ms(store->env), away = wall - cdtx__rows_int(&store->rows, 0, 3);
     store->clock_base_ms = cdtx__rows_int(&store->rows, 0, 2) + (away > 0 ? away : 0);
     store->clock_base_us = cdtx__now_us(store->env);
-    return 0;
+    cdtx_value clock[] = {SQL_INT(store->clock_base_ms), SQL_INT(wall)};
+    return cdtx__schema_exec(store->port, store->connection, "UPDATE cdtx_meta SET clock = ?, wall = ? WHERE id = 1", clock, 2,
+                             NULL, err);
 }
 
 static int32_t set_up(struct store *store, cdtx_error *err) {

@@ -105,5 +105,8 @@ int32_t cdtx__store_handle_end(struct store *store, int commit, cdtx_error *err)
 /* The durable clock: runs with the monotonic clock while somebody has the database open, with the wall clock between, and
  * never goes back. */
 int64_t cdtx__store_clock_ms(const struct store *store);
+/* The same for a time that goes into a row of the open transaction: the clock is saved in the same commit, so that no restart
+ * can find itself before what was measured by it. */
+int64_t cdtx__store_stamp_ms(struct store *store);
 
 #endif

@@ -18,6 +18,8 @@ static const char *const names[] = {
     "ACTIVE>COMMITTING", "ACTIVE>ROLLING_BACK", "COMMITTING>COMMITTED", "ROLLING_BACK>ROLLED_BACK",
     /* what clients were answered */
     "client CDTX_OK", "client CDTX_REFUSED", "client CDTX_TIMEOUT", "client CDTX_UNKNOWN", "client CDTX_STOPPED",
+    /* what the clerks do */
+    "closure", "closure fails", "closure bad sql", "closure breaks out", "handle", "handle rollback", "handle left",
     /* cells of the guard table */
     "guard-absent-try", "guard-tried-try", "guard-rejected-try", "guard-confirmed-try", "guard-cancelled-try",
     "guard-empty-try", "guard-absent-confirm", "guard-tried-confirm", "guard-rejected-confirm", "guard-confirmed-confirm",

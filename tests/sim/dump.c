@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clerk.h"
 #include "mirror.h"
 #include "shop.h"
 
@@ -257,7 +258,7 @@ static void look_stock(struct sim *sim, sqlite3 *db) {
                 (long long)all_there, (long long)held_there, (long long)sold_there, (long long)held, (long long)sold);
 }
 
-static void look_file(struct sim *sim, const char *file) {
+static void look_file(struct sim *sim, const char *file, int clerk) {
     sqlite3 *db = NULL;
     sqlite3_stmt *s;
     if (open_file(host_of(sim, file)->disk, file, &db)) {
@@ -268,6 +269,7 @@ static void look_file(struct sim *sim, const char *file) {
         dump_look(sim, db, file, NULL, 1);
         if (strcmp(file, shop_file(STOCK)) == 0)
             look_stock(sim, db);
+        clerk_final(sim, clerk, db);
     } else {
         violate(&sim->world, "C2", "%s cannot be opened at the end: %s", file, sqlite3_errmsg(db));
     }
@@ -275,7 +277,7 @@ static void look_file(struct sim *sim, const char *file) {
 }
 
 void dump_final(struct sim *sim) {
-    look_file(sim, "log.db");
-    look_file(sim, shop_file(ORDER));
-    look_file(sim, shop_file(STOCK));
+    look_file(sim, "log.db", CLERK_LOG);
+    look_file(sim, shop_file(ORDER), ORDER);
+    look_file(sim, shop_file(STOCK), STOCK);
 }

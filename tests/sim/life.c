@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "checks.h"
+#include "clerk.h"
 #include "client.h"
 #include "cover.h"
 #include "net.h"
@@ -154,6 +155,25 @@ static int32_t open_engine(struct life *life, cdtx_error *err) {
     return cdtx_open(&options, &life->engine, err);
 }
 
+static int32_t make_log_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
+    (void)user;
+    return clerk_tables(sql, err);
+}
+
+/* Business tables may live in the log too. */
+static int32_t open_log(struct life *life, cdtx_error *err) {
+    cdtx_db *db = NULL;
+    int32_t rc = cdtx_db_log(life->engine, &db, err);
+    if (rc != 0)
+        return rc;
+    rc = cdtx_local(db, make_log_tables, NULL, err);
+    if (rc == 0)
+        clerk_serve(life, CLERK_LOG, db);
+    else
+        cdtx_db_close(db);
+    return rc;
+}
+
 static int32_t open_all(struct life *life, cdtx_error *err) {
     int32_t rc = open_engine(life, err);
     env_alive(life);
@@ -163,6 +183,8 @@ static int32_t open_all(struct life *life, cdtx_error *err) {
     for (int p = 0; rc == 0 && p < PARTICIPANTS; p++)
         if (life->node->serves >> p & 1)
             rc = shop_open(life, (enum participant)p, err);
+    if (rc == 0 && life->node->coordinator)
+        rc = open_log(life, err);
     env_alive(life);
     if (rc != 0) {
         cdtx_close(life->engine);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "checks.h"
+#include "clerk.h"
 #include "client.h"
 #include "cover.h"
 #include "net.h"
@@ -170,6 +171,7 @@ void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struc
     check_init(sim);
     net_init(sim);
     client_init(sim);
+    clerk_init(sim);
     rogue_init(sim);
     sim->faults_on = 1;
     build(sim);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clerk.h"
 #include "cover.h"
 
 const char *const participant_names[PARTICIPANTS] = {"order", "stock"};
@@ -35,6 +36,8 @@ static int32_t make_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
                                "CREATE TABLE IF NOT EXISTS effect_log (seq INTEGER PRIMARY KEY AUTOINCREMENT, gid TEXT,"
                                " branch INTEGER, op TEXT, key TEXT, value INTEGER)",
                                NULL, err);
+    if (rc == 0)
+        rc = clerk_tables(sql, err);
     for (const char *const *table = service->participant == ORDER ? order_tables : stock_tables; rc == 0 && *table; table++)
         rc = cdtx_sql_exec(sql, *table, NULL, err);
     for (int article = 0; rc == 0 && service->participant == STOCK && article < ARTICLES; article++) {
@@ -225,6 +228,9 @@ int32_t shop_open(struct life *life, enum participant participant, cdtx_error *e
         };
         rc = cdtx_tcc_add(db, participant_names[participant], &handlers, err);
     }
-    cdtx_db_close(db);
+    if (rc == 0)
+        clerk_serve(life, participant, db);
+    else
+        cdtx_db_close(db);
     return rc;
 }

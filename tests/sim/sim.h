@@ -1,7 +1,7 @@
 /* One simulated installation: hosts with a disk and a clock, nodes that run on them, and each node's present life: one
  * process with one engine. Module by module: knobs (what a seed switches on), env (a life's cdtx_env), life (start, crash,
  * end), net (calls between nodes), shop (what the participants do), client (global transactions), rogue (a caller who
- * breaks the protocol), check (the invariants), cover (what a run has seen). */
+ * breaks the protocol), clerk (local transactions beside them), checks (the invariants), cover (what a run has seen). */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
@@ -82,6 +82,7 @@ struct checker;
 struct history;
 struct rogue;
 struct net;
+struct clerks;
 
 struct sim {
     struct world world;
@@ -100,6 +101,7 @@ struct sim {
     struct checker *checker;
     struct history *history;
     struct rogue *rogue;
+    struct clerks *clerks;
     uint32_t images;
 };
 
