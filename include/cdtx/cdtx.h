@@ -2,12 +2,12 @@
  * This header holds the engine, databases, local and global transactions, work and errors; each pattern has its own.
  *
  * Rules that hold for every function, unless its comment says otherwise:
- *  - The result is 0 or a negative code of cdtx_code. On failure the outputs are untouched and *err, if not NULL, holds the
- *    code and one sentence naming the thing; on success *err is untouched.
+ *  - The result is 0 or a negative code of cdtx_code. On failure the outputs are untouched and *err, if not NULL, holds
+ *    the code and one sentence naming the thing; on success *err is untouched.
  *  - Every function may be called from any thread of the process that opened the engine. In a forked child each
  *    answers CDTX_MISUSE; so does every call on a child handle (database, transaction, work) after cdtx_close.
- *  - Names are NUL-terminated UTF-8 of 1 to CDTX_NAME_MAX bytes without control characters; payloads are pointer + length.
- *    Both are copied before return. Other names, and negative or oversized numbers, answer CDTX_INVALID.
+ *  - Names are NUL-terminated UTF-8 of 1 to CDTX_NAME_MAX bytes without control characters; payloads are pointer +
+ *    length. Both are copied before return. Other names, and negative or oversized numbers, answer CDTX_INVALID.
  *  - Option structs start with their size; zero in a field means its default; NULL options mean all defaults.
  *  - Times are milliseconds in int64_t, 0 <= t <= CDTX_TIME_MAX_MS.
  *  - Functions named _close, _free or _drop accept NULL; handles may be closed in any order.
@@ -49,23 +49,23 @@ enum {
 /* What the caller must do next. */
 enum cdtx_code {
     CDTX_OK = 0,
-    CDTX_REFUSED = -1,      /* a definite no: it did not happen and will not; do not repeat */
-    CDTX_CONFLICT = -2,     /* something else stands there already; it did not happen */
-    CDTX_BUSY = -3,         /* not now, it did not happen; come back after err->retry_after_ms */
-    CDTX_TIMEOUT = -4,      /* its time ran out first; it did not happen */
-    CDTX_UNKNOWN = -5,      /* it may have happened; ask again with the same gid or key */
-    CDTX_INVALID = -6,      /* an argument is wrong; nothing was done */
-    CDTX_MISUSE = -7,       /* the call is not allowed here: wrong state, closed handle, forked child, inside a closure */
-    CDTX_NOT_FOUND = -8,    /* no such gid, handler, job or database */
-    CDTX_EXPIRED = -9,      /* it existed; its record is no longer kept */
-    CDTX_LIMIT = -10,       /* over a limit that the text names; nothing was done */
-    CDTX_NO_MEMORY = -11,   /* the engine's memory function said no; it did not happen */
-    CDTX_IO = -12,          /* the database could not read or write (full, read-only, I/O error); it did not happen */
-    CDTX_CORRUPT = -13,     /* stored or received bytes are not what they must be; look before going on */
+    CDTX_REFUSED = -1,    /* a definite no: it did not happen and will not; do not repeat */
+    CDTX_CONFLICT = -2,   /* something else stands there already; it did not happen */
+    CDTX_BUSY = -3,       /* not now, it did not happen; come back after err->retry_after_ms */
+    CDTX_TIMEOUT = -4,    /* its time ran out first; it did not happen */
+    CDTX_UNKNOWN = -5,    /* it may have happened; ask again with the same gid or key */
+    CDTX_INVALID = -6,    /* an argument is wrong; nothing was done */
+    CDTX_MISUSE = -7,     /* the call is not allowed here: wrong state, closed handle, forked child, inside a closure */
+    CDTX_NOT_FOUND = -8,  /* no such gid, handler, job or database */
+    CDTX_EXPIRED = -9,    /* it existed; its record is no longer kept */
+    CDTX_LIMIT = -10,     /* over a limit that the text names; nothing was done */
+    CDTX_NO_MEMORY = -11, /* the engine's memory function said no; it did not happen */
+    CDTX_IO = -12,        /* the database could not read or write (full, read-only, I/O error); it did not happen */
+    CDTX_CORRUPT = -13,   /* stored or received bytes are not what they must be; look before going on */
     CDTX_UNSUPPORTED = -14, /* not in this build, or not on this database */
-    CDTX_STOPPED = -15,     /* the database or engine stopped itself (failed sync, lost ownership): reopen; it did not happen */
-    CDTX_SQL = -16,         /* the database refused a statement (syntax, constraint, type); it did not happen */
-    CDTX_USER = -17         /* reserved for a callback's own failure; carried through unchanged */
+    CDTX_STOPPED = -15,   /* the database stopped itself (failed sync, lost ownership): reopen; it did not happen */
+    CDTX_SQL = -16,       /* the database refused a statement (syntax, constraint, type); it did not happen */
+    CDTX_USER = -17       /* reserved for a callback's own failure; carried through unchanged */
 };
 
 /* Filled on failure. Frozen: 512 bytes, nothing to free, may live on any stack. */
@@ -81,8 +81,8 @@ const char *cdtx_version(void);
 const char *cdtx_code_name(int32_t code);
 /* Did the thing that answered this code happen? 1 yes, 0 no, -1 it may have. */
 int32_t cdtx_happened(int32_t code);
-/* For closures and handlers, whose err is never NULL: fills *err (may be NULL) with code and text, cut to what fits at a UTF-8
- * boundary, and returns code. */
+/* For closures and handlers, whose err is never NULL: fills *err (may be NULL) with code and text, cut to what fits at
+ * a UTF-8 boundary, and returns code. */
 int32_t cdtx_error_set(cdtx_error *err, int32_t code, const char *text);
 /* 1 when this build can open URLs of that scheme ("sqlite"), else 0. */
 int32_t cdtx_has(const char *scheme);
@@ -98,14 +98,14 @@ typedef struct cdtx_options {
     const struct cdtx_link *link; /* how calls reach participants; default: those of this engine (cdtx/port.h) */
     const struct cdtx_sql_port *const *adapters; /* further adapters by URL scheme, asked before the built-in ones */
     uint32_t adapter_count;
-    uint32_t payload_max;         /* bytes of one payload, result or job; default CDTX_PAYLOAD_DEFAULT, at most 16 MiB */
-    uint32_t open_max;            /* global transactions in work here at once; default 10000; more is BUSY */
-    uint32_t group_max;           /* local transactions in one synced commit; default 512 */
-    int64_t call_timeout_ms;      /* one call to a participant; default 2000; then it is repeated */
-    int64_t wait_ms;              /* longest wait for a database that an open handle holds; default 10000; then BUSY */
-    int64_t backoff_min_ms;       /* phase two, first repeat at the earliest; default 100 */
-    int64_t backoff_max_ms;       /* phase two, cap of the exponential back-off; default 30000 */
-    const char *coordinator;      /* "local" (default) or "loopback", its twin behind encoded calls */
+    uint32_t payload_max;    /* bytes of one payload, result or job; default CDTX_PAYLOAD_DEFAULT, at most 16 MiB */
+    uint32_t open_max;       /* global transactions in work here at once; default 10000; more is BUSY */
+    uint32_t group_max;      /* local transactions in one synced commit; default 512 */
+    int64_t call_timeout_ms; /* one call to a participant; default 2000; then it is repeated */
+    int64_t wait_ms;         /* longest wait for a database that an open handle holds; default 10000; then BUSY */
+    int64_t backoff_min_ms;  /* phase two, first repeat at the earliest; default 100 */
+    int64_t backoff_max_ms;  /* phase two, cap of the exponential back-off; default 30000 */
+    const char *coordinator; /* "local" (default) or "loopback", its twin behind encoded calls */
 } cdtx_options;
 
 /* Opens an engine; with a log it opens that database, brings its tables up to date and takes up what a dead
@@ -118,38 +118,38 @@ int32_t cdtx_open(const cdtx_options *options, cdtx **engine, cdtx_error *err);
  * handles stay valid to close. */
 void cdtx_close(cdtx *engine);
 
-/* Does the engine's work on the calling thread for for_ms (0: just what is due now; -1: until cdtx_stop): commits groups,
- * runs handlers, drives global transactions, repeats what failed. Any number of threads may do so. Errors: STOPPED
- * when a database of the engine has stopped itself. */
+/* Does the engine's work on the calling thread for for_ms (0: just what is due now; -1: until cdtx_stop): commits
+ * groups, runs handlers, drives global transactions, repeats what failed. Any number of threads may do so. Errors:
+ * STOPPED when a database of the engine has stopped itself. */
 int32_t cdtx_run(cdtx *engine, int64_t for_ms, cdtx_error *err);
-/* Makes every cdtx_run and cdtx_take that is inside return soon; later ones work again. May be called from a signal handler's
- * thread, but not from a signal handler. */
+/* Makes every cdtx_run and cdtx_take that is inside return soon; later ones work again. May be called from a signal
+ * handler's thread, but not from a signal handler. */
 void cdtx_stop(cdtx *engine);
 
-/* Like cdtx_run, until no global transaction of this engine's log is open: for tests and for an orderly end. Blocks. Errors:
- * TIMEOUT (some are still open after for_ms), STOPPED, MISUSE (no log, or inside a closure). */
+/* Like cdtx_run, until no global transaction of this engine's log is open: for tests and for an orderly end. Blocks.
+ * Errors: TIMEOUT (some are still open after for_ms), STOPPED, MISUSE (no log, or inside a closure). */
 int32_t cdtx_drain(cdtx *engine, int64_t for_ms, cdtx_error *err);
 
 /* What the engine counts since it was opened. Each a snapshot; they need not fit each other exactly. */
 typedef struct cdtx_counts {
     uint32_t size;
-    uint32_t open;          /* global transactions in work here now */
+    uint32_t open; /* global transactions in work here now */
     uint64_t begun;
     uint64_t committed;
     uint64_t rolled_back;
-    uint64_t groups;        /* synced commits */
-    uint64_t riders;        /* local transactions in them */
-    uint64_t calls;         /* calls sent to participants */
-    uint64_t alarms;        /* things that must not happen and were refused; each also a log line */
+    uint64_t groups; /* synced commits */
+    uint64_t riders; /* local transactions in them */
+    uint64_t calls;  /* calls sent to participants */
+    uint64_t alarms; /* things that must not happen and were refused; each also a log line */
 } cdtx_counts;
 int32_t cdtx_count(cdtx *engine, cdtx_counts *counts, cdtx_error *err);
 
 /* ---- databases and local transactions ---- */
 
 /* Opens the database at url ("sqlite:/path/file.db", with "?share=1" to let other processes take turns) under a name of
- * the engine's. Creates our tables in it if missing. Blocks. Errors: BUSY (owned by another process, named), CONFLICT (this
- * name, or this very database under another name, is open here already), IO, CORRUPT (no database, or damaged), UNSUPPORTED,
- * INVALID. */
+ * the engine's. Creates our tables in it if missing. Blocks. Errors: BUSY (owned by another process, named), CONFLICT
+ * (this name, or this very database under another name, is open here already), IO, CORRUPT (no database, or damaged),
+ * UNSUPPORTED, INVALID. */
 int32_t cdtx_db_open(cdtx *engine, const char *name, const char *url, cdtx_db **db, cdtx_error *err);
 /* The database with the log, named "log"; business tables may live in it too. Close it like any handle.
  * Errors: NOT_FOUND when the engine has no log. */
@@ -162,15 +162,15 @@ void cdtx_db_close(cdtx_db *db);
  * once and on any thread that is inside a call of this engine; it must have no effect outside sql and must
  * not call anything that waits for a commit (that answers MISUSE). sql and err are never NULL. */
 typedef int32_t (*cdtx_local_fn)(cdtx_sql *sql, void *user, cdtx_error *err);
-/* Runs it and blocks until it is durable. Errors: the closure's; UNKNOWN when the sync failed (the database stops itself);
- * BUSY (held by an open handle for wait_ms), STOPPED, IO, SQL. */
+/* Runs it and blocks until it is durable. Errors: the closure's; UNKNOWN when the sync failed (the database stops
+ * itself); BUSY (held by an open handle for wait_ms), STOPPED, IO, SQL. */
 int32_t cdtx_local(cdtx_db *db, cdtx_local_fn closure, void *user, cdtx_error *err);
 
 /* One local transaction as a handle, alone in its commit; everybody else on that database waits. Blocks for its turn.
  * Not inside a closure. Errors: BUSY, STOPPED, MISUSE, IO. */
 int32_t cdtx_sql_begin(cdtx_db *db, cdtx_sql **sql, cdtx_error *err);
-/* Blocks. Errors: UNKNOWN (failed sync), MISUSE (ended already, or not a handle), IO, SQL (a deferred constraint); after
- * an error other than MISUSE the transaction has ended. */
+/* Blocks. Errors: UNKNOWN (failed sync), MISUSE (ended already, or not a handle), IO, SQL (a deferred constraint);
+ * after an error other than MISUSE the transaction has ended. */
 int32_t cdtx_sql_commit(cdtx_sql *sql, cdtx_error *err);
 int32_t cdtx_sql_rollback(cdtx_sql *sql, cdtx_error *err);
 /* Frees the handle; one still open is rolled back. Only for handles of cdtx_sql_begin. */
@@ -183,9 +183,9 @@ void cdtx_sql_bind_int(cdtx_sql *sql, int64_t value);
 void cdtx_sql_bind_real(cdtx_sql *sql, double value);
 void cdtx_sql_bind_text(cdtx_sql *sql, const char *text, size_t length);
 void cdtx_sql_bind_blob(cdtx_sql *sql, const void *bytes, size_t length);
-/* Runs one statement; *changes, if not NULL, gets the number of rows it changed. Transaction statements, ATTACH, settings,
- * and writes to tables named cdtx_* answer MISUSE. Other errors: SQL, INVALID (the number of arguments), IO, LIMIT, NO_MEMORY, CORRUPT, and MISUSE after the
- * transaction has ended. */
+/* Runs one statement; *changes, if not NULL, gets the number of rows it changed. Transaction statements, ATTACH,
+ * settings, and writes to tables named cdtx_* answer MISUSE. Other errors: SQL, INVALID (the number of arguments), IO,
+ * LIMIT, NO_MEMORY, CORRUPT, and MISUSE after the transaction has ended. */
 int32_t cdtx_sql_exec(cdtx_sql *sql, const char *statement, int64_t *changes, cdtx_error *err);
 /* Runs one statement and keeps its rows, at most 16 MiB (LIMIT), until the next exec, query or end of sql. */
 int32_t cdtx_sql_query(cdtx_sql *sql, const char *statement, cdtx_error *err);
@@ -216,14 +216,15 @@ enum cdtx_tx_wait_for {
 
 typedef struct cdtx_tx_options {
     uint32_t size;
-    int32_t wait_for;    /* what run, commit and rollback wait for; CDTX_WAIT_ENDED */
-    const char *name;    /* what kind of business step, for people; default "tx" */
-    const char *key;     /* business key: the same key joins the same global transaction; default none */
-    int64_t timeout_ms;  /* from begin to decision; default 10000; then it is rolled back */
-    uint64_t tag;        /* comes back with the completion of cdtx_tx_submit */
+    int32_t wait_for;   /* what run, commit and rollback wait for; CDTX_WAIT_ENDED */
+    const char *name;   /* what kind of business step, for people; default "tx" */
+    const char *key;    /* business key: the same key joins the same global transaction; default none */
+    int64_t timeout_ms; /* from begin to decision; default 10000; then it is rolled back */
+    uint64_t tag;       /* comes back with the completion of cdtx_tx_submit */
 } cdtx_tx_options;
 
-/* A handle for one global transaction; nothing is durable yet. Errors: MISUSE (the engine has no log), INVALID, NO_MEMORY. */
+/* A handle for one global transaction; nothing is durable yet. Errors: MISUSE (the engine has no log), INVALID,
+ * NO_MEMORY. */
 int32_t cdtx_tx_new(cdtx *engine, const cdtx_tx_options *options, cdtx_tx **tx, cdtx_error *err);
 /* Frees the handle. One begun step by step and undecided is rolled back by cdtx_run; a submitted one goes on. */
 void cdtx_tx_close(cdtx_tx *tx);
@@ -231,25 +232,25 @@ void cdtx_tx_close(cdtx_tx *tx);
 /* Declared: name all branches first, then run or submit. A branch is a participant's name and what it gets as payload.
  * Errors: MISUSE (begun already), LIMIT (payload, CDTX_BRANCHES_MAX), INVALID, NO_MEMORY. */
 int32_t cdtx_tx_add(cdtx_tx *tx, const char *participant, const void *payload, size_t length, cdtx_error *err);
-/* Begins, calls every try, decides, and by default waits for the first attempt at phase two. Blocks. 0: committed, durably.
- * Errors: REFUSED or what else a try said (rolled back), TIMEOUT (rolled back), NOT_FOUND (no such participant, nothing
- * begun), UNKNOWN (ask with cdtx_tx_wait), BUSY (open_max), MISUSE, IO, STOPPED. With a key that is known already it waits for that
- * transaction's decision and answers its outcome. */
+/* Begins, calls every try, decides, and by default waits for the first attempt at phase two. Blocks. 0: committed,
+ * durably. Errors: REFUSED or what else a try said (rolled back), TIMEOUT (rolled back), NOT_FOUND (no such
+ * participant, nothing begun), UNKNOWN (ask with cdtx_tx_wait), BUSY (open_max), MISUSE, IO, STOPPED. With a key that
+ * is known already it waits for that transaction's decision and answers its outcome. */
 int32_t cdtx_tx_run(cdtx_tx *tx, cdtx_error *err);
-/* The same without waiting: work is done by cdtx_run or cdtx_take, and one completion with the tag comes from cdtx_take.
- * Errors that come at once: NOT_FOUND, BUSY, MISUSE, INVALID. */
+/* The same without waiting: work is done by cdtx_run or cdtx_take, and one completion with the tag comes from
+ * cdtx_take. Errors that come at once: NOT_FOUND, BUSY, MISUSE, INVALID. */
 int32_t cdtx_tx_submit(cdtx_tx *tx, cdtx_error *err);
 
 /* Step by step: begin, then call tries one at a time, then decide. Blocks. After begin with a known key the handle has
  * joined: cdtx_tx_try and commit answer by that transaction's state. */
 int32_t cdtx_tx_begin(cdtx_tx *tx, cdtx_error *err);
 /* Registers one branch durably, then calls its try and waits for the answer. 0: the try succeeded. Errors: REFUSED (the
- * participant's definite no, or the transaction is decided already), TIMEOUT, NOT_FOUND, LIMIT, MISUSE, UNKNOWN. After any of
- * them the transaction can only be rolled back. */
+ * participant's definite no, or the transaction is decided already), TIMEOUT, NOT_FOUND, LIMIT, MISUSE, UNKNOWN. After
+ * any of them the transaction can only be rolled back. */
 int32_t cdtx_tx_try(cdtx_tx *tx, const char *participant, const void *payload, size_t length, cdtx_error *err);
-/* Decides. Blocks. commit: 0 committed; REFUSED (a try failed, so it was rolled back), TIMEOUT (the deadline came first, rolled
- * back), UNKNOWN, MISUSE (not begun, or decided by an earlier call on this handle). rollback: 0 rolled back; REFUSED when it is
- * committed already. */
+/* Decides. Blocks. commit: 0 committed; REFUSED (a try failed, so it was rolled back), TIMEOUT (the deadline came
+ * first, rolled back), UNKNOWN, MISUSE (not begun, or decided by an earlier call on this handle). rollback: 0 rolled
+ * back; REFUSED when it is committed already. */
 int32_t cdtx_tx_commit(cdtx_tx *tx, cdtx_error *err);
 int32_t cdtx_tx_rollback(cdtx_tx *tx, cdtx_error *err);
 
@@ -258,8 +259,8 @@ const char *cdtx_tx_gid(cdtx_tx *tx);
 /* What the try of branch i (from 0, in the order added) answered; borrowed until close; NULL and 0 while none. */
 const void *cdtx_tx_result(cdtx_tx *tx, uint32_t branch, size_t *length);
 
-/* The state of a gid now, one of cdtx_tx_state. Blocks. Errors: NOT_FOUND (never begun), EXPIRED (ended, no longer kept), INVALID
- * (no gid of this log), UNKNOWN (the log could not be asked). */
+/* The state of a gid now, one of cdtx_tx_state. Blocks. Errors: NOT_FOUND (never begun), EXPIRED (ended, no longer
+ * kept), INVALID (no gid of this log), UNKNOWN (the log could not be asked). */
 int32_t cdtx_tx_query(cdtx *engine, const char *gid, int32_t *state, cdtx_error *err);
 /* Waits up to for_ms until the gid has ended, helping on the calling thread; *state is its last known state either way.
  * Errors: TIMEOUT (not ended in time), and those of query. */
@@ -269,9 +270,9 @@ int32_t cdtx_tx_find(cdtx *engine, const char *key, char gid[64], cdtx_error *er
 
 /* ---- work: jobs and completions ---- */
 
-/* Answers one job: 0 done; REFUSED: never try again, the job is dead; another code: again after back-off. With in_local the
- * handler runs inside a local transaction of the job's database (cdtx_work_sql), under the rules of cdtx_local_fn, and what it
- * wrote is durable exactly when the job is done; else it runs alone, at least once. */
+/* Answers one job: 0 done; REFUSED: never try again, the job is dead; another code: again after back-off. With in_local
+ * the handler runs inside a local transaction of the job's database (cdtx_work_sql), under the rules of cdtx_local_fn,
+ * and what it wrote is durable exactly when the job is done; else it runs alone, at least once. */
 typedef int32_t (*cdtx_handler_fn)(cdtx_work *work, void *user, cdtx_error *err);
 
 typedef struct cdtx_handler_options {
@@ -281,14 +282,15 @@ typedef struct cdtx_handler_options {
     cdtx_handler_fn handler; /* NULL: pulled by cdtx_take */
     void *user;
     void (*drop)(void *user); /* called once when the engine no longer needs user; may be NULL */
-    uint32_t attempts_max;   /* default 20; then the job is dead */
-    uint32_t crashes_max;    /* attempts whose process died or lost its lease; default 3; then the job is dead */
-    int64_t lease_ms;        /* default 30000; a job not settled by then may be given to another */
-    int64_t backoff_min_ms;  /* default 1000 */
-    int64_t backoff_max_ms;  /* default 600000 */
+    uint32_t attempts_max;    /* default 20; then the job is dead */
+    uint32_t crashes_max;     /* attempts whose process died or lost its lease; default 3; then the job is dead */
+    int64_t lease_ms;         /* default 30000; a job not settled by then may be given to another */
+    int64_t backoff_min_ms;   /* default 1000 */
+    int64_t backoff_max_ms;   /* default 600000 */
 } cdtx_handler_options;
 
-/* Registers a handler for jobs in db by name; jobs of other names are left alone. Errors: CONFLICT (name taken), INVALID, NO_MEMORY. */
+/* Registers a handler for jobs in db by name; jobs of other names are left alone. Errors: CONFLICT (name taken),
+ * INVALID, NO_MEMORY. */
 int32_t cdtx_handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err);
 
 typedef struct cdtx_job_options {
@@ -302,27 +304,28 @@ typedef struct cdtx_job_options {
 } cdtx_job_options;
 
 /* Puts a job; it exists exactly when sql commits. *id, if not NULL, is its number in that database. */
-int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length, const cdtx_job_options *options,
-                     int64_t *id, cdtx_error *err);
+int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length,
+                     const cdtx_job_options *options, int64_t *id, cdtx_error *err);
 
-/* One piece of work: a job for a handler registered without a function, or the completion of a submitted transaction. Does
- * the engine's work meanwhile, up to for_ms (0: what is there now; -1: until cdtx_stop). *work is NULL when none came. Every work
- * must go to cdtx_settle. Blocks. */
+/* One piece of work: a job for a handler registered without a function, or the completion of a submitted transaction.
+ * Does the engine's work meanwhile, up to for_ms (0: what is there now; -1: until cdtx_stop). *work is NULL when none
+ * came. Every work must go to cdtx_settle. Blocks. */
 int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *err);
-/* Readable when cdtx_take(engine, 0, ...) has something to do; for poll or epoll, never to be read. Owned by the engine.
- * Errors: UNSUPPORTED when the environment has no such descriptor. */
+/* Readable when cdtx_take(engine, 0, ...) has something to do; for poll or epoll, never to be read. Owned by the
+ * engine. Errors: UNSUPPORTED when the environment has no such descriptor. */
 int32_t cdtx_fd(cdtx *engine, int32_t *fd, cdtx_error *err);
-/* Answers the work and frees it, whatever the result. code as for cdtx_handler_fn; reason (or NULL) is kept as the last error.
- * Blocks. Errors: CONFLICT (lease lost: another has the job; nothing changed), UNKNOWN, STOPPED. */
+/* Answers the work and frees it, whatever the result. code as for cdtx_handler_fn; reason (or NULL) is kept as the last
+ * error. Blocks. Errors: CONFLICT (lease lost: another has the job; nothing changed), UNKNOWN, STOPPED. */
 int32_t cdtx_settle(cdtx_work *work, int32_t code, const char *reason, cdtx_error *err);
-/* Marks a job done inside the caller's own local transaction on the job's database, so that its effects and its end commit
- * together; settle with 0 afterwards only frees. Errors: CONFLICT (lease lost: roll back), MISUSE (other database, no job). */
+/* Marks a job done inside the caller's own local transaction on the job's database, so that its effects and its end
+ * commit together; settle with 0 afterwards only frees. Errors: CONFLICT (lease lost: roll back), MISUSE (other
+ * database, no job). */
 int32_t cdtx_work_done(cdtx_work *work, cdtx_sql *sql, cdtx_error *err);
 
 enum cdtx_work_kind { CDTX_WORK_JOB = 1, CDTX_WORK_COMPLETION = 2 };
 int32_t cdtx_work_kind(const cdtx_work *work);
-/* Jobs: handler, payload, number, attempt from 1, and a token that rises with every lease: an idempotency fence for effects
- * outside any database of ours. Pointers are borrowed until settle. */
+/* Jobs: handler, payload, number, attempt from 1, and a token that rises with every lease: an idempotency fence for
+ * effects outside any database of ours. Pointers are borrowed until settle. */
 const char *cdtx_work_handler(const cdtx_work *work);
 const void *cdtx_work_payload(const cdtx_work *work, size_t *length);
 int64_t cdtx_work_id(const cdtx_work *work);

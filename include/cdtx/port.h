@@ -17,8 +17,8 @@ extern "C" {
 
 enum { CDTX_LOG_ALARM = 0, CDTX_LOG_WARNING = 1, CDTX_LOG_INFO = 2, CDTX_LOG_DEBUG = 3 };
 
-/* Time, memory, waiting and identity. Times are microseconds; "until" values are on the monotonic clock, INT64_MAX is for ever.
- * All functions may be called from any thread at once. */
+/* Time, memory, waiting and identity. Times are microseconds; "until" values are on the monotonic clock, INT64_MAX is
+ * for ever. All functions may be called from any thread at once. */
 typedef struct cdtx_env {
     uint32_t size;
     uint32_t reserved;
@@ -29,19 +29,20 @@ typedef struct cdtx_env {
     /* One memory function: block NULL allocates, new_size 0 frees and returns NULL, else resizes; NULL: no memory.
      * old_size is always exact. Results are aligned for any type. */
     void *(*memory)(void *user, void *block, size_t old_size, size_t new_size);
-    /* Futex rule: returns at once if *word != seen, else waits until a wake or the time; may return early for no reason. Returns
-     * 0, or CDTX_STOPPED when this environment is going down and nobody should wait again. */
+    /* Futex rule: returns at once if *word != seen, else waits until a wake or the time; may return early for no
+     * reason. Returns 0, or CDTX_STOPPED when this environment is going down and nobody should wait again. */
     int32_t (*wait)(void *user, uint32_t *word, uint32_t seen, int64_t until_us);
     void (*wake)(void *user, uint32_t *word, uint32_t count);
     int32_t (*spawn)(void *user, void (*body)(void *argument), void *argument, uint64_t *thread);
     void (*join)(void *user, uint64_t thread);
     uint64_t (*self)(void *user);    /* thread or fiber, never 0 */
     uint64_t (*process)(void *user); /* to notice a fork, and to name an owner */
-    /* A descriptor that is readable from at_us on: fd -1 makes one and returns it; at_us INT64_MAX quiets it, -1 closes it.
-     * Optional; a negative code when there is none. */
+    /* A descriptor that is readable from at_us on: fd -1 makes one and returns it; at_us INT64_MAX quiets it, -1 closes
+     * it. Optional; a negative code when there is none. */
     int32_t (*bell)(void *user, int32_t fd, int64_t at_us);
     void (*log)(void *user, int32_t level, const char *line); /* optional */
-    /* Test builds only, optional: reached a named point; non-zero makes the point fail or the mutant of that name live. */
+    /* Test builds only, optional: reached a named point; non-zero makes the point fail or the mutant of that name live.
+     */
     int32_t (*failpoint)(void *user, const char *name);
 } cdtx_env;
 
@@ -60,8 +61,8 @@ typedef struct cdtx_value {
 
 /* A bounded set of result rows that the library owns and the port fills. */
 typedef struct cdtx_rows cdtx_rows;
-/* Adds one row, copied. Every row of a set has the same count. Errors: LIMIT, NO_MEMORY; the port then ends the statement
- * and returns that code. */
+/* Adds one row, copied. Every row of a set has the same count. Errors: LIMIT, NO_MEMORY; the port then ends the
+ * statement and returns that code. */
 int32_t cdtx_rows_add(cdtx_rows *rows, const cdtx_value *values, uint32_t count, cdtx_error *err);
 
 enum cdtx_sql_flags {
@@ -86,15 +87,15 @@ typedef struct cdtx_sql_port {
     /* Rolls back what is open, gives up ownership, frees. */
     void (*close)(void *connection);
     /* Becomes a writer as the URL asks, and repairs what a failed sync of an earlier process may have left.
-     * *ownership gets one of cdtx_ownership. Errors: BUSY (retry_after_ms below 100: only for a moment, try again; else it is
-     * somebody else's), IO. */
+     * *ownership gets one of cdtx_ownership. Errors: BUSY (retry_after_ms below 100: only for a moment, try again; else
+     * it is somebody else's), IO. */
     int32_t (*own)(void *connection, int32_t *ownership, cdtx_error *err);
     /* Opens a write transaction. Errors: BUSY (another writer's turn), IO, CORRUPT, STOPPED. */
     int32_t (*begin)(void *connection, cdtx_error *err);
-    /* One statement; rows (may be NULL) gets its rows, *changes (may be NULL) its changed rows. Errors: SQL (the statement's fault;
-     * it had no effect), IO, CORRUPT, LIMIT, NO_MEMORY, MISUSE (refused statement). */
-    int32_t (*exec)(void *connection, uint32_t flags, const char *statement, const cdtx_value *arguments, uint32_t count,
-                    cdtx_rows *rows, int64_t *changes, cdtx_error *err);
+    /* One statement; rows (may be NULL) gets its rows, *changes (may be NULL) its changed rows. Errors: SQL (the
+     * statement's fault; it had no effect), IO, CORRUPT, LIMIT, NO_MEMORY, MISUSE (refused statement). */
+    int32_t (*exec)(void *connection, uint32_t flags, const char *statement, const cdtx_value *arguments,
+                    uint32_t count, cdtx_rows *rows, int64_t *changes, cdtx_error *err);
     /* 1 while the transaction that begin opened is still open: a failed statement may have ended it. */
     int32_t (*in_transaction)(void *connection);
     int32_t (*savepoint)(void *connection, cdtx_error *err);
@@ -102,8 +103,8 @@ typedef struct cdtx_sql_port {
     int32_t (*release)(void *connection, cdtx_error *err);
     /* Undoes what was done since the savepoint, which stays open. */
     int32_t (*undo)(void *connection, cdtx_error *err);
-    /* Commits durably. 0 it did; UNKNOWN it may have (the connection only answers STOPPED from then on); other codes: it did
-     * not, and the transaction is rolled back. */
+    /* Commits durably. 0 it did; UNKNOWN it may have (the connection only answers STOPPED from then on); other codes:
+     * it did not, and the transaction is rolled back. */
     int32_t (*commit)(void *connection, cdtx_error *err);
     void (*rollback)(void *connection);
     /* Housekeeping when nobody waits (checkpoint). Errors: STOPPED, IO. */
@@ -114,22 +115,23 @@ typedef struct cdtx_sql_port {
 
 enum cdtx_call_op { CDTX_CALL_TRY = 1, CDTX_CALL_CONFIRM = 2, CDTX_CALL_CANCEL = 3 };
 
-/* One call from a coordinator's engine to a participant. Everything is borrowed for the length of the function it is given
- * to. (log, sequence) is the gid. */
+/* One call from a coordinator's engine to a participant. Everything is borrowed for the length of the function it is
+ * given to. (log, sequence) is the gid. */
 typedef struct cdtx_call {
     uint8_t log[16];
     int64_t sequence;
-    uint64_t id;           /* of this delivery, for cdtx_link_reply; unique in the sending engine's life */
-    int64_t epoch;         /* of the gid when sent */
+    uint64_t id;   /* of this delivery, for cdtx_link_reply; unique in the sending engine's life */
+    int64_t epoch; /* of the gid when sent */
     uint32_t branch;
-    int32_t op;            /* one of cdtx_call_op */
-    uint32_t attempt;      /* from 1 */
-    uint32_t length;       /* of payload */
+    int32_t op;       /* one of cdtx_call_op */
+    uint32_t attempt; /* from 1 */
+    uint32_t length;  /* of payload */
     const char *participant;
     const void *payload;
 } cdtx_call;
 
-/* code: 0 done, or what the participant answered; result: the try's answer. text: one sentence with a code other than 0. */
+/* code: 0 done, or what the participant answered; result: the try's answer. text: one sentence with a code other than
+ * 0. */
 typedef struct cdtx_reply {
     int32_t code;
     uint32_t length;
@@ -144,20 +146,21 @@ typedef struct cdtx_link {
     void *user;
     /* 0 when it is certain that nobody serves that name, so that nothing need be begun; else 1. */
     int32_t (*knows)(void *user, cdtx *engine, const char *participant);
-    /* Takes one call on its way, never blocking. It may call cdtx_serve or cdtx_link_reply. Errors: IO, NO_MEMORY, BUSY: not sent,
-     * the engine sends again after back-off. */
+    /* Takes one call on its way, never blocking. It may call cdtx_serve or cdtx_link_reply. Errors: IO, NO_MEMORY,
+     * BUSY: not sent, the engine sends again after back-off. */
     int32_t (*send)(void *user, cdtx *engine, const cdtx_call *call, cdtx_error *err);
     /* Optional: the engine is closing; the link must not name it again after this returns. */
     void (*detach)(void *user, cdtx *engine);
 } cdtx_link;
 
-/* Hands the reply to call id to the engine that sent it. A reply that comes late or twice, or to an unknown id, is dropped. */
+/* Hands the reply to call id to the engine that sent it. A reply that comes late or twice, or to an unknown id, is
+ * dropped. */
 void cdtx_link_reply(cdtx *engine, uint64_t id, const cdtx_reply *reply);
 
 /* Called once, when the call's effect and answer are durable, on a thread that is inside a call of the engine. */
 typedef void (*cdtx_answer_fn)(void *user, uint64_t id, const cdtx_reply *reply);
-/* Serves one incoming call with this engine's participants; answer is called with the given user and the call's id, perhaps
- * before this returns. Errors (answer is not called): NO_MEMORY, STOPPED, INVALID. */
+/* Serves one incoming call with this engine's participants; answer is called with the given user and the call's id,
+ * perhaps before this returns. Errors (answer is not called): NO_MEMORY, STOPPED, INVALID. */
 int32_t cdtx_serve(cdtx *engine, const cdtx_call *call, cdtx_answer_fn answer, void *user, cdtx_error *err);
 /* 1 when this engine has a participant of that name, else 0. */
 int32_t cdtx_serves(cdtx *engine, const char *participant);

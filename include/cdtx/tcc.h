@@ -1,7 +1,7 @@
 /* TCC: a branch is tried first, and confirmed or cancelled after the global decision.
- * Every handler runs inside a local transaction of the participant's database together with its guard row (gid, branch), so
- * empty cancels, tries that come after their cancel, and repeats are settled before the handler is asked. The table of
- * what a guard answers is in cdtx-tcc(7). Rules for all functions: cdtx/cdtx.h. */
+ * Every handler runs inside a local transaction of the participant's database together with its guard row (gid,
+ * branch), so empty cancels, tries that come after their cancel, and repeats are settled before the handler is asked.
+ * The table of what a guard answers is in cdtx-tcc(7). Rules for all functions: cdtx/cdtx.h. */
 #ifndef CDTX_TCC_H
 #define CDTX_TCC_H
 
@@ -16,9 +16,9 @@ extern "C" {
 
 typedef struct cdtx_tcc_call cdtx_tcc_call;
 
-/* Runs under the rules of cdtx_local_fn. on_try: 0 reserves; CDTX_REFUSED is a definite no that is remembered with err's
- * text, and whatever the handler wrote is undone; another code is no answer, and the try is repeated until the deadline.
- * on_confirm and on_cancel: 0 done; any other code undoes what they wrote and they are called again later. */
+/* Runs under the rules of cdtx_local_fn. on_try: 0 reserves; CDTX_REFUSED is a definite no that is remembered with
+ * err's text, and whatever the handler wrote is undone; another code is no answer, and the try is repeated until the
+ * deadline. on_confirm and on_cancel: 0 done; any other code undoes what they wrote and they are called again later. */
 typedef int32_t (*cdtx_tcc_fn)(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err);
 
 typedef struct cdtx_tcc_handlers {
@@ -31,8 +31,8 @@ typedef struct cdtx_tcc_handlers {
     void (*drop)(void *user); /* called once when the engine no longer needs user; may be NULL */
 } cdtx_tcc_handlers;
 
-/* Registers a participant whose effects are in db. All three handlers are required. Errors: CONFLICT (name taken in this
- * engine), INVALID, NO_MEMORY. */
+/* Registers a participant whose effects are in db. All three handlers are required. Errors: CONFLICT (name taken in
+ * this engine), INVALID, NO_MEMORY. */
 int32_t cdtx_tcc_add(cdtx_db *db, const char *participant, const cdtx_tcc_handlers *handlers, cdtx_error *err);
 
 /* What a handler can ask; pointers are borrowed for the handler's run. */

@@ -1,5 +1,5 @@
-/* Test doubles for programs that use libcdtx: a link that loses, doubles and holds calls, and an environment whose clock the
- * test moves and whose memory can run out. Rules for all functions: cdtx/cdtx.h. */
+/* Test doubles for programs that use libcdtx: a link that loses, doubles and holds calls, and an environment whose
+ * clock the test moves and whose memory can run out. Rules for all functions: cdtx/cdtx.h. */
 #ifndef CDTX_TEST_H
 #define CDTX_TEST_H
 
@@ -24,15 +24,16 @@ enum cdtx_test_fault {
     CDTX_FAULT_HOLD = 4        /* kept until cdtx_test_link_release */
 };
 
-/* A link to the participants of one engine, other than the sender if wanted: set_target says whose (default: the sender's own).
- * Must outlive the engines that use it. */
+/* A link to the participants of one engine, other than the sender if wanted: set_target says whose (default: the
+ * sender's own). Must outlive the engines that use it. */
 int32_t cdtx_test_link_new(cdtx_test_link **link, cdtx_error *err);
 void cdtx_test_link_free(cdtx_test_link *link);
 const cdtx_link *cdtx_test_link_port(cdtx_test_link *link);
-/* Calls to that participant go to engine. Errors: NO_MEMORY, LIMIT (16 targets). */
+/* Calls to that participant go to engine; with engine NULL it is down: known, but a call cannot be sent. An engine that
+ * is only a target must be taken out this way before it is closed. Errors: NO_MEMORY, LIMIT (16 targets). */
 int32_t cdtx_test_link_set_target(cdtx_test_link *link, const char *participant, cdtx *engine, cdtx_error *err);
-/* The next `times` calls of that participant (NULL: any) and op (0: any) meet the fault. Rules are tried in the order they were
- * added. Errors: LIMIT (16 rules), NO_MEMORY, INVALID. */
+/* The next `times` calls of that participant (NULL: any) and op (0: any) meet the fault. Rules are tried in the order
+ * they were added. Errors: LIMIT (16 rules), NO_MEMORY, INVALID. */
 int32_t cdtx_test_link_rule(cdtx_test_link *link, const char *participant, int32_t op, int32_t fault, uint32_t times,
                             cdtx_error *err);
 /* Delivers what is held, oldest first; returns how many. */

@@ -179,8 +179,10 @@ static int32_t checkpoint(struct sqlite *self, cdtx_error *err) {
         return 0; /* somebody else's tool does it */
     if ((result & 0xff) == SQLITE_IOERR && result != SQLITE_IOERR_NOMEM) {
         self->stopped = 1; /* which write or sync failed is not told; none may be tried again */
-        return cdtx__fail(err, CDTX_STOPPED, "database '%s' stopped itself: its checkpoint failed: %s (SQLite result "
-                                             "%d)", self->url.path, sqlite3_errmsg(self->db), result);
+        return cdtx__fail(err, CDTX_STOPPED,
+                          "database '%s' stopped itself: its checkpoint failed: %s (SQLite result "
+                          "%d)",
+                          self->url.path, sqlite3_errmsg(self->db), result);
     }
     if (result != SQLITE_OK)
         return cdtx__sqlite_fail(self, result, err);

@@ -45,12 +45,12 @@ struct sqlite {
     sqlite3_file *owner; /* the lock that makes us a writer; NULL: none */
     const char *owner_name;
 
-    int ours;           /* the statement at work is the library's own */
-    int alters;         /* ... is an ALTER TABLE */
-    char refusal[192];  /* why the authorizer said no */
+    int ours;          /* the statement at work is the library's own */
+    int alters;        /* ... is an ALTER TABLE */
+    char refusal[192]; /* why the authorizer said no */
 
-    int64_t wal_pages;    /* in the log when we last committed */
-    int64_t wal_done;     /* of those, already in the database file */
+    int64_t wal_pages; /* in the log when we last committed */
+    int64_t wal_done;  /* of those, already in the database file */
     int64_t tidied_us;
 
     sqlite3_stmt *control[CONTROL_COUNT];

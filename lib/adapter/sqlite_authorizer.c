@@ -31,11 +31,16 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct sqlite *self, con
 
 /* Pragmas that only read: those of the first list whatever their argument, those of the second without one. */
 static int pragma_reads(const char *name, const char *value) {
-    static const char *const about[] = {"table_info", "table_xinfo", "table_list", "index_list", "index_info",
-                                        "index_xinfo", "foreign_key_list", "foreign_key_check", "database_list",
-                                        "collation_list", "function_list", "integrity_check", "quick_check", NULL};
-    static const char *const getters[] = {"user_version", "application_id", "schema_version", "data_version",
-                                          "encoding", "page_size", "page_count", "freelist_count", NULL};
+    static const char *const about[] = {"table_info",       "table_xinfo",
+                                        "table_list",       "index_list",
+                                        "index_info",       "index_xinfo",
+                                        "foreign_key_list", "foreign_key_check",
+                                        "database_list",    "collation_list",
+                                        "function_list",    "integrity_check",
+                                        "quick_check",      NULL};
+    static const char *const getters[] = {"user_version", "application_id", "schema_version",
+                                          "data_version", "encoding",       "page_size",
+                                          "page_count",   "freelist_count", NULL};
     for (const char *const *known = about; *known != NULL; known++)
         if (strcasecmp(name, *known) == 0)
             return 1;

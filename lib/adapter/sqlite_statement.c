@@ -124,8 +124,9 @@ static int32_t prepare(struct sqlite *self, const char *text, sqlite3_stmt **pre
         return cdtx__fail(err, CDTX_SQL, "the statement is empty");
     int32_t code = 0;
     if (self->alters && !self->ours && cdtx__sqlite_mentions_ours(text))
-        code = cdtx__fail(err, CDTX_MISUSE, "ALTER TABLE with a name that starts with cdtx_ is not allowed: "
-                                            "such names are the library's own");
+        code = cdtx__fail(err, CDTX_MISUSE,
+                          "ALTER TABLE with a name that starts with cdtx_ is not allowed: "
+                          "such names are the library's own");
     else if (has_more(self, rest))
         code = cdtx__fail(err, CDTX_MISUSE, "more than one statement in one text; run them one by one");
     if (code != 0) {
@@ -295,9 +296,8 @@ static int32_t run(struct sqlite *self, sqlite3_stmt *statement, cdtx_rows *rows
     if (writes && !cdtx__sqlite_in_transaction(self))
         return cdtx__fail(err, CDTX_MISUSE, "a statement that writes needs an open transaction");
     int64_t before = sqlite3_total_changes64(self->db);
-    int32_t rc = writes && rows != NULL && sqlite3_column_count(statement) > 0
-                     ? run_guarded(self, statement, rows, err)
-                     : step(self, statement, rows, err);
+    int32_t rc = writes && rows != NULL && sqlite3_column_count(statement) > 0 ? run_guarded(self, statement, rows, err)
+                                                                               : step(self, statement, rows, err);
     /* SQLite's own count is the last writing statement's, which need not be this one. */
     if (rc == 0 && changes != NULL)
         *changes = sqlite3_total_changes64(self->db) == before ? 0 : sqlite3_changes64(self->db);

@@ -1,5 +1,5 @@
-/* A growing byte buffer with a maximum fixed at its start, and a reader that never passes its end. Integers are big-endian.
- * Errors stick: after one failed append or read the rest do nothing, so a codec checks once at its end. */
+/* A growing byte buffer with a maximum fixed at its start, and a reader that never passes its end. Integers are
+ * big-endian. Errors stick: after one failed append or read the rest do nothing, so a codec checks once at its end. */
 #ifndef CDTX_BASE_BUF_H
 #define CDTX_BASE_BUF_H
 

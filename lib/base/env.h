@@ -43,14 +43,15 @@ void cdtx__free_text(const cdtx_env *env, char *text);
 /* One line at a level of CDTX_LOG_*; dropped when the environment has no log. */
 void cdtx__log(const cdtx_env *env, int32_t level, const char *format, ...) __attribute__((format(printf, 3, 4), cold));
 
-/* A named point where a test build may fail, stop or switch to a known bug; nothing in other builds. FAILPOINT also lets the
- * simulator switch fibers, so it must not stand where a lock is held or SQLite is on the stack. MUTANT only asks. */
+/* A named point where a test build may fail, stop or switch to a known bug; nothing in other builds. FAILPOINT also
+ * lets the simulator switch fibers, so it must not stand where a lock is held or SQLite is on the stack. MUTANT only
+ * asks. */
 #ifdef CDTX_FAILPOINTS
 #define FAILPOINT(env, name) ((env)->failpoint != NULL && (env)->failpoint((env)->user, name) != 0)
-#define MUTANT(env, name) FAILPOINT(env, "mutant:" name)
+#define MUTANT(env, name)    FAILPOINT(env, "mutant:" name)
 #else
 #define FAILPOINT(env, name) ((void)(env), 0)
-#define MUTANT(env, name) ((void)(env), 0)
+#define MUTANT(env, name)    ((void)(env), 0)
 #endif
 
 #endif

@@ -8,7 +8,7 @@
 
 /* The two clocks start far apart, so that code which mixes them up does not pass by luck. */
 #define MONOTONIC_START_US INT64_C(1000000000)
-#define WALL_START_US INT64_C(1600000000000000)
+#define WALL_START_US      INT64_C(1600000000000000)
 
 enum { FRESH = 0xa5, FREED = 0xdd };
 

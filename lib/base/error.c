@@ -22,7 +22,9 @@ int32_t cdtx_error_set(cdtx_error *err, int32_t code, const char *text) {
     return code;
 }
 
-__attribute__((format(printf, 4, 0)))
+static void fill(cdtx_error *err, int32_t code, int32_t retry_after_ms, const char *format, va_list arguments)
+    __attribute__((format(printf, 4, 0)));
+
 static void fill(cdtx_error *err, int32_t code, int32_t retry_after_ms, const char *format, va_list arguments) {
     if (err == NULL)
         return;
@@ -60,9 +62,9 @@ const char *cdtx_version(void) {
 }
 
 static const char *const code_names[] = {
-    "CDTX_OK",        "CDTX_REFUSED", "CDTX_CONFLICT", "CDTX_BUSY",        "CDTX_TIMEOUT", "CDTX_UNKNOWN",
-    "CDTX_INVALID",   "CDTX_MISUSE",  "CDTX_NOT_FOUND", "CDTX_EXPIRED",    "CDTX_LIMIT",   "CDTX_NO_MEMORY",
-    "CDTX_IO",        "CDTX_CORRUPT", "CDTX_UNSUPPORTED", "CDTX_STOPPED",  "CDTX_SQL",     "CDTX_USER",
+    "CDTX_OK",      "CDTX_REFUSED", "CDTX_CONFLICT",    "CDTX_BUSY",    "CDTX_TIMEOUT", "CDTX_UNKNOWN",
+    "CDTX_INVALID", "CDTX_MISUSE",  "CDTX_NOT_FOUND",   "CDTX_EXPIRED", "CDTX_LIMIT",   "CDTX_NO_MEMORY",
+    "CDTX_IO",      "CDTX_CORRUPT", "CDTX_UNSUPPORTED", "CDTX_STOPPED", "CDTX_SQL",     "CDTX_USER",
 };
 
 const char *cdtx_code_name(int32_t code) {

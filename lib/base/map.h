@@ -1,4 +1,5 @@
-/* A hash map from 64-bit keys to pointers; open addressing, grows, shrinks never. Not locked. Zeroed memory is an empty map. */
+/* A hash map from 64-bit keys to pointers; open addressing, grows, shrinks never. Not locked. Zeroed memory is an empty
+ * map. */
 #ifndef CDTX_BASE_MAP_H
 #define CDTX_BASE_MAP_H
 

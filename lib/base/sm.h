@@ -6,8 +6,8 @@
 
 struct sm_state {
     const char *name;
-    uint32_t to;   /* bit s: a move to state s is allowed */
-    int final;     /* absorbs: no move leaves it */
+    uint32_t to; /* bit s: a move to state s is allowed */
+    int final;   /* absorbs: no move leaves it */
 };
 
 struct sm {

@@ -1,5 +1,6 @@
-/* The local coordinator: global transactions as rows of cdtx_tx in the log, every verb one rider of the log's groups. It
- * keeps nothing in memory, so several engines on one log need no more than what is in the rows (README.md, D1 to D5). */
+/* The local coordinator: global transactions as rows of cdtx_tx in the log, every verb one rider of the log's groups.
+ * It keeps nothing in memory, so several engines on one log need no more than what is in the rows (README.md, D1 to
+ * D5). */
 #include "base/sm.h"
 #include "engine/engine.h"
 #include "store/guard.h"
@@ -79,7 +80,8 @@ static void answer_row(struct op *op) {
 
 static int32_t encode(struct op *op, cdtx_error *err) {
     if (op->record.failed == CDTX_LIMIT)
-        return cdtx__fail(err, CDTX_LIMIT, "the payloads of one transaction are together over %d MiB", RECORD_MAX >> 20);
+        return cdtx__fail(err, CDTX_LIMIT, "the payloads of one transaction are together over %d MiB",
+                          RECORD_MAX >> 20);
     if (op->record.failed != 0)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for the branches of a transaction");
     return 0;
@@ -105,8 +107,9 @@ static int32_t run_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     if (rc != 0)
         return rc;
     int64_t sequence = sql->store->meta.sequence + 1;
-    cdtx_value arguments[] = {SQL_INT(sequence), SQL_INT(in_ms(sql, request->timeout_ms)), cdtx__sql_text(request->name),
-                              cdtx__sql_text(request->key), cdtx__sql_blob(op->record.bytes, op->record.length)};
+    cdtx_value arguments[] = {SQL_INT(sequence), SQL_INT(in_ms(sql, request->timeout_ms)),
+                              cdtx__sql_text(request->name), cdtx__sql_text(request->key),
+                              cdtx__sql_blob(op->record.bytes, op->record.length)};
     rc = cdtx__sql_run(sql,
                        "INSERT INTO cdtx_tx (seq, state, reason, epoch, attempts, due, acked, name, key, branches)"
                        " VALUES (?, 1, 0, 1, 0, ?, 0, ?, ?, ?)",
@@ -125,7 +128,8 @@ static int32_t run_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
 static int32_t read_branches(struct op *op, cdtx_sql *sql, cdtx_error *err) {
     cdtx_value key = SQL_INT(op->request->sequence);
     cdtx__rows_reset(&op->rows);
-    return cdtx__sql_run(sql, "SELECT state, epoch, branches FROM cdtx_tx WHERE seq = ?", &key, 1, &op->rows, NULL, err);
+    return cdtx__sql_run(sql, "SELECT state, epoch, branches FROM cdtx_tx WHERE seq = ?", &key, 1, &op->rows, NULL,
+                         err);
 }
 
 static int32_t run_register(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
@@ -138,8 +142,8 @@ static int32_t run_register(struct rider *rider, cdtx_sql *sql, cdtx_error *err)
         return absent(sql, request->sequence, err);
     int64_t state = cdtx__rows_int(&op->rows, 0, 0), epoch = cdtx__rows_int(&op->rows, 0, 1);
     if (!MUTANT(sql->store->env, "late-register") && (state != CDTX_TX_ACTIVE || epoch != op->epoch))
-        return cdtx__fail(err, CDTX_REFUSED, "gid number %lld is %s: it takes no more branches", (long long)request->sequence,
-                          cdtx__sm_name(&machine, state));
+        return cdtx__fail(err, CDTX_REFUSED, "gid number %lld is %s: it takes no more branches",
+                          (long long)request->sequence, cdtx__sm_name(&machine, state));
     const cdtx_value *record = cdtx__rows_at(&op->rows, 0, 2);
     struct coord_branch known[CDTX_BRANCHES_MAX];
     rc = cdtx__record_read(record->bytes, record->length, known, &request->branch, err);
@@ -155,7 +159,8 @@ static int32_t run_register(struct rider *rider, cdtx_sql *sql, cdtx_error *err)
     if (rc != 0)
         return rc;
     cdtx_value arguments[] = {cdtx__sql_blob(op->record.bytes, op->record.length), SQL_INT(request->sequence)};
-    rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET branches = ?, epoch = epoch + 1 WHERE seq = ?", arguments, 2, NULL, NULL, err);
+    rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET branches = ?, epoch = epoch + 1 WHERE seq = ?", arguments, 2, NULL,
+                       NULL, err);
     if (rc == 0) {
         request->epoch = epoch + 1;
         request->state = (int32_t)state;
@@ -169,15 +174,15 @@ static int32_t move(struct op *op, cdtx_sql *sql, int32_t outcome, int32_t reaso
     struct coord_request *request = op->request;
     int64_t now = now_ms(sql), changes = 0;
     INVARIANT(cdtx__sm_allows(&machine, CDTX_TX_ACTIVE, outcome));
-    cdtx_value arguments[] = {SQL_INT(outcome), SQL_INT(reason),        SQL_INT(in_ms(sql, request->lease_ms)),
+    cdtx_value arguments[] = {SQL_INT(outcome), SQL_INT(reason), SQL_INT(in_ms(sql, request->lease_ms)),
                               SQL_INT(request->sequence), SQL_INT(op->epoch),
                               /* Only a commit can come too late: no deadline is before the clock's start. */
                               SQL_INT(outcome == CDTX_TX_COMMITTING ? now : INT64_MIN)};
     int32_t rc;
     if (MUTANT(sql->store->env, "bug-1"))
-        rc = cdtx__sql_run(sql,
-                           "UPDATE cdtx_tx SET state = ?, reason = ?, epoch = epoch + 1, attempts = 1, due = ? WHERE seq = ?",
-                           arguments, 4, NULL, &changes, err);
+        rc = cdtx__sql_run(
+            sql, "UPDATE cdtx_tx SET state = ?, reason = ?, epoch = epoch + 1, attempts = 1, due = ? WHERE seq = ?",
+            arguments, 4, NULL, &changes, err);
     else
         rc = cdtx__sql_run(sql,
                            "UPDATE cdtx_tx SET state = ?, reason = ?, epoch = epoch + 1, attempts = 1, due = ?"
@@ -213,8 +218,8 @@ static int32_t run_decide(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
         return 0;
     }
     if (cdtx__rows_int(&op->rows, 0, 2) != op->epoch)
-        return cdtx__fail(err, CDTX_CONFLICT, "gid number %lld has changed since epoch %lld", (long long)request->sequence,
-                          (long long)op->epoch);
+        return cdtx__fail(err, CDTX_CONFLICT, "gid number %lld has changed since epoch %lld",
+                          (long long)request->sequence, (long long)op->epoch);
     rc = move(op, sql, CDTX_TX_ROLLING_BACK, COORD_REASON_TIMEOUT, &moved, err);
     INVARIANT(rc != 0 || moved); /* the row stood in ACTIVE at this epoch in this very transaction */
     return rc;
@@ -225,7 +230,8 @@ static int32_t run_decide(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
 static int32_t run_query(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct op *op = LIST_OF(rider, struct op, rider);
     struct coord_request *request = op->request;
-    int32_t rc = request->key != NULL ? read_key(op, sql, request->key, err) : read_sequence(op, sql, request->sequence, err);
+    int32_t rc =
+        request->key != NULL ? read_key(op, sql, request->key, err) : read_sequence(op, sql, request->sequence, err);
     if (rc != 0)
         return rc;
     if (op->rows.count == 1) {
@@ -296,7 +302,8 @@ static int32_t rows_to_items(struct op *op, cdtx_error *err) {
 static int32_t run_list(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct op *op = LIST_OF(rider, struct op, rider);
     struct coord_request *request = op->request;
-    cdtx_value arguments[] = {SQL_INT(request->after), SQL_INT(request->state), SQL_INT(request->state), SQL_INT(request->limit)};
+    cdtx_value arguments[] = {SQL_INT(request->after), SQL_INT(request->state), SQL_INT(request->state),
+                              SQL_INT(request->limit)};
     cdtx__rows_reset(&op->rows);
     int32_t rc = cdtx__sql_run(sql,
                                "SELECT seq, state, epoch, acked, attempts, reason, due, name, x'01' FROM cdtx_tx"
@@ -322,7 +329,8 @@ static int32_t take_item(struct op *op, cdtx_sql *sql, uint32_t row, cdtx_error 
                               SQL_INT(item->sequence), SQL_INT(item->epoch)};
     int32_t rc;
     if (MUTANT(sql->store->env, "bug-11")) {
-        rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET state = ?, reason = ?, due = ?, attempts = attempts + 1 WHERE seq = ?",
+        rc = cdtx__sql_run(sql,
+                           "UPDATE cdtx_tx SET state = ?, reason = ?, due = ?, attempts = attempts + 1 WHERE seq = ?",
                            arguments, 4, NULL, &changes, err);
         item->attempts++;
         return rc;
@@ -379,13 +387,14 @@ static int32_t run_settle(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
         state = state == CDTX_TX_COMMITTING ? CDTX_TX_COMMITTED : CDTX_TX_ROLLED_BACK;
     INVARIANT(!request->ended || cdtx__sm_allows(&machine, request->outcome, state));
     cdtx_value due = request->ended ? SQL_NULL : SQL_INT(in_ms(sql, request->due_in_ms));
-    cdtx_value arguments[] = {SQL_INT(state), due, SQL_INT(request->acked),
-                              SQL_INT(request->sequence), SQL_INT(op->epoch), SQL_INT(request->outcome)};
+    cdtx_value arguments[] = {SQL_INT(state),          due,
+                              SQL_INT(request->acked), SQL_INT(request->sequence),
+                              SQL_INT(op->epoch),      SQL_INT(request->outcome)};
     int64_t changes = 0;
     int32_t rc;
     if (MUTANT(sql->store->env, "bug-11"))
-        rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET state = ?, due = ?, acked = ?, epoch = epoch + 1 WHERE seq = ?", arguments,
-                           4, NULL, &changes, err);
+        rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET state = ?, due = ?, acked = ?, epoch = epoch + 1 WHERE seq = ?",
+                           arguments, 4, NULL, &changes, err);
     else
         rc = cdtx__sql_run(sql,
                            "UPDATE cdtx_tx SET state = ?, due = ?, acked = ?, epoch = epoch + 1"
@@ -394,7 +403,8 @@ static int32_t run_settle(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     if (rc != 0)
         return rc;
     if (changes == 0)
-        return cdtx__fail(err, CDTX_CONFLICT, "another engine has taken gid number %lld over", (long long)request->sequence);
+        return cdtx__fail(err, CDTX_CONFLICT, "another engine has taken gid number %lld over",
+                          (long long)request->sequence);
     request->state = state;
     return 0;
 }
@@ -511,7 +521,8 @@ int32_t cdtx__coord_local_open(cdtx_db *log, struct coord_port *port, cdtx_error
     if (local == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for the coordinator");
     local->db = log;
-    *port = (struct coord_port){.self = local, .submit = submit, .release = release, .log = log_of, .close = close_local};
+    *port =
+        (struct coord_port){.self = local, .submit = submit, .release = release, .log = log_of, .close = close_local};
     return 0;
 }
 

@@ -1,5 +1,5 @@
-/* The loopback coordinator: every verb goes to the inner one as encoded bytes, and every answer comes back as bytes, so that
- * nothing but bytes is shared. It proves that the port can be crossed by a wire; a remote log puts one between. */
+/* The loopback coordinator: every verb goes to the inner one as encoded bytes, and every answer comes back as bytes, so
+ * that nothing but bytes is shared. It proves that the port can be crossed by a wire; a remote log puts one between. */
 #include "base/buf.h"
 #include "engine/engine.h"
 
@@ -133,7 +133,8 @@ static void encode_answer(struct buf *buf, const struct coord_request *r) {
     }
 }
 
-/* Every item takes at least its fixed fields, every branch its two lengths: a count that the bytes cannot hold is garbage. */
+/* Every item takes at least its fixed fields, every branch its two lengths: a count that the bytes cannot hold is
+ * garbage. */
 static int32_t reserve(struct crossing *crossing, const struct reader *reader, uint32_t items, uint32_t branches) {
     const cdtx_env *env = crossing->self->env;
     size_t left = reader->length - reader->at;
@@ -298,6 +299,7 @@ int32_t cdtx__coord_loopback_open(const cdtx_env *env, size_t message_max, const
     if (loopback == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for the coordinator");
     *loopback = (struct loopback){.env = env, .inner = *inner, .message_max = message_max};
-    *port = (struct coord_port){.self = loopback, .submit = submit, .release = release, .log = log_of, .close = close_loopback};
+    *port = (struct coord_port){
+        .self = loopback, .submit = submit, .release = release, .log = log_of, .close = close_loopback};
     return 0;
 }

@@ -54,13 +54,15 @@ static void *copy_bytes(const cdtx_env *env, const void *bytes, uint32_t length)
     return copy;
 }
 
-int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *payload, uint32_t length, cdtx_error *err) {
+int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *payload, uint32_t length,
+                            cdtx_error *err) {
     const cdtx_env *env = tx->engine->env;
     if (tx->branch_count == CDTX_BRANCHES_MAX)
         return cdtx__fail(err, CDTX_LIMIT, "a transaction has at most %d branches", CDTX_BRANCHES_MAX);
     if (tx->branch_count == tx->branch_room) {
         uint32_t room = tx->branch_room == 0 ? 4 : tx->branch_room * 2;
-        struct drive_branch *bigger = cdtx__realloc(env, tx->branches, tx->branch_room * sizeof *bigger, room * sizeof *bigger);
+        struct drive_branch *bigger =
+            cdtx__realloc(env, tx->branches, tx->branch_room * sizeof *bigger, room * sizeof *bigger);
         if (bigger == NULL)
             return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for branch '%s'", participant);
         tx->branches = bigger;
@@ -180,8 +182,8 @@ static int64_t next_call_locked(const cdtx_tx *tx) {
     return at;
 }
 
-/* After a restart the log is read before the host has registered its participants. Asked without a lock: the link looks in the
- * engine. */
+/* After a restart the log is read before the host has registered its participants. Asked without a lock: the link looks
+ * in the engine. */
 static uint64_t find_strangers(const cdtx_tx *tx) {
     const struct cdtx_link *link = &tx->engine->link;
     uint64_t strangers = 0;
@@ -204,8 +206,15 @@ static void send_calls(cdtx_tx *tx, int32_t op) {
             continue;
         struct drive_branch *b = &tx->branches[i];
         cdtx_call *call = &calls[count++];
-        *call = (cdtx_call){.sequence = tx->sequence, .id = b->call, .epoch = tx->epoch, .branch = i, .op = op,
-                            .attempt = b->attempt, .length = b->length, .participant = b->participant, .payload = b->payload};
+        *call = (cdtx_call){.sequence = tx->sequence,
+                            .id = b->call,
+                            .epoch = tx->epoch,
+                            .branch = i,
+                            .op = op,
+                            .attempt = b->attempt,
+                            .length = b->length,
+                            .participant = b->participant,
+                            .payload = b->payload};
         memcpy(call->log, engine->coord.log(engine->coord.self), sizeof call->log);
     }
     int64_t at = next_call_locked(tx);
@@ -234,7 +243,8 @@ static int try_replied_locked(cdtx_tx *tx, struct drive_branch *b, const cdtx_re
         if (reply->length > 0) {
             b->result = copy_bytes(tx->engine->env, reply->result, reply->length);
             if (b->result == NULL) {
-                tx->refusal = cdtx__fail(&tx->refusal_err, CDTX_NO_MEMORY, "no memory for the answer of '%s'", b->participant);
+                tx->refusal =
+                    cdtx__fail(&tx->refusal_err, CDTX_NO_MEMORY, "no memory for the answer of '%s'", b->participant);
                 return 1;
             }
             b->result_length = reply->length;
@@ -391,7 +401,7 @@ static void enlist(cdtx_tx *tx) {
     cdtx__tx_ref(tx);
     cdtx__lock(engine->env, &engine->lock);
     list_push(&engine->drives, &tx->link);
-    engine->drive_count++;
+    __atomic_add_fetch(&engine->drive_count, 1, __ATOMIC_RELAXED);
     cdtx__unlock(engine->env, &engine->lock);
 }
 
@@ -412,7 +422,7 @@ static void over(cdtx_tx *tx) {
     cdtx__unlock(engine->env, &tx->lock);
     cdtx__lock(engine->env, &engine->lock);
     list_remove(&tx->link);
-    engine->drive_count--;
+    __atomic_sub_fetch(&engine->drive_count, 1, __ATOMIC_RELAXED);
     cdtx__unlock(engine->env, &engine->lock);
     if (tx->submitted) {
         tx->completion.kind = CDTX_WORK_COMPLETION;
@@ -670,7 +680,8 @@ static void query_done(struct coord_request *request) {
     cdtx *engine = tx->engine;
     cdtx_error err = request->err;
     if (request->result == CDTX_EXPIRED || request->result == CDTX_NOT_FOUND || request->result == CDTX_STOPPED) {
-        int32_t code = cdtx__fail(&err, CDTX_UNKNOWN, "%s: its outcome could not be asked: %.350s", tx->gid, request->err.text);
+        int32_t code =
+            cdtx__fail(&err, CDTX_UNKNOWN, "%s: its outcome could not be asked: %.350s", tx->gid, request->err.text);
         conclude(tx, code, &err);
         return;
     }

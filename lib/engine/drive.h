@@ -1,5 +1,5 @@
-/* Driving one global transaction: from begin through tries and decision to the first attempt at phase two, or, for one that
- * was taken from the log, one more attempt. Everything happens on events (a coordinator's answer, a participant's
+/* Driving one global transaction: from begin through tries and decision to the first attempt at phase two, or, for one
+ * that was taken from the log, one more attempt. Everything happens on events (a coordinator's answer, a participant's
  * reply, a timer), so that any number of transactions move together and share their synced commits.
  *
  * Life: NEW -> BEGINNING -> TRYING -> DECIDING -> FINISHING -> SETTLING -> OVER for a declared one; step by step goes
@@ -31,23 +31,23 @@ struct drive_branch {
     uint32_t attempt;
     uint8_t *result; /* of the try */
     uint32_t result_length;
-    int answered;    /* to the operation now under way */
-    uint64_t call;   /* id of the call under way, 0: none */
+    int answered;     /* to the operation now under way */
+    uint64_t call;    /* id of the call under way, 0: none */
     int64_t again_us; /* when to call again */
 };
 
 struct cdtx_tx {
     struct list link; /* engine->drives while under way */
     cdtx *engine;
-    uint32_t refs; /* atomic: the host's handle, being under way, the timer, each call under way */
+    uint32_t refs;    /* atomic: the host's handle, being under way, the timer, each call under way */
     struct lock lock; /* guards all below */
     enum step step;
     int declared;  /* run or submit: goes on to the decision by itself */
     int submitted; /* its end is a completion */
     int hosted;    /* the host holds the handle */
     int joined;
-    int adopted;   /* taken from the log, not begun here */
-    int answered;  /* what the waiting call gets is in result and err */
+    int adopted;  /* taken from the log, not begun here */
+    int answered; /* what the waiting call gets is in result and err */
     int32_t result;
     cdtx_error err;
     struct gate gate;
@@ -72,7 +72,7 @@ struct cdtx_tx {
     struct coord_branch *wire; /* branches as the request wants them */
     uint32_t wire_room;
     struct timer timer;
-    int timer_set; /* holds a reference */
+    int timer_set;   /* holds a reference */
     int recheck;     /* FINISHING: a participant was registered that may have been missing */
     int64_t poll_us; /* JOINED: pause before the next query */
     struct cdtx_work completion;
@@ -80,7 +80,8 @@ struct cdtx_tx {
 
 /* A transaction that is not under way, with one reference. */
 cdtx_tx *cdtx__tx_alloc(cdtx *engine);
-int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *payload, uint32_t length, cdtx_error *err);
+int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *payload, uint32_t length,
+                            cdtx_error *err);
 void cdtx__tx_ref(cdtx_tx *tx);
 void cdtx__tx_unref(cdtx_tx *tx);
 

@@ -29,21 +29,21 @@ struct cdtx {
     int closed;    /* atomic */
     struct pump pump;
 
-    struct lock lock;          /* guards the lists below; taken before no other lock */
-    struct list databases;     /* of cdtx_db */
-    struct list participants;  /* of struct participant */
-    struct list drives;        /* of struct drive */
-    uint32_t drive_count;
-    cdtx_db *log;              /* NULL: no log */
+    struct lock lock;         /* guards the lists below; taken before no other lock */
+    struct list databases;    /* of cdtx_db */
+    struct list participants; /* of struct participant */
+    struct list drives;       /* of struct drive */
+    uint32_t drive_count;     /* atomic */
+    cdtx_db *log;             /* NULL: no log */
 
     struct lock calls_lock;
-    struct map calls;          /* id -> struct call_slot: sent and not answered */
-    uint64_t last_call;        /* atomic */
+    struct map calls;   /* id -> struct call_slot: sent and not answered */
+    uint64_t last_call; /* atomic */
 
-    struct coord_port coord;   /* self NULL: no log */
+    struct coord_port coord; /* self NULL: no log */
     struct cdtx_link link;
-    struct timer scan;         /* the log: due transactions */
-    int scanning;              /* atomic: a TAKE is under way */
+    struct timer scan; /* the log: due transactions */
+    int scanning;      /* atomic: a TAKE is under way */
 
     uint64_t threads[THREADS_MAX];
     uint32_t thread_count;
@@ -57,7 +57,8 @@ static inline void cdtx__add(uint64_t *counter) {
 
 /* ---- open.c ---- */
 
-/* Every public call that uses the engine stands between these two. enter: MISUSE when closed, NULL or in a forked child. */
+/* Every public call that uses the engine stands between these two. enter: MISUSE when closed, NULL or in a forked
+ * child. */
 int32_t cdtx__enter(cdtx *engine, cdtx_error *err);
 void cdtx__leave(cdtx *engine);
 /* MISUSE when this thread is inside a closure or handler of the engine: it would wait for its own commit. */
@@ -94,24 +95,25 @@ struct served {
     cdtx_call call; /* its own copy */
     cdtx_answer_fn answer;
     void *user;
-    int32_t code;     /* what the participant says; counts only if the rider committed */
+    int32_t code; /* what the participant says; counts only if the rider committed */
     cdtx_error refusal;
     struct buf result;
-    size_t size;      /* of this allocation */
+    size_t size; /* of this allocation */
 };
 
 struct participant {
     struct list link;
     char *name;
     cdtx_db *db;
-    /* Inside a local transaction of db; may run more than once. 0: call->code (and result, refusal) is the durable answer; other
-     * codes: undone, no answer yet. */
+    /* Inside a local transaction of db; may run more than once. 0: call->code (and result, refusal) is the durable
+     * answer; other codes: undone, no answer yet. */
     int32_t (*serve)(struct served *call, cdtx_sql *sql, cdtx_error *err);
     void (*drop)(struct participant *participant);
     void *state;
 };
 
-int32_t cdtx__participant_add(cdtx_db *db, const char *name, int32_t (*serve)(struct served *, cdtx_sql *, cdtx_error *),
+int32_t cdtx__participant_add(cdtx_db *db, const char *name,
+                              int32_t (*serve)(struct served *, cdtx_sql *, cdtx_error *),
                               void (*drop)(struct participant *), void *state, cdtx_error *err);
 void cdtx__participants_free(cdtx *engine);
 

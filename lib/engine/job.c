@@ -62,7 +62,8 @@ static int32_t add(struct job_room *room, const char *name, const cdtx_handler_o
         rc = cdtx__fail(err, CDTX_NO_MEMORY, "no memory to register handler '%s'", name);
     cdtx__lock(env, &room->lock);
     if (rc == 0 && find_locked(room, name) != NULL)
-        rc = cdtx__fail(err, CDTX_CONFLICT, "a handler named '%s' is registered already on '%s'", name, room->db->store->name);
+        rc = cdtx__fail(err, CDTX_CONFLICT, "a handler named '%s' is registered already on '%s'", name,
+                        room->db->store->name);
     if (rc == 0)
         list_push(&room->handlers, &handler->link);
     cdtx__unlock(env, &room->lock);
@@ -137,8 +138,8 @@ void cdtx__jobs_close(cdtx_db *db) {
 
 /* ---- putting ---- */
 
-static int32_t check_job(cdtx *engine, const char *handler, const void *payload, size_t length, const cdtx_job_options *o,
-                         cdtx_error *err) {
+static int32_t check_job(cdtx *engine, const char *handler, const void *payload, size_t length,
+                         const cdtx_job_options *o, cdtx_error *err) {
     int32_t rc = cdtx__check_name(handler, "the handler's name", err);
     if (rc == 0)
         rc = cdtx__check_payload(engine, payload, length, err);
@@ -175,11 +176,12 @@ static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, s
                               cdtx__sql_text(o->unique_key),
                               cdtx__sql_text(o->concurrency_key),
                               cdtx__sql_blob(payload, length)};
-    int32_t rc = cdtx__sql_run(sql,
-                               "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes,"
-                               " token, unique_key, concurrency_key, payload, error)"
-                               " VALUES (?, ?, ?, 1, ?, ?, ?, 0, 0, 0, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
-                               arguments, 9, NULL, &changes, err);
+    int32_t rc =
+        cdtx__sql_run(sql,
+                      "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes,"
+                      " token, unique_key, concurrency_key, payload, error)"
+                      " VALUES (?, ?, ?, 1, ?, ?, ?, 0, 0, 0, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
+                      arguments, 9, NULL, &changes, err);
     if (rc != 0)
         return rc;
     if (changes == 0)
@@ -193,8 +195,8 @@ static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, s
     return 0;
 }
 
-int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length, const cdtx_job_options *options,
-                     int64_t *id, cdtx_error *err) {
+int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length,
+                     const cdtx_job_options *options, int64_t *id, cdtx_error *err) {
     cdtx_job_options o = {0};
     int32_t rc = cdtx__sql_usable(sql, err);
     if (rc == 0)
@@ -216,8 +218,8 @@ int32_t cdtx__job_delete(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     int32_t rc = cdtx__sql_run(sql, "DELETE FROM cdtx_job WHERE id = ? AND token = ? AND state = 2", arguments, 2, NULL,
                                &changes, err);
     if (rc == 0 && changes == 0)
-        rc = cdtx__fail(err, CDTX_CONFLICT, "job %lld: its lease %lld was lost, another has it or had it", (long long)job->id,
-                        (long long)job->token);
+        rc = cdtx__fail(err, CDTX_CONFLICT, "job %lld: its lease %lld was lost, another has it or had it",
+                        (long long)job->id, (long long)job->token);
     return rc;
 }
 
@@ -249,10 +251,11 @@ static int32_t failed(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     if (rc != 0)
         return rc;
     if (changes == 0)
-        return cdtx__fail(err, CDTX_CONFLICT, "job %lld: its lease %lld was lost", (long long)job->id, (long long)job->token);
+        return cdtx__fail(err, CDTX_CONFLICT, "job %lld: its lease %lld was lost", (long long)job->id,
+                          (long long)job->token);
     if (dead)
-        cdtx__log(sql->store->env, CDTX_LOG_WARNING, "job %lld of '%s' is dead: %s", (long long)job->id, job->handler->name,
-                  job->err.text);
+        cdtx__log(sql->store->env, CDTX_LOG_WARNING, "job %lld of '%s' is dead: %s", (long long)job->id,
+                  job->handler->name, job->err.text);
     sql->store->meta.rings = 1;
     return 0;
 }
@@ -273,8 +276,8 @@ void cdtx__job_free(struct job *job) {
 static void ended(struct rider *rider) {
     struct job *job = LIST_OF(rider, struct job, rider);
     if (rider->result != 0 && rider->result != CDTX_CONFLICT) /* the lease runs out, and the job is run again */
-        cdtx__log(job->work.engine->env, CDTX_LOG_WARNING, "job %lld of '%s': %s", (long long)job->id, job->handler->name,
-                  rider->err.text);
+        cdtx__log(job->work.engine->env, CDTX_LOG_WARNING, "job %lld of '%s': %s", (long long)job->id,
+                  job->handler->name, rider->err.text);
     cdtx__job_free(job);
 }
 
@@ -408,8 +411,8 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
 }
 
 /* NOT EXISTS also in the update: two jobs of one key may stand in one batch. */
-#define ALONE_BY_KEY                                                                                                  \
-    "(concurrency_key IS NULL OR NOT EXISTS (SELECT 1 FROM cdtx_job AS other WHERE other.state = 2"                     \
+#define ALONE_BY_KEY                                                                                                   \
+    "(concurrency_key IS NULL OR NOT EXISTS (SELECT 1 FROM cdtx_job AS other WHERE other.state = 2"                    \
     " AND other.concurrency_key = cdtx_job.concurrency_key))"
 
 static int32_t lease(struct claim *claim, cdtx_sql *sql, struct handler *handler, uint32_t row, uint32_t *room,
@@ -436,25 +439,29 @@ static int64_t now_on(const cdtx_sql *sql, int64_t clock) {
 
 static int32_t claim_level(struct claim *claim, cdtx_sql *sql, struct handler *handler, int64_t clock, int64_t priority,
                            uint32_t *room, cdtx_error *err) {
-    cdtx_value arguments[] = {cdtx__sql_text(handler->queue), cdtx__sql_text(handler->name), SQL_INT(clock), SQL_INT(priority),
-                              SQL_INT(now_on(sql, clock)),    SQL_INT(*room)};
+    cdtx_value arguments[] = {cdtx__sql_text(handler->queue),
+                              cdtx__sql_text(handler->name),
+                              SQL_INT(clock),
+                              SQL_INT(priority),
+                              SQL_INT(now_on(sql, clock)),
+                              SQL_INT(*room)};
     cdtx__rows_reset(&claim->rows);
     int32_t rc = cdtx__sql_run(sql,
                                "SELECT id, attempts, token, payload FROM cdtx_job WHERE queue = ? AND handler = ?"
                                " AND clock = ? AND priority = ? AND state = 1 AND due <= ? AND " ALONE_BY_KEY
                                " ORDER BY due LIMIT ?",
                                arguments, 6, &claim->rows, NULL, err);
-    for (uint32_t i = 0; rc == 0 && i < claim->rows.count && *room > 0; i++)
+    for (uint32_t i = 0; rc == 0 && i<claim->rows.count && * room> 0; i++)
         rc = lease(claim, sql, handler, i, room, err);
     return rc;
 }
 
 /* When the level's next job is due, and whether one is due that we left. */
-static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t clock, int64_t priority,
-                          cdtx_error *err) {
+static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t clock,
+                          int64_t priority, cdtx_error *err) {
     int64_t now = now_on(sql, clock);
-    cdtx_value arguments[] = {cdtx__sql_text(handler->queue), cdtx__sql_text(handler->name), SQL_INT(clock), SQL_INT(priority),
-                              SQL_INT(now)};
+    cdtx_value arguments[] = {cdtx__sql_text(handler->queue), cdtx__sql_text(handler->name), SQL_INT(clock),
+                              SQL_INT(priority), SQL_INT(now)};
     cdtx__rows_reset(&claim->rows);
     int32_t rc = cdtx__sql_run(sql,
                                "SELECT due FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ? AND priority = ?"
@@ -465,10 +472,11 @@ static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handl
     if (claim->rows.count == 1 && cdtx__rows_int(&claim->rows, 0, 0) - now < claim->next_ms)
         claim->next_ms = cdtx__rows_int(&claim->rows, 0, 0) - now;
     cdtx__rows_reset(&claim->rows);
-    rc = cdtx__sql_run(sql,
-                       "SELECT 1 FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ? AND priority = ? AND state = 1"
-                       " AND due <= ? LIMIT 1",
-                       arguments, 5, &claim->rows, NULL, err);
+    rc = cdtx__sql_run(
+        sql,
+        "SELECT 1 FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ? AND priority = ? AND state = 1"
+        " AND due <= ? LIMIT 1",
+        arguments, 5, &claim->rows, NULL, err);
     if (rc == 0 && claim->rows.count == 1) {
         claim->more = 1;
         claim->pullable |= handler->options.handler == NULL;
@@ -498,10 +506,12 @@ static int32_t claim_handler(struct claim *claim, cdtx_sql *sql, struct handler 
 static int32_t expire(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t id, int64_t crashes,
                       cdtx_error *err) {
     int dead = crashes + 1 >= handler->options.crashes_max;
-    cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY), SQL_INT(cdtx__store_stamp_ms(sql->store)), SQL_INT(id)};
+    cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY), SQL_INT(cdtx__store_stamp_ms(sql->store)),
+                              SQL_INT(id)};
     if (dead)
-        cdtx__log(claim->rows.env, CDTX_LOG_WARNING, "job %lld of '%s' is dead: its holder crashed or lost its lease %lld times",
-                  (long long)id, handler->name, (long long)crashes + 1);
+        cdtx__log(claim->rows.env, CDTX_LOG_WARNING,
+                  "job %lld of '%s' is dead: its holder crashed or lost its lease %lld times", (long long)id,
+                  handler->name, (long long)crashes + 1);
     return cdtx__sql_run(sql,
                          "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, crashes = crashes + 1, token = token + 1,"
                          " error = 'its holder crashed or lost its lease' WHERE id = ?",
@@ -514,17 +524,19 @@ static int32_t expire_leases(struct claim *claim, cdtx_sql *sql, cdtx_error *err
     int all = !claim->room->recovered && sql->store->ownership == CDTX_OWN_ALONE;
     cdtx_value arguments[] = {SQL_INT(all ? INT64_MAX : now), SQL_INT(EXPIRED_MAX)};
     cdtx__rows_reset(&claim->rows);
-    int32_t rc = cdtx__sql_run(sql, "SELECT id, handler, crashes FROM cdtx_job WHERE state = 2 AND due <= ? LIMIT ?", arguments,
-                               2, &claim->rows, NULL, err);
+    int32_t rc = cdtx__sql_run(sql, "SELECT id, handler, crashes FROM cdtx_job WHERE state = 2 AND due <= ? LIMIT ?",
+                               arguments, 2, &claim->rows, NULL, err);
     for (uint32_t i = 0; rc == 0 && i < claim->rows.count; i++) {
         struct handler *handler = find_locked(claim->room, cdtx__rows_at(&claim->rows, i, 1)->bytes);
         if (handler != NULL)
-            rc = expire(claim, sql, handler, cdtx__rows_int(&claim->rows, i, 0), cdtx__rows_int(&claim->rows, i, 2), err);
+            rc = expire(claim, sql, handler, cdtx__rows_int(&claim->rows, i, 0), cdtx__rows_int(&claim->rows, i, 2),
+                        err);
     }
     if (rc != 0)
         return rc;
     cdtx__rows_reset(&claim->rows);
-    rc = cdtx__sql_run(sql, "SELECT due FROM cdtx_job WHERE state = 2 ORDER BY due LIMIT 1", NULL, 0, &claim->rows, NULL, err);
+    rc = cdtx__sql_run(sql, "SELECT due FROM cdtx_job WHERE state = 2 ORDER BY due LIMIT 1", NULL, 0, &claim->rows,
+                       NULL, err);
     if (rc == 0 && claim->rows.count == 1 && cdtx__rows_int(&claim->rows, 0, 0) > now)
         claim->next_ms = cdtx__rows_int(&claim->rows, 0, 0) - now;
     return rc;

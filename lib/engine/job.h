@@ -1,6 +1,6 @@
-/* Jobs from the inside. A row's life: READY -> LEASED -> gone when done, back to READY after back-off or a lost lease, or DEAD.
- * Every claim is one durable write of attempt, token and lease before the attempt is made (R3); every end names the token, so
- * a holder that lost its lease changes nothing (R2). */
+/* Jobs from the inside. A row's life: READY -> LEASED -> gone when done, back to READY after back-off or a lost lease,
+ * or DEAD. Every claim is one durable write of attempt, token and lease before the attempt is made (R3); every end
+ * names the token, so a holder that lost its lease changes nothing (R2). */
 #ifndef CDTX_ENGINE_JOB_H
 #define CDTX_ENGINE_JOB_H
 
@@ -24,7 +24,7 @@ struct job_room {
     struct lock lock; /* guards handlers */
     struct list handlers;
     struct timer scan;
-    int scanning; /* atomic */
+    int scanning;  /* atomic */
     int recovered; /* leases of an earlier life were looked at */
     int more;      /* atomic: due jobs were left for want of room or because of a concurrency key */
 };
@@ -38,7 +38,7 @@ struct job {
     int64_t id, token;
     uint32_t attempt;
     int answered; /* in_local: the handler ran, and code is its word */
-    int ended; /* its row's end is in a transaction of the host's */
+    int ended;    /* its row's end is in a transaction of the host's */
     cdtx_sql *sql;
     int32_t code; /* what the attempt answered */
     cdtx_error err;
@@ -47,7 +47,8 @@ struct job {
 };
 
 struct job_room *cdtx__job_room(cdtx_db *db, cdtx_error *err);
-/* Writes the end of a claimed job by its code and err: gone, ready again later, or dead. CONFLICT: the lease was lost. */
+/* Writes the end of a claimed job by its code and err: gone, ready again later, or dead. CONFLICT: the lease was lost.
+ */
 int32_t cdtx__job_write_end(struct job *job, cdtx_sql *sql, cdtx_error *err);
 /* Deletes the row if the token still holds; CONFLICT otherwise. */
 int32_t cdtx__job_delete(struct job *job, cdtx_sql *sql, cdtx_error *err);

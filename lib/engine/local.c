@@ -13,7 +13,8 @@ int32_t cdtx__ride(cdtx *engine, struct store *store, struct waited_rider *waite
     int32_t rc = cdtx__pump_until(&engine->pump, &waited->gate, until, PUMP_TASKS);
     if (rc != 0 && cdtx__store_withdraw(store, &waited->rider)) {
         if (rc == CDTX_STOPPED)
-            return cdtx__fail(err, CDTX_STOPPED, "the engine was closed before a local transaction on '%s' began", store->name);
+            return cdtx__fail(err, CDTX_STOPPED, "the engine was closed before a local transaction on '%s' began",
+                              store->name);
         return cdtx__busy(err, 100, "database '%s' was held by another transaction for %lld ms", store->name,
                           (long long)engine->options.wait_ms);
     }

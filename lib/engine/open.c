@@ -26,8 +26,8 @@ int32_t cdtx__may_wait(cdtx *engine, const char *what, cdtx_error *err) {
     for (struct list *link = engine->databases.next; link != &engine->databases && rc == 0; link = link->next) {
         struct store *store = LIST_OF(link, struct cdtx_db, link)->store;
         if (__atomic_load_n(&store->closure_thread, __ATOMIC_ACQUIRE) == self)
-            rc = cdtx__fail(err, CDTX_MISUSE, "%s inside a local transaction on '%s' would wait for its own commit", what,
-                            store->name);
+            rc = cdtx__fail(err, CDTX_MISUSE, "%s inside a local transaction on '%s' would wait for its own commit",
+                            what, store->name);
     }
     cdtx__unlock(engine->env, &engine->lock);
     return rc;
@@ -139,7 +139,8 @@ static int32_t open_store(cdtx *engine, cdtx_db *db, const char *name, const cha
     const cdtx_sql_port *port = adapter_for(engine, url);
     if (port == NULL)
         return cdtx__fail(err, CDTX_UNSUPPORTED, "no adapter of this build opens '%.200s'", url);
-    struct store_hooks hooks = {.user = db, .ready = ready, .later = later, .ring = ring, .stopped = stopped, .known = known};
+    struct store_hooks hooks = {
+        .user = db, .ready = ready, .later = later, .ring = ring, .stopped = stopped, .known = known};
     struct store_limits limits = {.group_max = engine->options.group_max, .wait_us = engine->options.wait_ms * 1000};
     int32_t rc = cdtx__store_open(engine->env, port, name, url, &hooks, &limits, &db->store, err);
     if (rc == 0)
@@ -188,8 +189,8 @@ int32_t cdtx_db_open(cdtx *engine, const char *name, const char *url, cdtx_db **
     if (rc == 0)
         rc = add_database(engine, name, url, &opened, err);
     if (rc == 0 && engine->log != NULL) {
-        /* The database stays open for the engine even if this fails; a later open of the same name would conflict, so the
-         * failure is worth only a warning: what it protects against is a log restored from a backup. */
+        /* The database stays open for the engine even if this fails; a later open of the same name would conflict, so
+         * the failure is worth only a warning: what it protects against is a log restored from a backup. */
         cdtx_error why;
         if (cdtx__coord_outrun_guards(engine->log, opened, &why) != 0)
             cdtx__log(engine->env, CDTX_LOG_WARNING, "database '%s': %s", name, why.text);
@@ -242,7 +243,8 @@ static int32_t fill_options(cdtx_options *o, cdtx_error *err) {
     if (o->payload_max > PAYLOAD_LIMIT)
         return cdtx__fail(err, CDTX_INVALID, "payload_max is %u; at most 16 MiB", o->payload_max);
     if (strcmp(o->coordinator, "local") != 0 && strcmp(o->coordinator, "loopback") != 0)
-        return cdtx__fail(err, CDTX_INVALID, "there is no coordinator '%.40s'; it is local or loopback", o->coordinator);
+        return cdtx__fail(err, CDTX_INVALID, "there is no coordinator '%.40s'; it is local or loopback",
+                          o->coordinator);
     int32_t rc = default_ms(&o->call_timeout_ms, 2000, "call_timeout_ms", err);
     if (rc == 0)
         rc = default_ms(&o->wait_ms, 10000, "wait_ms", err);
@@ -255,7 +257,8 @@ static int32_t fill_options(cdtx_options *o, cdtx_error *err) {
     for (uint32_t i = 0; rc == 0 && i < o->adapter_count; i++)
         if (o->adapters == NULL || o->adapters[i] == NULL || o->adapters[i]->size < sizeof(cdtx_sql_port))
             rc = cdtx__fail(err, CDTX_INVALID, "adapter %u is NULL or of an older size", i);
-    if (rc == 0 && o->link != NULL && (o->link->size < sizeof(cdtx_link) || o->link->send == NULL || o->link->knows == NULL))
+    if (rc == 0 && o->link != NULL &&
+        (o->link->size < sizeof(cdtx_link) || o->link->send == NULL || o->link->knows == NULL))
         rc = cdtx__fail(err, CDTX_INVALID, "the link has no send or knows, or an older size");
     if (rc == 0 && o->env != NULL && o->env->size < sizeof(cdtx_env))
         rc = cdtx__fail(err, CDTX_INVALID, "the environment is of an older size");
@@ -468,7 +471,7 @@ int32_t cdtx_count(cdtx *engine, cdtx_counts *counts, cdtx_error *err) {
     if (rc != 0)
         return rc;
     cdtx__lock(engine->env, &engine->lock);
-    counts->open = engine->drive_count;
+    counts->open = __atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED);
     counts->groups = counts->riders = 0;
     for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next) {
         struct store *store = LIST_OF(link, struct cdtx_db, link)->store;

@@ -5,7 +5,8 @@
 static struct participant *find(cdtx *engine, const char *name) {
     struct participant *found = NULL;
     cdtx__lock(engine->env, &engine->lock);
-    for (struct list *link = engine->participants.next; link != &engine->participants && found == NULL; link = link->next) {
+    for (struct list *link = engine->participants.next; link != &engine->participants && found == NULL;
+         link = link->next) {
         struct participant *participant = LIST_OF(link, struct participant, link);
         if (strcmp(participant->name, name) == 0)
             found = participant;
@@ -14,7 +15,8 @@ static struct participant *find(cdtx *engine, const char *name) {
     return found;
 }
 
-int32_t cdtx__participant_add(cdtx_db *db, const char *name, int32_t (*serve)(struct served *, cdtx_sql *, cdtx_error *),
+int32_t cdtx__participant_add(cdtx_db *db, const char *name,
+                              int32_t (*serve)(struct served *, cdtx_sql *, cdtx_error *),
                               void (*drop)(struct participant *), void *state, cdtx_error *err) {
     cdtx *engine = db->engine;
     if (find(engine, name) != NULL)
@@ -90,8 +92,8 @@ static int32_t check(cdtx *engine, const cdtx_call *call, cdtx_answer_fn answer,
     return rc != 0 ? rc : cdtx__check_payload(engine, call->payload, call->length, err);
 }
 
-static int32_t submit(cdtx *engine, struct participant *participant, const cdtx_call *call, cdtx_answer_fn answer, void *user,
-                      cdtx_error *err) {
+static int32_t submit(cdtx *engine, struct participant *participant, const cdtx_call *call, cdtx_answer_fn answer,
+                      void *user, cdtx_error *err) {
     size_t size = sizeof(struct served) + call->length + 1;
     struct served *served = engine->env->memory(engine->env->user, NULL, 0, size);
     if (served == NULL)

@@ -1,5 +1,5 @@
-/* The pump: short tasks, timers and handlers' work, run on whatever threads are inside the engine. A thread that waits for
- * something of its own helps meanwhile with tasks and timers; only cdtx_run and cdtx_take also run work. */
+/* The pump: short tasks, timers and handlers' work, run on whatever threads are inside the engine. A thread that waits
+ * for something of its own helps meanwhile with tasks and timers; only cdtx_run and cdtx_take also run work. */
 #ifndef CDTX_ENGINE_PUMP_H
 #define CDTX_ENGINE_PUMP_H
 
@@ -46,7 +46,7 @@ struct pump {
     int pullable;       /* something would be claimed if there were a taker */
     uint32_t stops;     /* counts cdtx__pump_stop */
     int closing;
-    int32_t bell;       /* descriptor, -1: none */
+    int32_t bell; /* descriptor, -1: none */
     int64_t bell_at_us;
 };
 
@@ -63,8 +63,8 @@ int cdtx__pump_disarm(struct pump *pump, struct timer *timer);
 /* Opens the gate and wakes who waits for it. */
 void cdtx__pump_open(struct pump *pump, struct gate *gate);
 
-/* Helps until the gate is open (0), the time has come (CDTX_TIMEOUT), or the pump is closing or stopped (CDTX_STOPPED). gate
- * may be NULL. */
+/* Helps until the gate is open (0), the time has come (CDTX_TIMEOUT), or the pump is closing or stopped (CDTX_STOPPED).
+ * gate may be NULL. */
 int32_t cdtx__pump_until(struct pump *pump, struct gate *gate, int64_t until_us, unsigned what);
 
 /* The list that cdtx_take hands out from: put wakes a taker, take waits for one. */

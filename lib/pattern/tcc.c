@@ -32,19 +32,19 @@ enum action {
 static const struct {
     uint8_t on_try, on_confirm, on_cancel;
 } table[GUARD_STATES] = {
-    [GUARD_ABSENT] = {RUN, ALARM_NO_TRY, MARK_EMPTY},
-    [GUARD_TRIED] = {AGAIN, RUN, RUN},
-    [GUARD_REJECTED] = {AGAIN, ALARM_REJECTED, NOTHING},
-    [GUARD_CONFIRMED] = {AGAIN, OK_AGAIN, ALARM_OVER},
-    [GUARD_CANCELLED] = {REFUSE, ALARM_OVER, OK_AGAIN},
-    [GUARD_EMPTY_CANCELLED] = {REFUSE, ALARM_OVER, OK_AGAIN},
+    [GUARD_ABSENT] = {RUN, ALARM_NO_TRY, MARK_EMPTY},    [GUARD_TRIED] = {AGAIN, RUN, RUN},
+    [GUARD_REJECTED] = {AGAIN, ALARM_REJECTED, NOTHING}, [GUARD_CONFIRMED] = {AGAIN, OK_AGAIN, ALARM_OVER},
+    [GUARD_CANCELLED] = {REFUSE, ALARM_OVER, OK_AGAIN},  [GUARD_EMPTY_CANCELLED] = {REFUSE, ALARM_OVER, OK_AGAIN},
 };
 
 static const char *const state_names[GUARD_STATES] = {"absent", "tried", "rejected", "confirmed", "cancelled", "empty"};
-static const char *const op_names[] = {[CDTX_CALL_TRY] = "try", [CDTX_CALL_CONFIRM] = "confirm", [CDTX_CALL_CANCEL] = "cancel"};
+static const char *const op_names[] = {
+    [CDTX_CALL_TRY] = "try", [CDTX_CALL_CONFIRM] = "confirm", [CDTX_CALL_CANCEL] = "cancel"};
 
 static enum action action_for(int32_t state, int32_t op) {
-    return op == CDTX_CALL_TRY ? table[state].on_try : op == CDTX_CALL_CONFIRM ? table[state].on_confirm : table[state].on_cancel;
+    return op == CDTX_CALL_TRY       ? table[state].on_try
+           : op == CDTX_CALL_CONFIRM ? table[state].on_confirm
+                                     : table[state].on_cancel;
 }
 
 /* ---- what a handler may ask ---- */
@@ -99,7 +99,8 @@ static int32_t definite(struct served *served, int32_t code, const char *text) {
     return 0;
 }
 
-/* Of a handler's codes only REFUSED is a definite no. Those that our own serving also uses for one would be mistaken for it. */
+/* Of a handler's codes only REFUSED is a definite no. Those that our own serving also uses for one would be mistaken
+ * for it. */
 static int32_t own_failure(int32_t code) {
     switch (code) {
     case CDTX_CONFLICT:
@@ -158,8 +159,8 @@ static int32_t first_answer(cdtx_tcc_call *call, int32_t state, cdtx_error *err)
 static int32_t alarm(cdtx_tcc_call *call, int32_t code, const char *state) {
     struct served *served = call->served;
     char text[400];
-    snprintf(text, sizeof text, "%s of %s branch %u (%s) found its guard %s: refused, no effect", op_names[served->call.op],
-             call->gid, served->call.branch, served->participant->name, state);
+    snprintf(text, sizeof text, "%s of %s branch %u (%s) found its guard %s: refused, no effect",
+             op_names[served->call.op], call->gid, served->call.branch, served->participant->name, state);
     cdtx__alarm(served->engine, "%s", text);
     return definite(served, code, text);
 }
@@ -199,9 +200,10 @@ static int mutated(cdtx_tcc_call *call, int32_t state, int32_t *rc, cdtx_error *
                                                              : GUARD_CANCELLED,
                                    &done, err);
         if (*rc == 0)
-            *rc = handle(call, op == CDTX_CALL_TRY       ? handlers->on_try
-                               : op == CDTX_CALL_CONFIRM ? handlers->on_confirm
-                                                         : handlers->on_cancel,
+            *rc = handle(call,
+                         op == CDTX_CALL_TRY       ? handlers->on_try
+                         : op == CDTX_CALL_CONFIRM ? handlers->on_confirm
+                                                   : handlers->on_cancel,
                          err);
         return 1;
     }

@@ -1,6 +1,6 @@
-/* The coordinator port: who decides global transactions and remembers it. One request object a verb; submit never blocks, and
- * done is called exactly once, after what the reply says is durable, on a thread that is inside a call of the engine, with no
- * lock held. A reply with result UNKNOWN means the verb may have taken effect.
+/* The coordinator port: who decides global transactions and remembers it. One request object a verb; submit never
+ * blocks, and done is called exactly once, after what the reply says is durable, on a thread that is inside a call of
+ * the engine, with no lock held. A reply with result UNKNOWN means the verb may have taken effect.
  *
  * Every verb that writes names the epoch it knows; a coordinator refuses an epoch that is not the stored one, and every
  * take raises it (DESIGN.md 4.8). */
@@ -13,14 +13,20 @@
 enum coord_verb {
     COORD_BEGIN = 1, /* name, key, timeout_ms, branches -> sequence, epoch, state; a known key joins: found = 1 */
     COORD_REGISTER,  /* sequence, epoch, branches[0] -> branch; REFUSED when not ACTIVE */
-    COORD_DECIDE,    /* sequence, epoch, outcome, reason, lease_ms -> state, epoch, reason; found = 1: somebody else had decided */
+    COORD_DECIDE,    /* sequence, epoch, outcome, reason, lease_ms -> state, epoch, reason; found = 1: somebody else had
+                        decided */
     COORD_QUERY,     /* sequence or key -> sequence, state, reason; NOT_FOUND, EXPIRED */
     COORD_LIST,      /* state (0: all not ended), after, limit -> items without branches, by sequence */
     COORD_TAKE,      /* limit, lease_ms -> items: due ones, each now decided, at a new epoch and leased; next_due_ms */
     COORD_SETTLE     /* sequence, epoch, outcome, acked, ended or due_in_ms -> state; CONFLICT: the epoch is stale */
 };
 
-enum coord_reason { COORD_REASON_NONE = 0, COORD_REASON_ASKED = 1, COORD_REASON_TIMEOUT = 2, COORD_REASON_ABANDONED = 3 };
+enum coord_reason {
+    COORD_REASON_NONE = 0,
+    COORD_REASON_ASKED = 1,
+    COORD_REASON_TIMEOUT = 2,
+    COORD_REASON_ABANDONED = 3
+};
 
 struct coord_branch {
     const char *participant;
@@ -32,8 +38,8 @@ struct coord_branch {
 struct coord_item {
     int64_t sequence;
     int64_t epoch;
-    int64_t acked;      /* bit b: branch b has answered phase two */
-    int32_t state;      /* cdtx_tx_state */
+    int64_t acked; /* bit b: branch b has answered phase two */
+    int32_t state; /* cdtx_tx_state */
     int32_t reason;
     uint32_t attempts;
     uint32_t branch_count;

@@ -66,7 +66,8 @@ static int32_t reserve(cdtx_rows *rows, uint32_t count, cdtx_error *err) {
     size_t room = rows->value_room < 16 ? 16 : rows->value_room * 2;
     if (room < need)
         room = need;
-    cdtx_value *values = cdtx__realloc(rows->env, rows->values, rows->value_room * sizeof *values, room * sizeof *values);
+    cdtx_value *values =
+        cdtx__realloc(rows->env, rows->values, rows->value_room * sizeof *values, room * sizeof *values);
     if (values == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for result row %u", rows->count + 1);
     rows->values = values;

@@ -11,8 +11,8 @@ struct cdtx_rows {
     cdtx_value *values;
     size_t value_room;
     uint32_t columns;
-    uint32_t count;     /* rows */
-    size_t bytes_max;   /* of values and chunks together */
+    uint32_t count;   /* rows */
+    size_t bytes_max; /* of values and chunks together */
     size_t bytes;
     struct rows_chunk *chunks;
 };

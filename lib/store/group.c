@@ -5,7 +5,8 @@
 void cdtx__group_stop(struct store *store, const char *why) {
     cdtx__lock(store->env, &store->lock);
     if (store->stopped == 0)
-        store->stopped = cdtx__fail(&store->stop_err, CDTX_STOPPED, "database '%s' stopped itself: %.300s", store->name, why);
+        store->stopped =
+            cdtx__fail(&store->stop_err, CDTX_STOPPED, "database '%s' stopped itself: %.300s", store->name, why);
     cdtx__unlock(store->env, &store->lock);
     cdtx__log(store->env, CDTX_LOG_ALARM, "database '%s' stopped itself: %s", store->name, why);
     store->hooks.stopped(store->hooks.user, store);
@@ -13,9 +14,9 @@ void cdtx__group_stop(struct store *store, const char *why) {
 
 static int32_t read_meta(struct store *store, cdtx_error *err) {
     cdtx__rows_reset(&store->rows);
-    int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS,
-                                   "SELECT epoch, seq, job, clock FROM cdtx_meta WHERE id = 1", NULL, 0, &store->rows, NULL,
-                                   err);
+    int32_t rc =
+        store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT epoch, seq, job, clock FROM cdtx_meta WHERE id = 1",
+                          NULL, 0, &store->rows, NULL, err);
     if (rc != 0)
         return rc;
     if (store->rows.count != 1)
@@ -58,11 +59,11 @@ int32_t cdtx__group_open(struct store *store, cdtx_error *err) {
 static int32_t write_meta(struct store *store, cdtx_error *err) {
     if (!store->meta.dirty)
         return 0;
-    cdtx_value arguments[] = {SQL_INT(store->meta.sequence), SQL_INT(store->meta.job), SQL_INT(cdtx__store_clock_ms(store)),
-                              SQL_INT(cdtx__wall_ms(store->env))};
+    cdtx_value arguments[] = {SQL_INT(store->meta.sequence), SQL_INT(store->meta.job),
+                              SQL_INT(cdtx__store_clock_ms(store)), SQL_INT(cdtx__wall_ms(store->env))};
     return store->port->exec(store->connection, CDTX_SQL_OURS,
-                             "UPDATE cdtx_meta SET seq = ?, job = ?, clock = ?, wall = ? WHERE id = 1", arguments, 4, NULL,
-                             NULL, err);
+                             "UPDATE cdtx_meta SET seq = ?, job = ?, clock = ?, wall = ? WHERE id = 1", arguments, 4,
+                             NULL, NULL, err);
 }
 
 int32_t cdtx__group_commit(struct store *store, cdtx_error *err) {
@@ -160,7 +161,8 @@ static int32_t ride_together(struct store *store, struct list *group, cdtx_error
     for (struct list *link = group->next; link != group; link = link->next) {
         ride(store, LIST_OF(link, struct rider, link));
         if (!store->port->in_transaction(store->connection))
-            return cdtx__fail(err, CDTX_SQL, "database '%s': a statement ended the transaction that it was in", store->name);
+            return cdtx__fail(err, CDTX_SQL, "database '%s': a statement ended the transaction that it was in",
+                              store->name);
     }
     if (MUTANT(store->env, "answer-before-sync")) {
         tell_own(group);
@@ -179,7 +181,8 @@ static int32_t count(const struct list *group) {
     return n;
 }
 
-/* Whatever destroyed the group, none of it happened. Each goes again by itself, so that the culprit hurts only itself. */
+/* Whatever destroyed the group, none of it happened. Each goes again by itself, so that the culprit hurts only itself.
+ */
 static int32_t run_alone(struct store *store, struct list *group, cdtx_error *err) {
     struct list one;
     while (!list_empty(group)) {

@@ -6,10 +6,11 @@
 
 /* Opens the transaction and reads cdtx_meta in it; STOPPED when another owner has fenced us. */
 int32_t cdtx__group_open(struct store *store, cdtx_error *err);
-/* Writes cdtx_meta back if dirty and commits. On every failure the transaction is over; UNKNOWN also stops the store. */
+/* Writes cdtx_meta back if dirty and commits. On every failure the transaction is over; UNKNOWN also stops the store.
+ */
 int32_t cdtx__group_commit(struct store *store, cdtx_error *err);
-/* Runs the riders of group and tells each its result. Those that must wait for another process' turn stay in group, and the
- * result is CDTX_BUSY; otherwise group is empty afterwards and the result 0. */
+/* Runs the riders of group and tells each its result. Those that must wait for another process' turn stay in group, and
+ * the result is CDTX_BUSY; otherwise group is empty afterwards and the result 0. */
 int32_t cdtx__group_run(struct store *store, struct list *group, cdtx_error *err);
 /* Ends the store: every later rider gets STOPPED with this reason. */
 void cdtx__group_stop(struct store *store, const char *why);

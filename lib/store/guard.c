@@ -15,11 +15,13 @@ int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t s
     return rc;
 }
 
-int32_t cdtx__guard_move(cdtx_sql *sql, const struct guard_key *key, int32_t from, int32_t to, int *done, cdtx_error *err) {
+int32_t cdtx__guard_move(cdtx_sql *sql, const struct guard_key *key, int32_t from, int32_t to, int *done,
+                         cdtx_error *err) {
     int64_t changes = 0;
     cdtx_value arguments[] = {SQL_INT(to), KEY(key), SQL_INT(from)};
-    int32_t rc = cdtx__sql_run(sql, "UPDATE cdtx_guard SET state = ? WHERE log = ? AND seq = ? AND branch = ? AND state = ?",
-                               arguments, 5, NULL, &changes, err);
+    int32_t rc =
+        cdtx__sql_run(sql, "UPDATE cdtx_guard SET state = ? WHERE log = ? AND seq = ? AND branch = ? AND state = ?",
+                      arguments, 5, NULL, &changes, err);
     if (rc == 0)
         *done = changes == 1;
     return rc;

@@ -25,7 +25,8 @@ struct guard_key {
 int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t state, const void *answer, size_t length,
                            int *done, cdtx_error *err);
 /* *done gets 1 if it stood in from and now stands in to. */
-int32_t cdtx__guard_move(cdtx_sql *sql, const struct guard_key *key, int32_t from, int32_t to, int *done, cdtx_error *err);
+int32_t cdtx__guard_move(cdtx_sql *sql, const struct guard_key *key, int32_t from, int32_t to, int *done,
+                         cdtx_error *err);
 int32_t cdtx__guard_set_answer(cdtx_sql *sql, const struct guard_key *key, const void *answer, size_t length,
                                cdtx_error *err);
 /* rows gets (state, answer), or nothing when absent. CORRUPT when the state is none of ours. */

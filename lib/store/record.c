@@ -13,7 +13,8 @@ void cdtx__record_branches(struct buf *buf, const struct coord_branch *branches,
         cdtx__record_append_branch(buf, &branches[i]);
 }
 
-int32_t cdtx__record_read(const void *bytes, size_t length, struct coord_branch *branches, uint32_t *count, cdtx_error *err) {
+int32_t cdtx__record_read(const void *bytes, size_t length, struct coord_branch *branches, uint32_t *count,
+                          cdtx_error *err) {
     struct reader reader = cdtx__reader(bytes, length);
     uint32_t n = 0;
     uint8_t version = cdtx__read_u8(&reader);
@@ -27,7 +28,8 @@ int32_t cdtx__record_read(const void *bytes, size_t length, struct coord_branch 
         n++;
     }
     if (reader.failed)
-        return cdtx__fail(err, CDTX_CORRUPT, "a record of branches is cut or garbled at byte %zu of %zu", reader.at, length);
+        return cdtx__fail(err, CDTX_CORRUPT, "a record of branches is cut or garbled at byte %zu of %zu", reader.at,
+                          length);
     *count = n;
     return 0;
 }

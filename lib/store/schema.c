@@ -4,24 +4,24 @@
 
 static const char *const version_1[] = {
     "CREATE TABLE cdtx_guard ("
-    " log BLOB NOT NULL,"         /* (log, seq) is the gid */
+    " log BLOB NOT NULL," /* (log, seq) is the gid */
     " seq INTEGER NOT NULL,"
     " branch INTEGER NOT NULL,"
-    " state INTEGER NOT NULL,"    /* enum guard_state */
-    " answer BLOB,"               /* what the first try answered */
+    " state INTEGER NOT NULL," /* enum guard_state */
+    " answer BLOB,"            /* what the first try answered */
     " PRIMARY KEY (log, seq, branch)) STRICT, WITHOUT ROWID",
 
     "CREATE TABLE cdtx_job ("
     " id INTEGER PRIMARY KEY,"
     " queue TEXT NOT NULL,"
     " handler TEXT NOT NULL,"
-    " state INTEGER NOT NULL,"    /* enum job_state */
+    " state INTEGER NOT NULL," /* enum job_state */
     " priority INTEGER NOT NULL,"
-    " clock INTEGER NOT NULL,"    /* enum job_clock: which clock due is on */
-    " due INTEGER NOT NULL,"      /* ms on that clock; while leased: end of the lease on the durable clock */
+    " clock INTEGER NOT NULL," /* enum job_clock: which clock due is on */
+    " due INTEGER NOT NULL,"   /* ms on that clock; while leased: end of the lease on the durable clock */
     " attempts INTEGER NOT NULL,"
     " crashes INTEGER NOT NULL,"
-    " token INTEGER NOT NULL,"    /* rises with every lease */
+    " token INTEGER NOT NULL," /* rises with every lease */
     " unique_key TEXT,"
     " concurrency_key TEXT,"
     " payload BLOB NOT NULL,"
@@ -52,13 +52,13 @@ static const char *const version_2[] = {
     "CREATE TABLE cdtx_case ("
     " id INTEGER PRIMARY KEY,"
     " state INTEGER NOT NULL,"
-    " subject TEXT NOT NULL,"     /* the gid, job or lock it is about */
+    " subject TEXT NOT NULL," /* the gid, job or lock it is about */
     " reason TEXT NOT NULL,"
     " evidence BLOB NOT NULL,"
     " opened_ms INTEGER NOT NULL) STRICT",
     "CREATE TABLE cdtx_audit ("
     " id INTEGER PRIMARY KEY,"
-    " previous BLOB NOT NULL,"    /* the hash of the line before: the chain */
+    " previous BLOB NOT NULL," /* the hash of the line before: the chain */
     " actor TEXT NOT NULL,"
     " action TEXT NOT NULL,"
     " subject TEXT NOT NULL,"
@@ -71,27 +71,27 @@ static const char *const version_2[] = {
 static const char *const *const versions[SCHEMA_VERSION] = {version_1, version_2};
 
 /* The one table that must be readable before its version is known; so it never changes. */
-static const char meta_table[] =
-    "CREATE TABLE IF NOT EXISTS cdtx_meta ("
-    " id INTEGER PRIMARY KEY CHECK (id = 1),"
-    " uuid BLOB NOT NULL,"
-    " version INTEGER NOT NULL,"
-    " owner TEXT NOT NULL,"       /* who may write, for people */
-    " epoch INTEGER NOT NULL,"    /* rises with every owner: a fenced one notices */
-    " seq INTEGER NOT NULL,"      /* last gid sequence given out */
-    " job INTEGER NOT NULL,"      /* last job number given out */
-    " floor INTEGER NOT NULL,"    /* every gid below has ended */
-    " clock INTEGER NOT NULL,"    /* the durable clock, ms, and ... */
-    " wall INTEGER NOT NULL)"     /* ... the wall clock at that moment */
-    " STRICT";
+static const char meta_table[] = "CREATE TABLE IF NOT EXISTS cdtx_meta ("
+                                 " id INTEGER PRIMARY KEY CHECK (id = 1),"
+                                 " uuid BLOB NOT NULL,"
+                                 " version INTEGER NOT NULL,"
+                                 " owner TEXT NOT NULL,"    /* who may write, for people */
+                                 " epoch INTEGER NOT NULL," /* rises with every owner: a fenced one notices */
+                                 " seq INTEGER NOT NULL,"   /* last gid sequence given out */
+                                 " job INTEGER NOT NULL,"   /* last job number given out */
+                                 " floor INTEGER NOT NULL," /* every gid below has ended */
+                                 " clock INTEGER NOT NULL," /* the durable clock, ms, and ... */
+                                 " wall INTEGER NOT NULL)"  /* ... the wall clock at that moment */
+                                 " STRICT";
 
-int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const char *statement, const cdtx_value *arguments,
-                          uint32_t count, cdtx_rows *rows, cdtx_error *err) {
+int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const char *statement,
+                          const cdtx_value *arguments, uint32_t count, cdtx_rows *rows, cdtx_error *err) {
     return port->exec(connection, CDTX_SQL_OURS, statement, arguments, count, rows, NULL, err);
 }
 
 /* Tables without their row were damaged by somebody: a new uuid would make strangers of all its guards. */
-static int32_t check_new(const cdtx_sql_port *port, void *connection, const char *name, cdtx_rows *rows, cdtx_error *err) {
+static int32_t check_new(const cdtx_sql_port *port, void *connection, const char *name, cdtx_rows *rows,
+                         cdtx_error *err) {
     if (cdtx__schema_exec(port, connection, "SELECT 1 FROM cdtx_guard LIMIT 1", NULL, 0, rows, NULL) == 0)
         return cdtx__fail(err, CDTX_CORRUPT, "database '%s' has our tables, but its cdtx_meta has no row", name);
     return 0;
@@ -102,8 +102,8 @@ static int32_t first_row(const cdtx_sql_port *port, void *connection, const cdtx
     if (env->random(env->user, uuid, sizeof uuid) != 0)
         return cdtx__fail(err, CDTX_IO, "no random bytes for a new database's uuid");
     cdtx_value arguments[] = {cdtx__sql_blob(uuid, sizeof uuid), SQL_INT(cdtx__wall_ms(env))};
-    return cdtx__schema_exec(port, connection, "INSERT INTO cdtx_meta VALUES (1, ?, 0, '', 0, 0, 0, 1, 0, ?)", arguments, 2,
-                             NULL, err);
+    return cdtx__schema_exec(port, connection, "INSERT INTO cdtx_meta VALUES (1, ?, 0, '', 0, 0, 0, 1, 0, ?)",
+                             arguments, 2, NULL, err);
 }
 
 static int32_t read_version(const cdtx_sql_port *port, void *connection, cdtx_rows *rows, cdtx_error *err) {
@@ -142,8 +142,8 @@ int32_t cdtx__schema_upgrade(const cdtx_sql_port *port, void *connection, const 
     if (version->type != CDTX_INT || version->integer < 0)
         rc = cdtx__fail(err, CDTX_CORRUPT, "database '%s': its cdtx_meta row has no version", name);
     else if (version->integer > SCHEMA_VERSION)
-        rc = cdtx__fail(err, CDTX_UNSUPPORTED, "database '%s' has schema version %lld; this library knows up to %d", name,
-                        (long long)version->integer, SCHEMA_VERSION);
+        rc = cdtx__fail(err, CDTX_UNSUPPORTED, "database '%s' has schema version %lld; this library knows up to %d",
+                        name, (long long)version->integer, SCHEMA_VERSION);
     else if (version->integer < SCHEMA_VERSION)
         rc = apply(port, connection, version->integer, err);
 out:

@@ -7,8 +7,8 @@
 enum { SCHEMA_VERSION = 2 };
 
 /* One statement of ours on a connection with an open transaction. */
-int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const char *statement, const cdtx_value *arguments,
-                          uint32_t count, cdtx_rows *rows, cdtx_error *err);
+int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const char *statement,
+                          const cdtx_value *arguments, uint32_t count, cdtx_rows *rows, cdtx_error *err);
 
 /* Brings the tables to SCHEMA_VERSION inside the open transaction; a new database gets a uuid. name is for messages.
  * Errors: UNSUPPORTED (newer schema), CORRUPT (no version row worth the name), those of the port. */

@@ -36,8 +36,8 @@ void cdtx__sql_reset(cdtx_sql *sql) {
     sql->cursor = 0;
 }
 
-int32_t cdtx__sql_run(cdtx_sql *sql, const char *statement, const cdtx_value *arguments, uint32_t count, cdtx_rows *rows,
-                      int64_t *changes, cdtx_error *err) {
+int32_t cdtx__sql_run(cdtx_sql *sql, const char *statement, const cdtx_value *arguments, uint32_t count,
+                      cdtx_rows *rows, int64_t *changes, cdtx_error *err) {
     struct store *store = sql->store;
     if (!store->port->in_transaction(store->connection))
         return cdtx__fail(err, CDTX_SQL, "database '%s': an earlier statement ended the transaction", store->name);
@@ -133,8 +133,8 @@ static int32_t run(cdtx_sql *sql, const char *statement, cdtx_rows *rows, int64_
                 sql->arguments[i].bytes = sql->bytes.bytes + sql->offsets[i];
         cdtx__rows_reset(&sql->rows);
         sql->cursor = 0;
-        rc = sql->store->port->exec(sql->store->connection, 0, statement, sql->arguments, sql->argument_count, rows, changes,
-                                    err);
+        rc = sql->store->port->exec(sql->store->connection, 0, statement, sql->arguments, sql->argument_count, rows,
+                                    changes, err);
         if (rc != 0)
             cdtx__rows_reset(&sql->rows);
     }

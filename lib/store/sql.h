@@ -9,8 +9,8 @@ enum { SQL_ARGUMENTS_MAX = 64 };
 
 struct cdtx_sql {
     struct store *store;
-    int open;           /* statements are allowed */
-    int handle;         /* of cdtx_sql_begin; else a rider's */
+    int open;   /* statements are allowed */
+    int handle; /* of cdtx_sql_begin; else a rider's */
     cdtx_value arguments[SQL_ARGUMENTS_MAX];
     size_t offsets[SQL_ARGUMENTS_MAX]; /* of text and blobs in bytes, which may move while it grows */
     uint32_t argument_count;
@@ -24,8 +24,8 @@ struct cdtx_sql {
 /* MISUSE when sql is NULL, has ended, or is a handle of the parent of this forked process. */
 int32_t cdtx__sql_usable(const cdtx_sql *sql, cdtx_error *err);
 /* Our own statement; text must be static. changes and rows may be NULL. */
-int32_t cdtx__sql_run(cdtx_sql *sql, const char *statement, const cdtx_value *arguments, uint32_t count, cdtx_rows *rows,
-                      int64_t *changes, cdtx_error *err);
+int32_t cdtx__sql_run(cdtx_sql *sql, const char *statement, const cdtx_value *arguments, uint32_t count,
+                      cdtx_rows *rows, int64_t *changes, cdtx_error *err);
 /* Undoes everything of this rider so far and goes on in it. */
 int32_t cdtx__sql_undo(cdtx_sql *sql, cdtx_error *err);
 

@@ -251,8 +251,8 @@ static int32_t check_unknown(const struct store *store, const cdtx_value *uuid, 
 static int32_t owned_by_other(struct store *store, cdtx_error *err) {
     cdtx__rows_reset(&store->rows);
     const char *owner = "another process";
-    int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT owner, uuid FROM cdtx_meta WHERE id = 1", NULL, 0,
-                                   &store->rows, NULL, NULL);
+    int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT owner, uuid FROM cdtx_meta WHERE id = 1",
+                                   NULL, 0, &store->rows, NULL, NULL);
     if (rc == 0 && store->rows.count == 1 && cdtx__rows_at(&store->rows, 0, 0)->length > 0)
         owner = cdtx__rows_at(&store->rows, 0, 0)->bytes;
     rc = check_unknown(store, cdtx__rows_at(&store->rows, 0, 1), err);
@@ -261,7 +261,9 @@ static int32_t owned_by_other(struct store *store, cdtx_error *err) {
     return cdtx__busy(err, 1000, "database '%s' is owned by %s", store->name, owner);
 }
 
-enum { SHORTLY_MS = 100 }; /* a port's hint below this: somebody is in the middle of something; else: it is another owner's */
+enum {
+    SHORTLY_MS = 100
+}; /* a port's hint below this: somebody is in the middle of something; else: it is another owner's */
 
 /* One step of opening, again while the port says that it is only a moment. */
 static int32_t in_turn(struct store *store, int32_t (*step)(struct store *store, cdtx_error *err), cdtx_error *err) {
@@ -291,13 +293,14 @@ static int32_t sign_in(struct store *store, cdtx_error *err) {
     char owner[64];
     snprintf(owner, sizeof owner, "process %llu", (unsigned long long)store->process);
     cdtx_value argument = cdtx__sql_text(owner);
-    int32_t rc = cdtx__schema_exec(store->port, store->connection,
-                                   "UPDATE cdtx_meta SET owner = ?, epoch = epoch + 1 WHERE id = 1", &argument, 1, NULL, err);
+    int32_t rc =
+        cdtx__schema_exec(store->port, store->connection,
+                          "UPDATE cdtx_meta SET owner = ?, epoch = epoch + 1 WHERE id = 1", &argument, 1, NULL, err);
     if (rc != 0)
         return rc;
     cdtx__rows_reset(&store->rows);
-    rc = cdtx__schema_exec(store->port, store->connection, "SELECT uuid, epoch, clock, wall FROM cdtx_meta WHERE id = 1",
-                           NULL, 0, &store->rows, err);
+    rc = cdtx__schema_exec(store->port, store->connection,
+                           "SELECT uuid, epoch, clock, wall FROM cdtx_meta WHERE id = 1", NULL, 0, &store->rows, err);
     if (rc != 0)
         return rc;
     const cdtx_value *uuid = cdtx__rows_at(&store->rows, 0, 0);
@@ -312,8 +315,8 @@ static int32_t sign_in(struct store *store, cdtx_error *err) {
     store->clock_base_ms = cdtx__rows_int(&store->rows, 0, 2) + (away > 0 ? away : 0);
     store->clock_base_us = cdtx__now_us(store->env);
     cdtx_value clock[] = {SQL_INT(store->clock_base_ms), SQL_INT(wall)};
-    return cdtx__schema_exec(store->port, store->connection, "UPDATE cdtx_meta SET clock = ?, wall = ? WHERE id = 1", clock, 2,
-                             NULL, err);
+    return cdtx__schema_exec(store->port, store->connection, "UPDATE cdtx_meta SET clock = ?, wall = ? WHERE id = 1",
+                             clock, 2, NULL, err);
 }
 
 static int32_t set_up(struct store *store, cdtx_error *err) {

@@ -14,11 +14,11 @@ struct store;
 
 struct store_hooks {
     void *user;
-    void (*ready)(void *user, struct store *store);                 /* call cdtx__store_lead once, soon */
+    void (*ready)(void *user, struct store *store);                   /* call cdtx__store_lead once, soon */
     void (*later)(void *user, struct store *store, int64_t delay_us); /* call cdtx__store_kick after that time */
-    void (*ring)(void *user, struct store *store);                  /* a transaction that put jobs has committed */
-    void (*stopped)(void *user, struct store *store);               /* it has stopped itself: nothing more is to come */
-    const char *(*known)(void *user, const uint8_t uuid[16]);       /* the name this database is open under, or NULL */
+    void (*ring)(void *user, struct store *store);                    /* a transaction that put jobs has committed */
+    void (*stopped)(void *user, struct store *store);         /* it has stopped itself: nothing more is to come */
+    const char *(*known)(void *user, const uint8_t uuid[16]); /* the name this database is open under, or NULL */
 };
 
 struct store_limits {
@@ -27,8 +27,8 @@ struct store_limits {
 };
 
 enum rider_flags {
-    RIDER_LAZY = 1,  /* starts no group by itself, unless nobody else comes */
-    RIDER_PLAIN = 2, /* leaves nothing behind when it fails, so it needs no savepoint */
+    RIDER_LAZY = 1,   /* starts no group by itself, unless nobody else comes */
+    RIDER_PLAIN = 2,  /* leaves nothing behind when it fails, so it needs no savepoint */
     RIDER_HANDLE = 4, /* wants the whole transaction: granted by done with result 0, until cdtx__store_handle_end */
     RIDER_TAKEN = 8   /* the store's own: it is in a group now */
 };
@@ -76,7 +76,7 @@ struct store {
     int64_t busy_since_us; /* first BUSY of the present row of them; 0: none */
     int32_t stopped;       /* 0 or CDTX_STOPPED, which every later rider gets */
     cdtx_error stop_err;
-    cdtx_sql *handle; /* open handle that holds the turn */
+    cdtx_sql *handle;        /* open handle that holds the turn */
     uint64_t groups, riders; /* atomic */
 
     uint64_t closure_thread; /* atomic: who runs a rider right now, 0: nobody */
@@ -102,11 +102,11 @@ void cdtx__store_kick(struct store *store);
 /* Ends a granted handle's turn: commits or rolls back, and lets the next group go. Blocks. */
 int32_t cdtx__store_handle_end(struct store *store, int commit, cdtx_error *err);
 
-/* The durable clock: runs with the monotonic clock while somebody has the database open, with the wall clock between, and
- * never goes back. */
+/* The durable clock: runs with the monotonic clock while somebody has the database open, with the wall clock between,
+ * and never goes back. */
 int64_t cdtx__store_clock_ms(const struct store *store);
-/* The same for a time that goes into a row of the open transaction: the clock is saved in the same commit, so that no restart
- * can find itself before what was measured by it. */
+/* The same for a time that goes into a row of the open transaction: the clock is saved in the same commit, so that no
+ * restart can find itself before what was measured by it. */
 int64_t cdtx__store_stamp_ms(struct store *store);
 
 #endif

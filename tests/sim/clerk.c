@@ -1,0 +1,144 @@
+#include "clerk.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "checks.h"
+#include "cover.h"
+
+enum { PAGES = 2048 };
+enum fate { OPEN, DONE, NOT_DONE }; /* OPEN: never answered, or UNKNOWN */
+enum deed { CLOSURE, CLOSURE_FAILS, CLOSURE_BAD_SQL, CLOSURE_BREAKS_OUT, HANDLE, HANDLE_ROLLBACK, HANDLE_LEFT, DEEDS };
+
+/* What the clerk knows of each line it ever wrote, by number. */
+struct book_of_clerk {
+    uint8_t fate[PAGES];
+    uint32_t count;
+};
+
+struct clerks {
+    struct book_of_clerk books[CLERKS];
+};
+
+struct clerk {
+    struct life *life;
+    cdtx_db *db;
+    int which;
+};
+
+/* One local transaction, perhaps run several times. */
+struct line {
+    struct clerk *clerk;
+    enum deed deed;
+    uint32_t number;
+};
+
+void clerk_init(struct sim *sim) {
+    sim->clerks = world_alloc(&sim->world, sizeof *sim->clerks);
+}
+
+int32_t clerk_tables(cdtx_sql *sql, cdtx_error *err) {
+    return cdtx_sql_exec(sql, "CREATE TABLE IF NOT EXISTS clerk (number INTEGER PRIMARY KEY, life TEXT)", NULL, err);
+}
+
+static int32_t write_line(cdtx_sql *sql, const struct line *line, const char *statement, cdtx_error *err) {
+    cdtx_sql_bind_int(sql, line->number);
+    cdtx_sql_bind_text(sql, line->clerk->life->name, strlen(line->clerk->life->name));
+    return cdtx_sql_exec(sql, statement, NULL, err);
+}
+
+static const char insert[] = "INSERT INTO clerk VALUES (?, ?)";
+
+static int32_t closure(cdtx_sql *sql, void *user, cdtx_error *err) {
+    struct line *line = user;
+    struct life *life = line->clerk->life;
+    int32_t rc = write_line(sql, line, insert, err);
+    if (rc != 0)
+        return rc;
+    if (prng_chance(&life->sim->world.work, 1, 4))
+        env_think(life, prng_range(&life->sim->world.work, 0, 5 * MS));
+    if (line->deed == CLOSURE_FAILS)
+        return CDTX_USER;
+    if (line->deed == CLOSURE_BAD_SQL)
+        return cdtx_sql_exec(sql, "INSERT INTO no_such_table VALUES (1)", NULL, err);
+    if (line->deed == CLOSURE_BREAKS_OUT) /* ends the whole transaction, and with it the group */
+        return write_line(sql, line, "INSERT OR ROLLBACK INTO clerk VALUES (?, ?)", err);
+    return 0;
+}
+
+static int32_t by_handle(struct line *line, cdtx_error *err) {
+    struct life *life = line->clerk->life;
+    cdtx_sql *sql = NULL;
+    int32_t rc = cdtx_sql_begin(line->clerk->db, &sql, err);
+    env_alive(life);
+    if (rc != 0)
+        return rc;
+    rc = write_line(sql, line, insert, err);
+    int64_t most = prng_chance(&life->sim->world.work, 1, 8) ? 2 * SECOND : 20 * MS;
+    env_think(life, prng_range(&life->sim->world.work, 0, most));
+    if (rc == 0 && line->deed == HANDLE)
+        rc = cdtx_sql_commit(sql, err);
+    else if (rc == 0)
+        rc = line->deed == HANDLE_ROLLBACK ? cdtx_sql_rollback(sql, err) : 0;
+    env_alive(life);
+    cdtx_sql_close(sql);
+    env_alive(life);
+    return rc != 0 ? rc : line->deed == HANDLE ? 0 : CDTX_USER;
+}
+
+static void write_one(struct clerk *clerk) {
+    struct sim *sim = clerk->life->sim;
+    struct book_of_clerk *book = &sim->clerks->books[clerk->which];
+    if (book->count == PAGES)
+        return;
+    struct line *line = world_alloc(&sim->world, sizeof *line);
+    *line = (struct line){clerk, (enum deed)prng_below(&sim->world.work, DEEDS), book->count++};
+    static const char *const deeds[DEEDS] = {"closure",         "closure fails",   "closure bad sql", "closure breaks out",
+                                             "handle",          "handle rollback", "handle left"};
+    cdtx_error err = {0};
+    int32_t rc = line->deed < HANDLE ? cdtx_local(clerk->db, closure, line, &err) : by_handle(line, &err);
+    env_alive(clerk->life);
+    cover(deeds[line->deed]);
+    tell(&sim->world, clerk->life->name, "clerk of %d: line %u, %s: %s %.80s", clerk->which, line->number, deeds[line->deed],
+         cdtx_code_name(rc), rc == 0 ? "" : err.text);
+    int32_t happened = rc == CDTX_USER ? 0 : cdtx_happened(rc);
+    book->fate[line->number] = happened == 1 ? DONE : happened == 0 ? NOT_DONE : OPEN;
+    if (rc == 0 && line->deed != CLOSURE && line->deed != HANDLE)
+        violate(&sim->world, "C9", "%s: a local transaction that fails (%s) answered success", clerk->life->name,
+                deeds[line->deed]);
+    if (rc == CDTX_MISUSE && clerk->life->open)
+        violate(&sim->world, "C9", "%s: %s: %s", clerk->life->name, deeds[line->deed], err.text);
+}
+
+static void clerk_live(void *argument) {
+    struct clerk *clerk = argument;
+    struct life *life = clerk->life;
+    while (life->open && life->sim->faults_on) {
+        env_think(life, prng_range(&life->sim->world.work, 1 * MS, 2 * SECOND));
+        if (life->open)
+            write_one(clerk);
+    }
+    cdtx_db_close(clerk->db);
+}
+
+void clerk_serve(struct life *life, int which, cdtx_db *db) {
+    struct clerk *clerk = world_alloc(&life->sim->world, sizeof *clerk);
+    *clerk = (struct clerk){life, db, which};
+    strand_new(&life->sim->world, &life->owner, clerk_live, clerk, 1 * MS);
+}
+
+void clerk_final(struct sim *sim, int which, sqlite3 *db) {
+    const struct book_of_clerk *book = &sim->clerks->books[which];
+    uint8_t there[PAGES] = {0};
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(db, "SELECT number FROM clerk", -1, &s, NULL) == SQLITE_OK)
+        while (sqlite3_step(s) == SQLITE_ROW)
+            there[sqlite3_column_int64(s, 0) % PAGES] = 1;
+    sqlite3_finalize(s);
+    for (uint32_t i = 0; i < book->count; i++) {
+        if (book->fate[i] == DONE && !there[i])
+            violate(&sim->world, "C2", "line %u of clerk %d was committed and is gone", i, which);
+        if (book->fate[i] == NOT_DONE && there[i])
+            violate(&sim->world, "C9", "line %u of clerk %d is there, though it was told not to have happened", i, which);
+    }
+}
