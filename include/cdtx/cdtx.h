@@ -309,7 +309,8 @@ int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, si
 
 /* One piece of work: a job for a handler registered without a function, or the completion of a submitted transaction.
  * Does the engine's work meanwhile, up to for_ms (0: what is there now; -1: until cdtx_stop). *work is NULL when none
- * came. Every work must go to cdtx_settle. Blocks. */
+ * came. Every work must go to cdtx_settle. Blocks. Errors: STOPPED (none came, and a database of the engine has stopped
+ * itself), MISUSE. */
 int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *err);
 /* Readable when cdtx_take(engine, 0, ...) has something to do; for poll or epoll, never to be read. Owned by the
  * engine. Errors: UNSUPPORTED when the environment has no such descriptor. */

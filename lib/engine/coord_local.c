@@ -288,7 +288,7 @@ static int32_t rows_to_items(struct op *op, cdtx_error *err) {
             .reason = (int32_t)cdtx__rows_int(&op->rows, i, 5),
             .name = cdtx__rows_at(&op->rows, i, 7)->bytes,
             .branch_count = count,
-            .branches = op->branches + at,
+            .branches = count == 0 ? NULL : op->branches + at,
         };
         if (count > 0)
             memcpy(op->branches + at, read, count * sizeof *read);

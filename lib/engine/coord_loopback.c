@@ -158,7 +158,7 @@ static void decode_item(struct crossing *crossing, struct reader *reader, uint32
     item->reason = (int32_t)cdtx__read_u32(reader);
     item->attempts = cdtx__read_u32(reader);
     item->name = get_text(reader);
-    item->branches = crossing->item_branches + *branches;
+    item->branches = crossing->item_branches == NULL ? NULL : crossing->item_branches + *branches;
     item->branch_count = get_branches(reader, item->branches, crossing->branch_room - *branches);
     *branches += item->branch_count;
 }

@@ -405,10 +405,6 @@ static void enlist(cdtx_tx *tx) {
     cdtx__unlock(engine->env, &engine->lock);
 }
 
-static void scan_by(cdtx *engine, int64_t in_ms) {
-    cdtx__pump_arm_by(&engine->pump, &engine->scan, cdtx__now_us(engine->env) + in_ms * 1000);
-}
-
 /* No more events: gives the last answer out and lets go. */
 static void over(cdtx_tx *tx) {
     cdtx *engine = tx->engine;
@@ -478,7 +474,7 @@ static void begin_done(struct coord_request *request) {
     cdtx__unlock(engine->env, &tx->lock);
     if (!request->found) {
         cdtx__add(&engine->begun);
-        scan_by(engine, tx->timeout_ms); /* should nobody decide it */
+        cdtx__scan_by(engine, tx->timeout_ms); /* should nobody decide it */
     }
     if (idle)
         tell(tx);
@@ -597,7 +593,7 @@ static void decide_done(struct coord_request *request) {
     if (code == CDTX_UNKNOWN && tx->outcome == CDTX_TX_ROLLING_BACK)
         code = CDTX_STOPPED; /* it was never going to commit */
     if (code != 0) {
-        scan_by(engine, tx->timeout_ms);
+        cdtx__scan_by(engine, tx->timeout_ms);
         conclude(tx, code, &err);
         return;
     }
@@ -649,6 +645,12 @@ static void decide(cdtx_tx *tx) {
     ask(tx, COORD_DECIDE, decide_done);
 }
 
+void cdtx__drive_resume(cdtx_tx *tx) {
+    start_finishing_locked(tx);
+    enlist(tx);
+    finish(tx);
+}
+
 /* ---- settle ---- */
 
 static void settle_done(struct coord_request *request) {
@@ -656,7 +658,7 @@ static void settle_done(struct coord_request *request) {
     if (request->result != 0 && request->result != CDTX_CONFLICT)
         cdtx__log(tx->engine->env, CDTX_LOG_WARNING, "%s: %s", tx->gid, request->err.text);
     if (request->result != CDTX_CONFLICT && (request->result != 0 || !request->ended))
-        scan_by(tx->engine, request->result != 0 ? request->lease_ms : request->due_in_ms);
+        cdtx__scan_by(tx->engine, request->result != 0 ? request->lease_ms : request->due_in_ms);
     over(tx);
 }
 
@@ -703,80 +705,7 @@ static void query_joined(cdtx_tx *tx) {
     tx->key = key;
 }
 
-/* ---- taking what is due in the log ---- */
-
-struct scan {
-    struct coord_request request;
-    cdtx *engine;
-};
-
-static int32_t adopt(cdtx *engine, const struct coord_item *item) {
-    cdtx_tx *tx = cdtx__tx_alloc(engine);
-    if (tx == NULL)
-        return CDTX_NO_MEMORY;
-    int32_t rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < item->branch_count; i++) {
-        const struct coord_branch *b = &item->branches[i];
-        rc = cdtx__tx_add_branch(tx, b->participant, b->payload, b->length, NULL);
-    }
-    if (rc == 0) {
-        tx->adopted = 1;
-        tx->sequence = item->sequence;
-        tx->epoch = item->epoch;
-        tx->outcome = item->state;
-        tx->acked = item->acked & ((INT64_C(1) << tx->branch_count) - 1);
-        tx->attempts = item->attempts;
-        cdtx__gid_text(engine->coord.log(engine->coord.self), tx->sequence, tx->gid);
-        start_finishing_locked(tx);
-        enlist(tx);
-        if (item->attempts == 1)
-            cdtx__add(&engine->rolled_back); /* decided by the take itself */
-        finish(tx);
-    }
-    cdtx__tx_unref(tx);
-    return rc;
-}
-
-static void scan_done(struct coord_request *request) {
-    struct scan *scan = LIST_OF(request, struct scan, request);
-    cdtx *engine = scan->engine;
-    int64_t next_ms = request->result == 0 ? request->next_due_ms : 1000;
-    if (request->result == 0)
-        for (uint32_t i = 0; i < request->item_count; i++)
-            if (adopt(engine, &request->items[i]) != 0)
-                next_ms = request->lease_ms; /* its lease ends, and it is taken again */
-    engine->coord.release(engine->coord.self, request);
-    __atomic_store_n(&engine->scanning, 0, __ATOMIC_RELEASE);
-    /* Other processes on this log do not ring here: look now and then. */
-    if (engine->log->store->ownership != CDTX_OWN_ALONE && (next_ms < 0 || next_ms > 500))
-        next_ms = 500;
-    if (next_ms >= 0 && request->result != CDTX_STOPPED)
-        scan_by(engine, next_ms);
-    cdtx__free(engine->env, scan, sizeof *scan);
-}
-
-void cdtx__scan_fire(struct timer *timer) {
-    cdtx *engine = LIST_OF(timer, struct cdtx, scan);
-    if (__atomic_exchange_n(&engine->scanning, 1, __ATOMIC_ACQ_REL)) {
-        scan_by(engine, 10); /* it may have looked too early for what rang now */
-        return;
-    }
-    struct scan *scan = cdtx__alloc(engine->env, sizeof *scan);
-    uint32_t under_way = __atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED);
-    if (scan == NULL || under_way >= engine->options.open_max) {
-        cdtx__free(engine->env, scan, sizeof *scan);
-        __atomic_store_n(&engine->scanning, 0, __ATOMIC_RELEASE);
-        scan_by(engine, 100);
-        return;
-    }
-    uint32_t room = engine->options.open_max - under_way;
-    scan->engine = engine;
-    scan->request.verb = COORD_TAKE;
-    scan->request.limit = room < 128 ? room : 128;
-    scan->request.lease_ms = 2 * engine->options.call_timeout_ms + 1000;
-    scan->request.done = scan_done;
-    engine->coord.submit(engine->coord.self, &scan->request);
-}
+/* ---- all of them ---- */
 
 void cdtx__drives_recheck(cdtx *engine) {
     cdtx__lock(engine->env, &engine->lock);

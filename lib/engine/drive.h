@@ -91,7 +91,14 @@ int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err);
 void cdtx__drive_try(cdtx_tx *tx);
 /* Already moved to DECIDING by the caller. */
 void cdtx__drive_decide(cdtx_tx *tx, int32_t outcome);
+/* One that was taken from the log: one more attempt at phase two, with a reference of its own. */
+void cdtx__drive_resume(cdtx_tx *tx);
 /* A joined one is given back: nothing to decide here. */
 void cdtx__drive_leave(cdtx_tx *tx);
+
+/* Somebody must look into the log by then. */
+static inline void cdtx__scan_by(cdtx *engine, int64_t in_ms) {
+    cdtx__pump_arm_by(&engine->pump, &engine->scan, cdtx__now_us(engine->env) + in_ms * 1000);
+}
 
 #endif

@@ -55,7 +55,7 @@ static inline void cdtx__add(uint64_t *counter) {
     __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
 }
 
-/* ---- open.c ---- */
+/* ---- check.c ---- */
 
 /* Every public call that uses the engine stands between these two. enter: MISUSE when closed, NULL or in a forked
  * child. */
@@ -71,6 +71,8 @@ int32_t cdtx__options(const void *from, void *into, size_t size, size_t least, c
 /* 0 when 0 <= ms <= CDTX_TIME_MAX_MS, else INVALID. */
 int32_t cdtx__check_ms(int64_t ms, const char *what, cdtx_error *err);
 int32_t cdtx__check_payload(const cdtx *engine, const void *payload, size_t length, cdtx_error *err);
+/* STOPPED when a database of the engine has stopped itself. */
+int32_t cdtx__any_stopped(cdtx *engine, cdtx_error *err);
 /* Something that must not happen was refused: counted and logged. */
 void cdtx__alarm(cdtx *engine, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 
@@ -145,7 +147,7 @@ int32_t cdtx__coord_loopback_open(const cdtx_env *env, size_t message_max, const
 /* After opening a database: never gives out sequences that its guards have seen (a restored log). Blocks. */
 int32_t cdtx__coord_outrun_guards(cdtx_db *log, cdtx_db *db, cdtx_error *err);
 
-/* ---- drive.c: driving global transactions ---- */
+/* ---- drive.c, scan.c: driving global transactions ---- */
 
 void cdtx__scan_fire(struct timer *timer);
 /* A participant was registered: what waits for one is called again. */

@@ -46,7 +46,19 @@ struct job {
     uint32_t length; /* of the payload behind this struct */
 };
 
+/* Made at first use. */
 struct job_room *cdtx__job_room(cdtx_db *db, cdtx_error *err);
+struct handler *cdtx__handler_find_locked(struct job_room *room, const char *name);
+/* Fires the room's scan. */
+void cdtx__claim_fire(struct timer *timer);
+/* Looks for due jobs after that time at the latest. */
+static inline void cdtx__job_ring(struct job_room *room, int64_t in_us) {
+    cdtx *engine = room->db->engine;
+    cdtx__pump_arm_by(&engine->pump, &room->scan, cdtx__now_us(engine->env) + in_us);
+}
+
+/* Sends a claimed job to its handler, or to cdtx_take. */
+void cdtx__job_start(struct job *job);
 /* Writes the end of a claimed job by its code and err: gone, ready again later, or dead. CONFLICT: the lease was lost.
  */
 int32_t cdtx__job_write_end(struct job *job, cdtx_sql *sql, cdtx_error *err);

@@ -38,9 +38,12 @@ int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *er
         ring_all(engine);
         int64_t until = for_ms < 0 ? INT64_MAX : cdtx__now_us(engine->env) + for_ms * 1000;
         struct list *link = cdtx__pump_take(&engine->pump, until);
-        *work = link == NULL ? NULL : LIST_OF(link, struct cdtx_work, link);
-        if (*work != NULL)
+        if (link == NULL)
+            rc = cdtx__any_stopped(engine, err);
+        else
             cdtx__ref(engine); /* the work's, until it is settled */
+        if (rc == 0)
+            *work = link == NULL ? NULL : LIST_OF(link, struct cdtx_work, link);
     }
     cdtx__leave(engine);
     return rc;

@@ -1,5 +1,5 @@
-/* What every test of the public API needs: a folder of its own, asserts on codes and their text, and a look into the files
- * that does not go through the library. */
+/* What every test of the public API needs: a folder of its own, asserts on codes and their text, and a look into the
+ * files that does not go through the library. */
 #ifndef TESTS_ENGINE_LAB_H
 #define TESTS_ENGINE_LAB_H
 
@@ -18,26 +18,26 @@ static cdtx_error E;
 static char lab_dir[512];
 
 /* The call, which is given &E, must succeed and leave E alone. */
-#define OK(call)                                                                                                        \
-    do {                                                                                                                \
-        memset(&E, 0x55, sizeof E);                                                                                     \
-        int32_t rc_ = (call);                                                                                           \
-        if (rc_ != 0)                                                                                                   \
-            ck_abort_msg("%s: %s: %.504s", #call, cdtx_code_name(rc_), E.text);                                         \
-        ck_assert_int_eq(E.code, 0x55555555);                                                                           \
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        memset(&E, 0x55, sizeof E);                                                                                    \
+        int32_t rc_ = (call);                                                                                          \
+        if (rc_ != 0)                                                                                                  \
+            ck_abort_msg("%s: %s: %.504s", #call, cdtx_code_name(rc_), E.text);                                        \
+        ck_assert_int_eq(E.code, 0x55555555);                                                                          \
     } while (0)
 
 /* The call, which is given &E, must fail with that code and a text that contains word. */
-#define FAILS(want, word, call)                                                                                         \
-    do {                                                                                                                \
-        memset(&E, 0x55, sizeof E);                                                                                     \
-        int32_t rc_ = (call);                                                                                           \
-        if (rc_ == 0)                                                                                                   \
-            ck_abort_msg("%s: succeeded, not %s", #call, cdtx_code_name(want));                                         \
-        ck_assert_msg(memchr(E.text, 0, sizeof E.text) != NULL, "%s: no end of text", #call);                           \
-        ck_assert_msg(rc_ == (want) && E.code == rc_, "%s: %s, not %s: %s", #call, cdtx_code_name(rc_),                 \
-                      cdtx_code_name(want), E.text);                                                                    \
-        ck_assert_msg(strstr(E.text, word) != NULL, "%s: no '%s' in: %s", #call, word, E.text);                         \
+#define FAILS(want, word, call)                                                                                        \
+    do {                                                                                                               \
+        memset(&E, 0x55, sizeof E);                                                                                    \
+        int32_t rc_ = (call);                                                                                          \
+        if (rc_ == 0)                                                                                                  \
+            ck_abort_msg("%s: succeeded, not %s", #call, cdtx_code_name(want));                                        \
+        ck_assert_msg(memchr(E.text, 0, sizeof E.text) != NULL, "%s: no end of text", #call);                          \
+        ck_assert_msg(rc_ == (want) && E.code == rc_, "%s: %s, not %s: %s", #call, cdtx_code_name(rc_),                \
+                      cdtx_code_name(want), E.text);                                                                   \
+        ck_assert_msg(strstr(E.text, word) != NULL, "%s: no '%s' in: %s", #call, word, E.text);                        \
     } while (0)
 
 static inline int lab_remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {

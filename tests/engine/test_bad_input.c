@@ -16,7 +16,8 @@ static int32_t yes(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *e
 }
 
 static cdtx_tcc_handlers three(cdtx_tcc_fn every) {
-    return (cdtx_tcc_handlers){.size = sizeof(cdtx_tcc_handlers), .on_try = every, .on_confirm = every, .on_cancel = every};
+    return (cdtx_tcc_handlers){
+        .size = sizeof(cdtx_tcc_handlers), .on_try = every, .on_confirm = every, .on_cancel = every};
 }
 
 static void open_shop(void) {
@@ -46,8 +47,8 @@ static char name_127[128], name_128[129];
 static const struct name {
     const char *name, *word;
 } bad_names[] = {
-    {"", "empty"},         {name_128, "127"},        {"a\nb", "control"},      {"\x01", "control"},
-    {"a\x7f", "control"},  {"a\xc2\x85", "control"}, {"\xff", "UTF-8"},        {"\xc0\x80", "UTF-8"},
+    {"", "empty"},          {name_128, "127"},         {"a\nb", "control"}, {"\x01", "control"},
+    {"a\x7f", "control"},   {"a\xc2\x85", "control"},  {"\xff", "UTF-8"},   {"\xc0\x80", "UTF-8"},
     {"a\xe6\xbc", "UTF-8"}, {"\xed\xa0\x80", "UTF-8"}, {NULL, "empty"},
 };
 
@@ -66,7 +67,8 @@ static void refuse_name(const struct name *bad) {
     FAILS(CDTX_INVALID, bad->word, cdtx_tx_add(tx, bad->name, "x", 1, &E));
     cdtx_tx_close(tx);
     if (bad->name != NULL) { /* where NULL has a meaning of its own */
-        cdtx_tx_options named = {.size = sizeof named, .name = bad->name}, keyed = {.size = sizeof keyed, .key = bad->name};
+        cdtx_tx_options named = {.size = sizeof named, .name = bad->name},
+                        keyed = {.size = sizeof keyed, .key = bad->name};
         FAILS(CDTX_INVALID, bad->word, cdtx_tx_new(engine, &named, &no_tx, &E));
         FAILS(CDTX_INVALID, bad->word, cdtx_tx_new(engine, &keyed, &no_tx, &E));
         ck_assert_ptr_eq(no_tx, UNTOUCHED(cdtx_tx));
@@ -162,7 +164,10 @@ END_TEST
 
 START_TEST(engine_options) {
     cdtx *none = UNTOUCHED(cdtx);
-    static const struct { cdtx_options options; const char *word; } wrong[] = {
+    static const struct {
+        cdtx_options options;
+        const char *word;
+    } wrong[] = {
         {{.threads = 65}, "threads"},
         {{.payload_max = (16 << 20) + 1}, "payload_max"},
         {{.call_timeout_ms = -1}, "call_timeout_ms"},
@@ -292,35 +297,93 @@ static void no_answer(void *user, uint64_t id, const cdtx_reply *reply) {
     ck_abort_msg("answered");
 }
 
-static int32_t call_local(cdtx_error *err) { return cdtx_local(db, nothing, NULL, err); }
-static int32_t call_begin(cdtx_error *err) { return cdtx_sql_begin(db, UNTOUCHED(cdtx_sql *), err); }
-static int32_t call_tx_run(cdtx_error *err) { return cdtx_tx_run(h.fresh, err); }
-static int32_t call_tx_begin(cdtx_error *err) { return cdtx_tx_begin(h.fresh, err); }
-static int32_t call_try(cdtx_error *err) { return cdtx_tx_try(h.begun, "stock", "x", 1, err); }
-static int32_t call_commit(cdtx_error *err) { return cdtx_tx_commit(h.begun, err); }
-static int32_t call_rollback(cdtx_error *err) { return cdtx_tx_rollback(h.begun, err); }
-static int32_t call_open(cdtx_error *err) { return cdtx_db_open(engine, "o", lab_url("o.db"), UNTOUCHED(cdtx_db *), err); }
-static int32_t call_run(cdtx_error *err) { return cdtx_run(engine, 0, err); }
-static int32_t call_drain(cdtx_error *err) { return cdtx_drain(engine, 0, err); }
-static int32_t call_take(cdtx_error *err) { return cdtx_take(engine, 0, UNTOUCHED(cdtx_work *), err); }
-static int32_t call_query(cdtx_error *err) { return cdtx_tx_query(engine, cdtx_tx_gid(h.begun), UNTOUCHED(int32_t), err); }
-static int32_t call_wait(cdtx_error *err) { return cdtx_tx_wait(engine, cdtx_tx_gid(h.begun), 0, UNTOUCHED(int32_t), err); }
-static int32_t call_find(cdtx_error *err) { return cdtx_tx_find(engine, "k", UNTOUCHED(char), err); }
-static int32_t call_add(cdtx_error *err) { return cdtx_tx_add(h.fresh, "stock", "x", 1, err); }
-static int32_t call_submit(cdtx_error *err) { return cdtx_tx_submit(h.fresh, err); }
-static int32_t call_exec(cdtx_error *err) { return cdtx_sql_exec(h.sql, "INSERT INTO note VALUES (7, 'x')", NULL, err); }
-static int32_t call_ask(cdtx_error *err) { return cdtx_sql_query(h.sql, "SELECT 1", err); }
-static int32_t call_put(cdtx_error *err) { return cdtx_job_put(h.sql, "pull", "x", 1, NULL, NULL, err); }
-static int32_t call_done(cdtx_error *err) { return cdtx_work_done(h.work, h.sql, err); }
-static int32_t call_sql_commit(cdtx_error *err) { return cdtx_sql_commit(h.sql, err); }
-static int32_t call_sql_rollback(cdtx_error *err) { return cdtx_sql_rollback(h.sql, err); }
-static int32_t call_exec_ended(cdtx_error *err) { return cdtx_sql_exec(h.ended, "SELECT 1", NULL, err); }
-static int32_t call_commit_ended(cdtx_error *err) { return cdtx_sql_commit(h.ended, err); }
-static int32_t call_put_ended(cdtx_error *err) { return cdtx_job_put(h.ended, "pull", "x", 1, NULL, NULL, err); }
-static int32_t call_log(cdtx_error *err) { return cdtx_db_log(engine, UNTOUCHED(cdtx_db *), err); }
-static int32_t call_new(cdtx_error *err) { return cdtx_tx_new(engine, NULL, UNTOUCHED(cdtx_tx *), err); }
-static int32_t call_fd(cdtx_error *err) { return cdtx_fd(engine, UNTOUCHED(int32_t), err); }
-static int32_t call_settle(cdtx_error *err) { return cdtx_settle(h.work, 0, NULL, err); }
+static int32_t call_local(cdtx_error *err) {
+    return cdtx_local(db, nothing, NULL, err);
+}
+static int32_t call_begin(cdtx_error *err) {
+    return cdtx_sql_begin(db, UNTOUCHED(cdtx_sql *), err);
+}
+static int32_t call_tx_run(cdtx_error *err) {
+    return cdtx_tx_run(h.fresh, err);
+}
+static int32_t call_tx_begin(cdtx_error *err) {
+    return cdtx_tx_begin(h.fresh, err);
+}
+static int32_t call_try(cdtx_error *err) {
+    return cdtx_tx_try(h.begun, "stock", "x", 1, err);
+}
+static int32_t call_commit(cdtx_error *err) {
+    return cdtx_tx_commit(h.begun, err);
+}
+static int32_t call_rollback(cdtx_error *err) {
+    return cdtx_tx_rollback(h.begun, err);
+}
+static int32_t call_open(cdtx_error *err) {
+    return cdtx_db_open(engine, "o", lab_url("o.db"), UNTOUCHED(cdtx_db *), err);
+}
+static int32_t call_run(cdtx_error *err) {
+    return cdtx_run(engine, 0, err);
+}
+static int32_t call_drain(cdtx_error *err) {
+    return cdtx_drain(engine, 0, err);
+}
+static int32_t call_take(cdtx_error *err) {
+    return cdtx_take(engine, 0, UNTOUCHED(cdtx_work *), err);
+}
+static int32_t call_query(cdtx_error *err) {
+    return cdtx_tx_query(engine, cdtx_tx_gid(h.begun), UNTOUCHED(int32_t), err);
+}
+static int32_t call_wait(cdtx_error *err) {
+    return cdtx_tx_wait(engine, cdtx_tx_gid(h.begun), 0, UNTOUCHED(int32_t), err);
+}
+static int32_t call_find(cdtx_error *err) {
+    return cdtx_tx_find(engine, "k", UNTOUCHED(char), err);
+}
+static int32_t call_add(cdtx_error *err) {
+    return cdtx_tx_add(h.fresh, "stock", "x", 1, err);
+}
+static int32_t call_submit(cdtx_error *err) {
+    return cdtx_tx_submit(h.fresh, err);
+}
+static int32_t call_exec(cdtx_error *err) {
+    return cdtx_sql_exec(h.sql, "INSERT INTO note VALUES (7, 'x')", NULL, err);
+}
+static int32_t call_ask(cdtx_error *err) {
+    return cdtx_sql_query(h.sql, "SELECT 1", err);
+}
+static int32_t call_put(cdtx_error *err) {
+    return cdtx_job_put(h.sql, "pull", "x", 1, NULL, NULL, err);
+}
+static int32_t call_done(cdtx_error *err) {
+    return cdtx_work_done(h.work, h.sql, err);
+}
+static int32_t call_sql_commit(cdtx_error *err) {
+    return cdtx_sql_commit(h.sql, err);
+}
+static int32_t call_sql_rollback(cdtx_error *err) {
+    return cdtx_sql_rollback(h.sql, err);
+}
+static int32_t call_exec_ended(cdtx_error *err) {
+    return cdtx_sql_exec(h.ended, "SELECT 1", NULL, err);
+}
+static int32_t call_commit_ended(cdtx_error *err) {
+    return cdtx_sql_commit(h.ended, err);
+}
+static int32_t call_put_ended(cdtx_error *err) {
+    return cdtx_job_put(h.ended, "pull", "x", 1, NULL, NULL, err);
+}
+static int32_t call_log(cdtx_error *err) {
+    return cdtx_db_log(engine, UNTOUCHED(cdtx_db *), err);
+}
+static int32_t call_new(cdtx_error *err) {
+    return cdtx_tx_new(engine, NULL, UNTOUCHED(cdtx_tx *), err);
+}
+static int32_t call_fd(cdtx_error *err) {
+    return cdtx_fd(engine, UNTOUCHED(int32_t), err);
+}
+static int32_t call_settle(cdtx_error *err) {
+    return cdtx_settle(h.work, 0, NULL, err);
+}
 
 static int32_t call_count(cdtx_error *err) {
     cdtx_counts counts = {.size = sizeof counts};
@@ -599,16 +662,42 @@ END_TEST
 /* ---- statements ---- */
 
 static const char *const refused[] = {
-    "BEGIN", "BEGIN IMMEDIATE", "COMMIT", "END", "ROLLBACK", "ROLLBACK TO cdtx", "SAVEPOINT mine", "RELEASE cdtx",
-    " /* hidden */ COMMIT", "-- hidden\nCOMMIT", "ATTACH 'other.db' AS other", "DETACH main", "PRAGMA synchronous = OFF",
-    "PRAGMA journal_mode = DELETE", "PRAGMA foreign_keys = OFF", "PRAGMA user_version = 3", "PRAGMA writable_schema = 1",
-    "PRAGMA wal_checkpoint", "PRAGMA busy_timeout = 100000", "INSERT INTO cdtx_guard VALUES (x'00', 1, 1, 1, NULL)",
-    "DELETE FROM cdtx_job", "UPDATE cdtx_meta SET seq = 0", "UPDATE CDTX_META SET seq = 0", "DROP TABLE cdtx_tx",
-    "ALTER TABLE cdtx_tx RENAME TO mine", "ALTER TABLE note RENAME TO cdtx_note", "CREATE TABLE cdtx_mine (id INTEGER)",
-    "CREATE INDEX mine ON cdtx_job (id)", "CREATE TRIGGER mine AFTER INSERT ON cdtx_job BEGIN SELECT 1; END",
-    "CREATE TRIGGER cdtx_mine AFTER INSERT ON note BEGIN SELECT 1; END", "CREATE VIEW cdtx_view AS SELECT 1",
-    "DROP INDEX cdtx_job_due", "SELECT load_extension('x')", "UPDATE sqlite_schema SET sql = ''",
-    "INSERT INTO note VALUES (5, 'a'); INSERT INTO note VALUES (6, 'b')", "VACUUM",
+    "BEGIN",
+    "BEGIN IMMEDIATE",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ROLLBACK TO cdtx",
+    "SAVEPOINT mine",
+    "RELEASE cdtx",
+    " /* hidden */ COMMIT",
+    "-- hidden\nCOMMIT",
+    "ATTACH 'other.db' AS other",
+    "DETACH main",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA journal_mode = DELETE",
+    "PRAGMA foreign_keys = OFF",
+    "PRAGMA user_version = 3",
+    "PRAGMA writable_schema = 1",
+    "PRAGMA wal_checkpoint",
+    "PRAGMA busy_timeout = 100000",
+    "INSERT INTO cdtx_guard VALUES (x'00', 1, 1, 1, NULL)",
+    "DELETE FROM cdtx_job",
+    "UPDATE cdtx_meta SET seq = 0",
+    "UPDATE CDTX_META SET seq = 0",
+    "DROP TABLE cdtx_tx",
+    "ALTER TABLE cdtx_tx RENAME TO mine",
+    "ALTER TABLE note RENAME TO cdtx_note",
+    "CREATE TABLE cdtx_mine (id INTEGER)",
+    "CREATE INDEX mine ON cdtx_job (id)",
+    "CREATE TRIGGER mine AFTER INSERT ON cdtx_job BEGIN SELECT 1; END",
+    "CREATE TRIGGER cdtx_mine AFTER INSERT ON note BEGIN SELECT 1; END",
+    "CREATE VIEW cdtx_view AS SELECT 1",
+    "DROP INDEX cdtx_job_due",
+    "SELECT load_extension('x')",
+    "UPDATE sqlite_schema SET sql = ''",
+    "INSERT INTO note VALUES (5, 'a'); INSERT INTO note VALUES (6, 'b')",
+    "VACUUM",
 };
 
 START_TEST(statements_that_are_refused) {
@@ -622,8 +711,8 @@ START_TEST(statements_that_are_refused) {
             memset(&E, 0, sizeof E);
             int32_t rc = query ? cdtx_sql_query(sql, refused[i], &E) : cdtx_sql_exec(sql, refused[i], &changes, &E);
             ck_assert_msg(rc == CDTX_MISUSE || (rc == CDTX_SQL && strstr(refused[i], "sqlite_schema") != NULL) ||
-                          (rc == CDTX_SQL && strcmp(refused[i], "VACUUM") == 0), "%s: %s %s", refused[i],
-                          cdtx_code_name(rc), E.text);
+                              (rc == CDTX_SQL && strcmp(refused[i], "VACUUM") == 0),
+                          "%s: %s %s", refused[i], cdtx_code_name(rc), E.text);
             ck_assert_uint_gt(strlen(E.text), 8);
             ck_assert_int_eq(changes, -7);
         }

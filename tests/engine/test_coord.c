@@ -1,9 +1,8 @@
-/* The coordinator port: one suite over the local coordinator and its loopback twin. The engine has no log of its own, so that
- * nothing but the test drives what is in the rows. */
+/* The coordinator port: one suite over the local coordinator and its loopback twin. The engine has no log of its own,
+ * so that nothing but the test drives what is in the rows. */
 #include "engine/engine.h"
 
 #include "lab.h"
-
 
 enum { LOCAL, LOOPBACK, KINDS };
 
@@ -71,8 +70,12 @@ static const struct coord_branch order_and_stock[] = {
 };
 
 static struct coord_request begin_request(const char *key, int64_t timeout_ms) {
-    return (struct coord_request){.verb = COORD_BEGIN, .name = "sale", .key = key, .timeout_ms = timeout_ms,
-                                  .branches = order_and_stock, .branch_count = 2};
+    return (struct coord_request){.verb = COORD_BEGIN,
+                                  .name = "sale",
+                                  .key = key,
+                                  .timeout_ms = timeout_ms,
+                                  .branches = order_and_stock,
+                                  .branch_count = 2};
 }
 
 static struct coord_request begin(const char *key, int64_t timeout_ms) {
@@ -82,8 +85,12 @@ static struct coord_request begin(const char *key, int64_t timeout_ms) {
 }
 
 static struct coord_request decide_request(int64_t sequence, int64_t epoch, int32_t outcome) {
-    return (struct coord_request){.verb = COORD_DECIDE, .sequence = sequence, .epoch = epoch, .outcome = outcome,
-                                  .lease_ms = 1000, .reason = COORD_REASON_ASKED};
+    return (struct coord_request){.verb = COORD_DECIDE,
+                                  .sequence = sequence,
+                                  .epoch = epoch,
+                                  .outcome = outcome,
+                                  .lease_ms = 1000,
+                                  .reason = COORD_REASON_ASKED};
 }
 
 static struct coord_request decide(int64_t sequence, int64_t epoch, int32_t outcome) {
@@ -118,18 +125,24 @@ static uint32_t take_count(uint32_t limit) {
     return count;
 }
 
-static struct coord_request settle(int64_t sequence, int64_t epoch, int32_t outcome, int64_t acked, int ended, int64_t due) {
-    struct coord_request request = {.verb = COORD_SETTLE, .sequence = sequence, .epoch = epoch, .outcome = outcome,
-                                    .acked = acked, .ended = ended, .due_in_ms = due};
+static struct coord_request settle(int64_t sequence, int64_t epoch, int32_t outcome, int64_t acked, int ended,
+                                   int64_t due) {
+    struct coord_request request = {.verb = COORD_SETTLE,
+                                    .sequence = sequence,
+                                    .epoch = epoch,
+                                    .outcome = outcome,
+                                    .acked = acked,
+                                    .ended = ended,
+                                    .due_in_ms = due};
     ask(&request);
     return request;
 }
 
-#define REFUSES(asked, want, word)                                                                                       \
-    do {                                                                                                                \
-        ck_assert_msg((asked).result == (want), "%s: %s", cdtx_code_name((asked).result), (asked).err.text);      \
-        ck_assert_int_eq((asked).err.code, (want));                                                                   \
-        ck_assert_msg(strstr((asked).err.text, word) != NULL, "%s", (asked).err.text);                              \
+#define REFUSES(asked, want, word)                                                                                     \
+    do {                                                                                                               \
+        ck_assert_msg((asked).result == (want), "%s: %s", cdtx_code_name((asked).result), (asked).err.text);           \
+        ck_assert_int_eq((asked).err.code, (want));                                                                    \
+        ck_assert_msg(strstr((asked).err.text, word) != NULL, "%s", (asked).err.text);                                 \
     } while (0)
 
 /* ---- begin, register ---- */
@@ -168,8 +181,8 @@ END_TEST
 
 static struct coord_request add_branch(int64_t sequence, int64_t epoch) {
     static const struct coord_branch branch = {.participant = "points", .payload = "p", .length = 1};
-    struct coord_request request = {.verb = COORD_REGISTER, .sequence = sequence, .epoch = epoch, .branches = &branch,
-                                    .branch_count = 1};
+    struct coord_request request = {
+        .verb = COORD_REGISTER, .sequence = sequence, .epoch = epoch, .branches = &branch, .branch_count = 1};
     ask(&request);
     return request;
 }
@@ -306,10 +319,36 @@ START_TEST(a_state_that_is_none_is_corrupt) {
     answer = decide_request(tx.sequence, tx.epoch, CDTX_TX_COMMITTING);
     ask(&answer);
     REFUSES(answer, CDTX_CORRUPT, "9");
-    lab_sql("log.db", "UPDATE cdtx_tx SET state = 2, due = 0, branches = x'010000000573746f'");
-    answer = (struct coord_request){.verb = COORD_TAKE, .limit = 1, .lease_ms = 1000};
-    ask(&answer);
-    REFUSES(answer, CDTX_CORRUPT, "branches");
+    free_log();
+}
+END_TEST
+
+/* Version, then for each branch its name and payload, each with its length before it and a NUL behind. */
+static const char *const garbled[] = {
+    "",                             /* nothing at all */
+    "02",                           /* a version to come */
+    "010000000573746f",             /* cut in the name */
+    "0100000003610062000000000000", /* a NUL inside the name */
+    "01000000000000000000000000",   /* an empty name */
+    "0100000001610000000000",       /* cut in the payload */
+    "01000000016100000000017800ff", /* more than it says */
+    "01ffffffff6100",               /* a length beyond everything */
+    "0100000001610000000001789a",   /* no NUL behind the payload */
+    "01000000020a6100000000017800", /* a control character in the name */
+};
+
+START_TEST(a_garbled_record_is_corrupt) {
+    char statement[200];
+    make_log(_i);
+    begin("order-1", 5000);
+    for (size_t i = 0; i < sizeof garbled / sizeof garbled[0]; i++) {
+        snprintf(statement, sizeof statement, "UPDATE cdtx_tx SET state = 2, due = 0, branches = x'%s'", garbled[i]);
+        lab_sql("log.db", statement);
+        struct coord_request request = {.verb = COORD_TAKE, .limit = 1, .lease_ms = 1000};
+        ck_assert_msg(ask(&request) == CDTX_CORRUPT, "%s: %s", garbled[i], cdtx_code_name(request.result));
+        REFUSES(request, CDTX_CORRUPT, "record");
+        ck_assert_int_eq(lab_sql("log.db", "SELECT due FROM cdtx_tx"), 0); /* nothing was taken */
+    }
     free_log();
 }
 END_TEST
@@ -504,6 +543,7 @@ static void tests(TCase *tcase) {
     tcase_add_loop_test(tcase, deadlines_do_not_follow_the_wall_clock, 0, KINDS);
     tcase_add_loop_test(tcase, queries_tell_never_from_no_longer, 0, KINDS);
     tcase_add_loop_test(tcase, a_state_that_is_none_is_corrupt, 0, KINDS);
+    tcase_add_loop_test(tcase, a_garbled_record_is_corrupt, 0, KINDS);
     tcase_add_loop_test(tcase, lists_go_by_state_and_sequence, 0, KINDS);
     tcase_add_loop_test(tcase, take_decides_what_ran_out_of_time, 0, KINDS);
     tcase_add_loop_test(tcase, a_lease_keeps_others_away_until_it_ends, 0, KINDS);

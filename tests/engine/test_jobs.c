@@ -1,4 +1,5 @@
-/* Jobs: order, clocks, keys, attempts, leases, and both ways to run them. Virtual time but for what needs the kernel. */
+/* Jobs: order, clocks, keys, attempts, leases, and both ways to run them. Virtual time but for what needs the kernel.
+ */
 #include <poll.h>
 
 #include "lab.h"
@@ -57,8 +58,8 @@ static int32_t run_job(cdtx_work *work, void *user, cdtx_error *err) {
     ck_assert_int_lt(run_count, 256);
     struct run *run = &runs[run_count++];
     const char *payload = cdtx_work_payload(work, &length);
-    *run = (struct run){.at = now_ms(), .id = cdtx_work_id(work), .token = cdtx_work_token(work),
-                        .attempt = cdtx_work_attempt(work)};
+    *run = (struct run){
+        .at = now_ms(), .id = cdtx_work_id(work), .token = cdtx_work_token(work), .attempt = cdtx_work_attempt(work)};
     snprintf(run->payload, sizeof run->payload, "%.*s", (int)length, payload);
     ck_assert_int_eq(cdtx_work_kind(work), CDTX_WORK_JOB);
     ck_assert_str_eq(cdtx_work_gid(work), "");
@@ -352,16 +353,19 @@ END_TEST
 /* Any code but REFUSED is "again after back-off", whatever the library itself uses it for. */
 static void check_codes(int32_t in_local) {
     make_shop();
-    handle("print", (cdtx_handler_options){.handler = run_job, .in_local = in_local, .backoff_min_ms = 1000,
-                                           .backoff_max_ms = 1000, .lease_ms = 60000});
+    handle("print", (cdtx_handler_options){.handler = run_job,
+                                           .in_local = in_local,
+                                           .backoff_min_ms = 1000,
+                                           .backoff_max_ms = 1000,
+                                           .lease_ms = 60000});
     for (fail_code = CDTX_USER; fail_code < CDTX_REFUSED; fail_code++) {
         run_count = 0;
         fail_first = 1;
         int64_t start = now_ms();
         put("print", "x", (cdtx_job_options){0});
         OK(cdtx_run(engine, 500, &E));
-        ck_assert_msg(jobs("state = 1 AND attempts = 1 AND crashes = 0 AND error LIKE '%jammed%'") == 1, "in_local %d, %s",
-                      in_local, cdtx_code_name(fail_code));
+        ck_assert_msg(jobs("state = 1 AND attempts = 1 AND crashes = 0 AND error LIKE '%jammed%'") == 1,
+                      "in_local %d, %s", in_local, cdtx_code_name(fail_code));
         OK(cdtx_run(engine, 1000, &E));
         ck_assert_msg(run_count == 2, "in_local %d, %s: %d runs", in_local, cdtx_code_name(fail_code), run_count);
         ck_assert_int_ge(runs[1].at - start, 1000);

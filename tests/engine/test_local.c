@@ -245,7 +245,8 @@ START_TEST(riders_share_a_commit) {
     one_group(riders, RIDER_ADDS);
     cdtx_counts after = lab_counts(engine);
     ck_assert_int_eq(cents(), THREADS);
-    ck_assert_uint_le(after.groups - before.groups, 4); /* the handle's, the riders', and one that came early at each end */
+    ck_assert_uint_le(after.groups - before.groups,
+                      4); /* the handle's, the riders', and one that came early at each end */
     ck_assert_uint_ge(after.riders - before.riders, THREADS);
     close_shop();
 }
@@ -312,6 +313,39 @@ START_TEST(many_threads_sum_up) {
     ck_assert_uint_lt(after.groups - before.groups, after.riders - before.riders);
     close_shop();
     ck_assert_int_eq(cents(), sum);
+}
+END_TEST
+
+/* ---- readers beside the owner ---- */
+
+static int32_t move_a_cent(cdtx_sql *sql, void *user, cdtx_error *err) {
+    (void)user;
+    int32_t rc = cdtx_sql_exec(sql, "UPDATE account SET cents = cents - 1 WHERE id = 1", NULL, err);
+    return rc != 0 ? rc : cdtx_sql_exec(sql, "UPDATE account SET cents = cents + 1 WHERE id = 2", NULL, err);
+}
+
+static void *move_many(void *user) {
+    int *moving = user;
+    while (__atomic_load_n(moving, __ATOMIC_ACQUIRE) && cdtx_local(db, move_a_cent, NULL, NULL) == 0) {
+    }
+    return NULL;
+}
+
+START_TEST(readers_see_whole_transactions) {
+    pthread_t thread;
+    int moving = 1;
+    int64_t seen = 0, first = -1;
+    open_shop();
+    lab_exec(db, "UPDATE account SET cents = 1000000 WHERE id = 1");
+    ck_assert_int_eq(pthread_create(&thread, NULL, move_many, &moving), 0);
+    for (int i = 0; i < 200 || seen == first; i++) {
+        seen = lab_sql("shop.db", "SELECT cents FROM account WHERE id = 2");
+        first = first < 0 ? seen : first;
+        ck_assert_int_eq(cents(), 1000000);
+    }
+    __atomic_store_n(&moving, 0, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    close_shop();
 }
 END_TEST
 
@@ -443,6 +477,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, one_failure_does_not_hurt_neighbours);
     tcase_add_test(tcase, lost_group_is_run_again);
     tcase_add_test(tcase, many_threads_sum_up);
+    tcase_add_test(tcase, readers_see_whole_transactions);
     tcase_add_test(tcase, handle_is_alone);
     tcase_add_test(tcase, closing_an_open_handle_rolls_back);
     tcase_add_test(tcase, handle_whose_transaction_a_statement_ended);

@@ -1,4 +1,6 @@
 /* Global transactions, declared, submitted and step by step, over both coordinators, in virtual time. */
+#include <pthread.h>
+
 #include "lab.h"
 
 static const char *const kinds[] = {"local", "loopback"};
@@ -14,6 +16,7 @@ static int confirm_runs;
 /* ---- two participants; the payload "no" is refused, and "not yet" succeeds when it is asked the third time ---- */
 
 static int not_yet_runs;
+static int32_t not_yet_code;
 
 static int32_t note(cdtx_sql *sql, cdtx_tcc_call *call, const char *op, cdtx_error *err) {
     size_t length = 0;
@@ -33,7 +36,7 @@ static int32_t on_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error
     if (rc == 0 && strcmp(payload, "no") == 0)
         rc = cdtx_error_set(err, CDTX_REFUSED, "sold out");
     if (rc == 0 && strcmp(payload, "not yet") == 0 && ++not_yet_runs < 3)
-        rc = cdtx_error_set(err, CDTX_USER, "come again");
+        rc = cdtx_error_set(err, not_yet_code, "come again");
     if (rc != 0)
         return rc;
     snprintf(answer, sizeof answer, "%s did %.40s", (const char *)user, payload);
@@ -57,7 +60,10 @@ static int32_t on_cancel(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_er
 static void add_participant(const char *name) {
     cdtx_db *db = NULL;
     char file[32];
-    cdtx_tcc_handlers three = {.size = sizeof three, .on_try = on_try, .on_confirm = on_confirm, .on_cancel = on_cancel,
+    cdtx_tcc_handlers three = {.size = sizeof three,
+                               .on_try = on_try,
+                               .on_confirm = on_confirm,
+                               .on_cancel = on_cancel,
                                .user = (void *)(uintptr_t)name};
     snprintf(file, sizeof file, "%s.db", name);
     OK(cdtx_db_open(engine, name, lab_url(file), &db, &E));
@@ -77,6 +83,7 @@ static void open_shop_with(int kind, cdtx_options options) {
 
 static void make_world(void) {
     confirm_failures = confirm_runs = not_yet_runs = 0;
+    not_yet_code = CDTX_USER;
     OK(cdtx_test_env_new(&world, &E));
     OK(cdtx_test_link_new(&courier, &E));
 }
@@ -101,6 +108,12 @@ static void reopen_shop(int kind) {
 
 static void drain(void) {
     OK(cdtx_drain(engine, 600000, &E));
+}
+
+static void drain_all_but(uint32_t open) {
+    for (int i = 0; i < 1000 && lab_counts(engine).open > open; i++)
+        OK(cdtx_run(engine, 10, &E));
+    ck_assert_uint_eq(lab_counts(engine).open, open);
 }
 
 static int64_t now_ms(void) {
@@ -229,12 +242,30 @@ START_TEST(nobody_of_that_name) {
 END_TEST
 
 START_TEST(no_answer_is_asked_again) {
+    static const int32_t codes[] = {CDTX_USER,      CDTX_BUSY, CDTX_TIMEOUT, CDTX_UNKNOWN,
+                                    CDTX_NO_MEMORY, CDTX_IO,   CDTX_SQL};
     make_shop(_i);
-    cdtx_tx *tx = order_of((cdtx_tx_options){0}, "one", "not yet");
-    OK(cdtx_tx_run(tx, &E));
-    ck_assert_int_eq(not_yet_runs, 3);
-    ck_assert_str_eq(all_effects(), "110 110");
+    for (int i = 0; i < 7; i++) {
+        not_yet_code = codes[i];
+        not_yet_runs = 0;
+        cdtx_tx *tx = order_of((cdtx_tx_options){0}, "one", "not yet");
+        OK(cdtx_tx_run(tx, &E));
+        ck_assert_int_eq(not_yet_runs, 3);
+        cdtx_tx_close(tx);
+    }
+    ck_assert_str_eq(all_effects(), "770 770");
+    free_shop();
+}
+END_TEST
+
+START_TEST(no_answer_for_ever_is_a_timeout_that_says_why) {
+    make_shop(_i);
+    not_yet_runs = -1000000;
+    cdtx_tx *tx = order_of((cdtx_tx_options){.timeout_ms = 3000}, "one", "not yet");
+    FAILS(CDTX_TIMEOUT, "come again", cdtx_tx_run(tx, &E));
     cdtx_tx_close(tx);
+    drain();
+    ck_assert_str_eq(all_effects(), "101 000");
     free_shop();
 }
 END_TEST
@@ -261,6 +292,27 @@ START_TEST(branches_have_edges) {
     cdtx_tx_close(tx);
     drain();
     ck_assert_int_eq(effects("order", "cancel"), 62);
+    free_shop();
+}
+END_TEST
+
+START_TEST(payloads_have_a_sum) {
+    make_world();
+    open_shop_with(_i, (cdtx_options){.payload_max = 16 << 20});
+    static char bytes[9 << 20];
+    cdtx_tx *tx = new_tx((cdtx_tx_options){0});
+    OK(cdtx_tx_add(tx, "order", bytes, 6 << 20, &E));
+    OK(cdtx_tx_add(tx, "stock", bytes, 9 << 20, &E));
+    OK(cdtx_tx_run(tx, &E));
+    cdtx_tx_close(tx);
+    tx = new_tx((cdtx_tx_options){0});
+    OK(cdtx_tx_add(tx, "order", bytes, 9 << 20, &E));
+    OK(cdtx_tx_add(tx, "stock", bytes, 9 << 20, &E));
+    FAILS(CDTX_LIMIT, "16 MiB", cdtx_tx_run(tx, &E));
+    cdtx_tx_close(tx);
+    drain();
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_tx"), 1);
+    ck_assert_str_eq(all_effects(), "110 110");
     free_shop();
 }
 END_TEST
@@ -369,31 +421,25 @@ END_TEST
 START_TEST(overload_is_busy) {
     make_world();
     open_shop_with(_i, (cdtx_options){.open_max = 2});
-    cdtx_tx *tx[3];
-    for (int i = 0; i < 3; i++)
-        tx[i] = order_of((cdtx_tx_options){0}, "one", "two");
-    OK(cdtx_tx_submit(tx[0], &E));
-    OK(cdtx_tx_begin(tx[1] = (cdtx_tx_close(tx[1]), new_tx((cdtx_tx_options){0})), &E));
-    int32_t rc = cdtx_tx_submit(tx[2], &E);
-    if (rc == 0) { /* the first may have ended while the second waited for its begin */
-        cdtx_tx *more = order_of((cdtx_tx_options){0}, "one", "two");
-        rc = cdtx_tx_submit(more, &E);
-        cdtx_tx_close(more);
-    }
-    ck_assert_int_eq(rc, CDTX_BUSY);
-    ck_assert_int_eq(E.code, CDTX_BUSY);
+    cdtx_tx *first = new_tx((cdtx_tx_options){0}), *second = new_tx((cdtx_tx_options){0});
+    cdtx_tx *third = order_of((cdtx_tx_options){0}, "one", "two");
+    OK(cdtx_tx_begin(first, &E));
+    OK(cdtx_tx_begin(second, &E));
+    FAILS(CDTX_BUSY, "2", cdtx_tx_run(third, &E));
     ck_assert_int_gt(E.retry_after_ms, 0);
-    ck_assert_ptr_nonnull(strstr(E.text, "2"));
+    FAILS(CDTX_BUSY, "2", cdtx_tx_submit(third, &E));
+    ck_assert_str_eq(cdtx_tx_gid(third), "");
     ck_assert_uint_eq(lab_counts(engine).open, 2);
-    OK(cdtx_tx_rollback(tx[1], &E));
+    ck_assert_uint_eq(lab_counts(engine).begun, 2);
+    OK(cdtx_tx_rollback(first, &E));
+    drain_all_but(1);
+    OK(cdtx_tx_run(third, &E)); /* the same handle, once there is room */
+    OK(cdtx_tx_commit(second, &E));
+    cdtx_tx_close(first);
+    cdtx_tx_close(second);
+    cdtx_tx_close(third);
     drain();
-    for (cdtx_work *work; (work = take()) != NULL;)
-        OK(cdtx_settle(work, 0, NULL, &E));
-    cdtx_tx *again = order_of((cdtx_tx_options){0}, "one", "two");
-    OK(cdtx_tx_run(again, &E));
-    cdtx_tx_close(again);
-    for (int i = 0; i < 3; i++)
-        cdtx_tx_close(tx[i]);
+    ck_assert_str_eq(all_effects(), "110 110");
     free_shop();
 }
 END_TEST
@@ -576,7 +622,7 @@ START_TEST(confirms_are_repeated_with_growing_pauses) {
         ck_assert_int_le(confirm_times[i] - confirm_times[i - 1], 2000 + 200);
     }
     ck_assert_int_ge(confirm_times[12] - confirm_times[0], 3000); /* it grew: twelve pauses at the minimum are 1200 */
-    ck_assert_str_eq(all_effects(), "110 110"); /* the order was not asked again */
+    ck_assert_str_eq(all_effects(), "110 110");                   /* the order was not asked again */
     ck_assert_int_eq(state_of(cdtx_tx_gid(tx)), CDTX_TX_COMMITTED);
     cdtx_tx_close(tx);
     free_shop();
@@ -673,10 +719,16 @@ START_TEST(asking_by_gid_and_key) {
     OK(cdtx_tx_wait(engine, gid, 10000, &state, &E));
     ck_assert_int_eq(state, CDTX_TX_COMMITTED);
     state = -1;
-    static const char *const wrong[] = {"", "1", "x", "0123456789abcdef0123456789abcdef",
-                                        "0123456789abcdef0123456789abcdef-", "0123456789abcdef0123456789abcdef-0",
-                                        "0123456789abcdef0123456789abcdef-01", "0123456789abcdef0123456789abcdef--1",
-                                        "0123456789abcdef0123456789abcdef-1x", "0123456789ABCDEF0123456789ABCDEF-1",
+    static const char *const wrong[] = {"",
+                                        "1",
+                                        "x",
+                                        "0123456789abcdef0123456789abcdef",
+                                        "0123456789abcdef0123456789abcdef-",
+                                        "0123456789abcdef0123456789abcdef-0",
+                                        "0123456789abcdef0123456789abcdef-01",
+                                        "0123456789abcdef0123456789abcdef--1",
+                                        "0123456789abcdef0123456789abcdef-1x",
+                                        "0123456789ABCDEF0123456789ABCDEF-1",
                                         "0123456789abcdef0123456789abcdef-9223372036854775808",
                                         "0123456789abcdef0123456789abcdef-1"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -750,12 +802,172 @@ START_TEST(a_close_in_flight_loses_nothing) {
 }
 END_TEST
 
+/* ---- on the kernel's clock: threads inside while the engine stops or closes ---- */
+
+struct inside {
+    pthread_t thread;
+    int32_t result, (*call)(struct inside *inside, cdtx_error *err);
+    int entered; /* atomic */
+    cdtx_db *db;
+    cdtx_tx *tx;
+    cdtx_error err;
+};
+
+static void *inside_thread(void *user) {
+    struct inside *inside = user;
+    __atomic_store_n(&inside->entered, 1, __ATOMIC_RELEASE);
+    inside->result = inside->call(inside, &inside->err);
+    return NULL;
+}
+
+static void send_in(struct inside *inside) {
+    inside->entered = 0;
+    inside->result = 77;
+    ck_assert_int_eq(pthread_create(&inside->thread, NULL, inside_thread, inside), 0);
+    while (!__atomic_load_n(&inside->entered, __ATOMIC_ACQUIRE))
+        usleep(1000);
+    usleep(20000); /* most likely it waits by now; every answer below is right if it does not yet */
+}
+
+static int32_t in_run(struct inside *inside, cdtx_error *err) {
+    (void)inside;
+    return cdtx_run(engine, -1, err);
+}
+
+static int32_t in_take(struct inside *inside, cdtx_error *err) {
+    (void)inside;
+    cdtx_work *work = NULL;
+    int32_t rc = cdtx_take(engine, -1, &work, err);
+    return work != NULL ? 88 : rc;
+}
+
+static int32_t in_tx_run(struct inside *inside, cdtx_error *err) {
+    return cdtx_tx_run(inside->tx, err);
+}
+
+static int32_t in_local(struct inside *inside, cdtx_error *err) {
+    return cdtx_local(inside->db, lab_statement, (void *)(uintptr_t) "INSERT INTO effect VALUES ('', 0, 'late', '')",
+                      err);
+}
+
+START_TEST(stop_sends_everybody_out) {
+    struct inside threads[3] = {{.call = in_run}, {.call = in_take}, {.call = in_run}};
+    engine = lab_engine((cdtx_options){.coordinator = kinds[_i], .threads = 1});
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++)
+            send_in(&threads[i]);
+        cdtx_stop(engine);
+        for (int i = 0; i < 3; i++) {
+            pthread_join(threads[i].thread, NULL);
+            ck_assert_int_eq(threads[i].result, 0);
+        }
+    }
+    OK(cdtx_run(engine, 10, &E));
+    cdtx_close(engine);
+}
+END_TEST
+
+START_TEST(close_answers_who_waits) {
+    OK(cdtx_test_link_new(&courier, &E));
+    OK(cdtx_test_link_rule(courier, "stock", CDTX_CALL_TRY, CDTX_FAULT_LOSE_CALL, 1000, &E));
+    engine = lab_engine((cdtx_options){.coordinator = kinds[_i], .link = cdtx_test_link_port(courier)});
+    add_participant("order");
+    add_participant("stock");
+    cdtx_db *db = NULL;
+    cdtx_sql *sql = NULL;
+    OK(cdtx_db_open(engine, "third", lab_url("third.db"), &db, &E));
+    lab_exec(db, "CREATE TABLE effect (gid TEXT, branch INTEGER, op TEXT, payload BLOB)");
+    OK(cdtx_sql_begin(db, &sql, &E));
+    struct inside tx = {.call = in_tx_run, .tx = order_of((cdtx_tx_options){0}, "one", "two")};
+    struct inside local = {.call = in_local, .db = db}, run = {.call = in_run};
+    send_in(&tx);
+    send_in(&local);
+    send_in(&run);
+    cdtx_close(engine);
+    pthread_join(tx.thread, NULL);
+    pthread_join(local.thread, NULL);
+    pthread_join(run.thread, NULL);
+    ck_assert_msg(tx.result == CDTX_UNKNOWN, "%s: %s", cdtx_code_name(tx.result), tx.err.text);
+    ck_assert_msg(local.result == CDTX_STOPPED, "%s: %s", cdtx_code_name(local.result), local.err.text);
+    ck_assert_int_eq(run.result, 0);
+    cdtx_sql_close(sql);
+    cdtx_db_close(db);
+    ck_assert_int_eq(lab_sql("third.db", "SELECT count(*) FROM effect"), 0);
+    engine = lab_engine((cdtx_options){.coordinator = kinds[_i]});
+    add_participant("order");
+    add_participant("stock");
+    drain();
+    ck_assert_int_eq(state_of(cdtx_tx_gid(tx.tx)), CDTX_TX_ROLLED_BACK);
+    ck_assert_str_eq(all_effects(), "101 000");
+    cdtx_tx_close(tx.tx);
+    cdtx_close(engine);
+    cdtx_test_link_free(courier);
+}
+END_TEST
+
+enum { BUYERS = 8, ORDERS = 25 };
+
+static void *buy(void *user) {
+    int *bought = user;
+    for (int i = 0; i < ORDERS; i++) {
+        cdtx_tx *tx = NULL;
+        if (cdtx_tx_new(engine, NULL, &tx, NULL) == 0 && cdtx_tx_add(tx, "order", "x", 1, NULL) == 0 &&
+            cdtx_tx_add(tx, "stock", i % 5 ? "y" : "no", i % 5 ? 1 : 2, NULL) == 0)
+            *bought += cdtx_tx_run(tx, NULL) == 0;
+        cdtx_tx_close(tx);
+    }
+    return NULL;
+}
+
+static int32_t plain_confirm(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)user;
+    return note(sql, call, "confirm", err);
+}
+
+START_TEST(many_threads_agree) {
+    pthread_t threads[BUYERS];
+    int bought[BUYERS] = {0}, sum = 0;
+    engine = lab_engine((cdtx_options){.coordinator = kinds[_i], .threads = 2});
+    static const char *const names[] = {"order", "stock"};
+    for (int i = 0; i < 2; i++) {
+        cdtx_db *db = NULL;
+        cdtx_tcc_handlers three = {.size = sizeof three,
+                                   .on_try = on_try,
+                                   .on_confirm = plain_confirm,
+                                   .on_cancel = on_cancel,
+                                   .user = (void *)(uintptr_t)names[i]};
+        OK(cdtx_db_open(engine, names[i], lab_url(i ? "stock.db" : "order.db"), &db, &E));
+        lab_exec(db, "CREATE TABLE effect (gid TEXT, branch INTEGER, op TEXT, payload BLOB)");
+        OK(cdtx_tcc_add(db, names[i], &three, &E));
+        cdtx_db_close(db);
+    }
+    for (int i = 0; i < BUYERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, buy, &bought[i]), 0);
+    for (int i = 0; i < BUYERS; i++) {
+        pthread_join(threads[i], NULL);
+        sum += bought[i];
+    }
+    drain();
+    cdtx_counts counts = lab_counts(engine);
+    ck_assert_int_eq(sum, BUYERS * ORDERS * 4 / 5);
+    ck_assert_uint_eq(counts.committed, (uint64_t)sum);
+    ck_assert_uint_eq(counts.begun, BUYERS * ORDERS);
+    ck_assert_uint_lt(counts.groups, counts.riders); /* they shared their syncs */
+    ck_assert_int_eq(effects("order", "confirm"), sum);
+    ck_assert_int_eq(effects("stock", "confirm"), sum);
+    ck_assert_int_eq(effects("order", "cancel"), BUYERS * ORDERS - sum);
+    cdtx_close(engine);
+}
+END_TEST
+
 static void tests(TCase *tcase) {
     tcase_add_loop_test(tcase, declared_commits, 0, KINDS);
     tcase_add_loop_test(tcase, declared_refused, 0, KINDS);
     tcase_add_loop_test(tcase, nobody_of_that_name, 0, KINDS);
     tcase_add_loop_test(tcase, no_answer_is_asked_again, 0, KINDS);
+    tcase_add_loop_test(tcase, no_answer_for_ever_is_a_timeout_that_says_why, 0, KINDS);
     tcase_add_loop_test(tcase, branches_have_edges, 0, KINDS);
+    tcase_add_loop_test(tcase, payloads_have_a_sum, 0, KINDS);
     tcase_add_loop_test(tcase, a_transaction_without_branches_commits, 0, KINDS);
     tcase_add_loop_test(tcase, decided_is_enough_if_asked, 0, KINDS);
     tcase_add_loop_test(tcase, submitted_completes_once_with_its_tag, 0, KINDS);
@@ -777,6 +989,9 @@ static void tests(TCase *tcase) {
     tcase_add_loop_test(tcase, a_new_life_rolls_back_what_is_undecided, 0, KINDS);
     tcase_add_loop_test(tcase, a_new_life_finishes_what_is_decided, 0, KINDS);
     tcase_add_loop_test(tcase, a_close_in_flight_loses_nothing, 0, KINDS);
+    tcase_add_loop_test(tcase, stop_sends_everybody_out, 0, KINDS);
+    tcase_add_loop_test(tcase, close_answers_who_waits, 0, KINDS);
+    tcase_add_loop_test(tcase, many_threads_agree, 0, KINDS);
 }
 
 int main(void) {

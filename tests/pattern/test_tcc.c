@@ -77,8 +77,12 @@ static void drop(void *user) {
 }
 
 static cdtx_tcc_handlers handlers(void) {
-    return (cdtx_tcc_handlers){.size = sizeof(cdtx_tcc_handlers), .on_try = on_try, .on_confirm = on_confirm,
-                               .on_cancel = on_cancel, .user = &dropped, .drop = drop};
+    return (cdtx_tcc_handlers){.size = sizeof(cdtx_tcc_handlers),
+                               .on_try = on_try,
+                               .on_confirm = on_confirm,
+                               .on_cancel = on_cancel,
+                               .user = &dropped,
+                               .drop = drop};
 }
 
 static void open_stock(void) {
@@ -127,8 +131,15 @@ static void keep(void *user, uint64_t id, const cdtx_reply *reply) {
 static uint64_t last_id;
 
 static cdtx_call make_call(int64_t sequence, uint32_t branch, int32_t op, const char *payload) {
-    cdtx_call call = {.sequence = sequence, .id = ++last_id, .epoch = 1, .branch = branch, .op = op, .attempt = 1,
-                      .length = (uint32_t)strlen(payload), .participant = "stock.reserve", .payload = payload};
+    cdtx_call call = {.sequence = sequence,
+                      .id = ++last_id,
+                      .epoch = 1,
+                      .branch = branch,
+                      .op = op,
+                      .attempt = 1,
+                      .length = (uint32_t)strlen(payload),
+                      .participant = "stock.reserve",
+                      .payload = payload};
     memcpy(call.log, log_uuid, sizeof log_uuid);
     return call;
 }
@@ -227,7 +238,8 @@ static void check_cell(const struct cell *cell, int64_t sequence) {
     }
     struct answer again = serve(sequence, 0, cell->op, "yes");
     ck_assert_msg(again.code == answer.code && strcmp(again.text, answer.text) == 0, "%s again: %s", where, again.text);
-    ck_assert_msg(again.length == answer.length && memcmp(again.result, answer.result, answer.length) == 0, "%s again", where);
+    ck_assert_msg(again.length == answer.length && memcmp(again.result, answer.result, answer.length) == 0, "%s again",
+                  where);
     ck_assert_msg(handler_runs - runs == (uint32_t)cell->runs, "%s again: %u runs", where, handler_runs - runs);
     ck_assert_msg(guard_state(sequence) == cell->after, "%s again: state", where);
 }
@@ -251,7 +263,8 @@ START_TEST(first_answer_outlives_business_state_and_process) {
     ck_assert_int_eq(no.code, CDTX_REFUSED);
     ck_assert_str_eq(no.text, "sold out with 998 left");
     ck_assert_uint_eq(no.length, 0);
-    ck_assert_int_eq(lab_sql("stock.db", "SELECT free FROM stock"), 999); /* what the refusing handler wrote is undone */
+    ck_assert_int_eq(lab_sql("stock.db", "SELECT free FROM stock"),
+                     999); /* what the refusing handler wrote is undone */
     ck_assert_int_eq(effects(2, "%"), 0);
     lab_exec(db, "UPDATE stock SET free = 5000");
     for (int life = 0; life < 2; life++) {
@@ -281,7 +294,8 @@ START_TEST(gid_is_log_and_sequence_and_branch) {
     log_uuid[15] ^= 1;
     ck_assert_int_eq(effects(7, "try"), 3);
     ck_assert_int_eq(lab_sql("stock.db", "SELECT count(*) FROM effect WHERE branch = 1"), 1);
-    ck_assert_int_eq(lab_sql("stock.db", "SELECT count(*) FROM effect WHERE gid = '01020300000000000000000000000000-7'"), 2);
+    ck_assert_int_eq(
+        lab_sql("stock.db", "SELECT count(*) FROM effect WHERE gid = '01020300000000000000000000000000-7'"), 2);
     serve(7, 1, CANCEL, "yes");
     ck_assert_int_eq(serve(7, 0, CONFIRM, "yes").code, 0);
     ck_assert_int_eq(lab_sql("stock.db", "SELECT held FROM stock"), 1);
@@ -375,7 +389,7 @@ static int32_t answer_length(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdt
     const char *payload = cdtx_tcc_payload(call, &length);
     if (rc == 0)
         rc = cdtx_tcc_answer(call, bytes, (size_t)atoi(payload), err); /* the payload has a NUL behind its end */
-    return rc == CDTX_LIMIT ? 0 : rc; /* the one before still counts */
+    return rc == CDTX_LIMIT ? 0 : rc;                                  /* the one before still counts */
 }
 
 START_TEST(answers_have_a_limit) {
@@ -384,8 +398,10 @@ START_TEST(answers_have_a_limit) {
     three.on_try = answer_length;
     three.drop = NULL;
     OK(cdtx_tcc_add(db, "answers", &three, &E));
-    static const struct { const char *payload; uint32_t length; } edges[] = {{"0", 0}, {"999", 999}, {"1000", 1000},
-                                                                             {"1001", 4}};
+    static const struct {
+        const char *payload;
+        uint32_t length;
+    } edges[] = {{"0", 0}, {"999", 999}, {"1000", 1000}, {"1001", 4}};
     for (size_t i = 0; i < 4; i++) {
         struct answer answer = {0};
         cdtx_call call = make_call(50 + (int64_t)i, 0, TRY, edges[i].payload);

@@ -1,5 +1,5 @@
-/* Our tables over time: an older file is brought up and its work finished, a newer one is refused, a present one is left
- * as it is. */
+/* Our tables over time: an older file is brought up and its work finished, a newer one is refused, a present one is
+ * left as it is. */
 #include "../engine/lab.h"
 
 enum { NEWEST = 2 };
@@ -110,8 +110,8 @@ START_TEST(work_of_an_older_library_is_finished) {
     close_db();
     ck_assert_int_eq(version("old.db"), NEWEST);
     ck_assert_int_eq(lab_sql("old.db", "SELECT sold FROM stock"), 1);
-    ck_assert_int_eq(lab_sql("old.db", "SELECT count(*) FROM cdtx_job WHERE id = 9 AND state = 3 AND payload = x'64656164'"),
-                     1);
+    ck_assert_int_eq(
+        lab_sql("old.db", "SELECT count(*) FROM cdtx_job WHERE id = 9 AND state = 3 AND payload = x'64656164'"), 1);
 }
 END_TEST
 
@@ -121,14 +121,16 @@ START_TEST(an_upgraded_file_is_as_a_new_one) {
     touch_db("old.db");
     touch_db("new.db");
     snprintf(query, sizeof query,
-             "ATTACH '%s' AS new; WITH a AS (SELECT type, name, tbl_name, sql FROM main.sqlite_schema WHERE name LIKE 'cdtx%%'),"
+             "ATTACH '%s' AS new; WITH a AS (SELECT type, name, tbl_name, sql FROM main.sqlite_schema WHERE name LIKE "
+             "'cdtx%%'),"
              " b AS (SELECT type, name, tbl_name, sql FROM new.sqlite_schema)"
              " SELECT (SELECT count(*) FROM (SELECT * FROM a EXCEPT SELECT * FROM b))"
              " + (SELECT count(*) FROM (SELECT * FROM b EXCEPT SELECT * FROM a))",
              lab_path("new.db"));
     ck_assert_int_eq(lab_sql("old.db", query), 0);
     ck_assert_int_gt(lab_sql("old.db", "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'cdtx%'"), 8);
-    ck_assert_int_eq(lab_sql("old.db", "SELECT count(*) FROM cdtx_meta WHERE uuid = x'000102030405060708090a0b0c0d0e0f'"), 1);
+    ck_assert_int_eq(
+        lab_sql("old.db", "SELECT count(*) FROM cdtx_meta WHERE uuid = x'000102030405060708090a0b0c0d0e0f'"), 1);
 }
 END_TEST
 
@@ -150,7 +152,8 @@ END_TEST
 
 START_TEST(a_newer_file_is_refused_untouched) {
     touch_db("shop.db");
-    int64_t epoch = lab_sql("shop.db", "UPDATE cdtx_meta SET version = 99, owner = 'process 99'; SELECT epoch FROM cdtx_meta");
+    int64_t epoch =
+        lab_sql("shop.db", "UPDATE cdtx_meta SET version = 99, owner = 'process 99'; SELECT epoch FROM cdtx_meta");
     FAILS(CDTX_UNSUPPORTED, "99", open_db("shop.db"));
     ck_assert_ptr_nonnull(strstr(E.text, "shop"));
     cdtx_options options = {.size = sizeof options, .log = lab_url("shop.db")};
@@ -167,7 +170,8 @@ END_TEST
 
 START_TEST(a_second_opening_changes_no_schema) {
     touch_db("shop.db");
-    int64_t schema = lab_sql("shop.db", "PRAGMA schema_version"), epoch = lab_sql("shop.db", "SELECT epoch FROM cdtx_meta");
+    int64_t schema = lab_sql("shop.db", "PRAGMA schema_version"),
+            epoch = lab_sql("shop.db", "SELECT epoch FROM cdtx_meta");
     lab_sql("shop.db", "CREATE TABLE kept AS SELECT uuid FROM cdtx_meta");
     touch_db("shop.db");
     ck_assert_int_eq(lab_sql("shop.db", "PRAGMA schema_version"), schema + 1); /* ours, for kept */
@@ -176,8 +180,10 @@ START_TEST(a_second_opening_changes_no_schema) {
     ck_assert_int_gt(lab_sql("shop.db", "SELECT epoch FROM cdtx_meta"), epoch); /* a fenced owner notices */
     touch_db("other.db");
     char query[400];
-    snprintf(query, sizeof query, "ATTACH '%s' AS other; SELECT count(DISTINCT uuid) FROM (SELECT uuid FROM main.cdtx_meta"
-             " UNION ALL SELECT uuid FROM other.cdtx_meta)", lab_path("other.db"));
+    snprintf(query, sizeof query,
+             "ATTACH '%s' AS other; SELECT count(DISTINCT uuid) FROM (SELECT uuid FROM main.cdtx_meta"
+             " UNION ALL SELECT uuid FROM other.cdtx_meta)",
+             lab_path("other.db"));
     ck_assert_int_eq(lab_sql("shop.db", query), 2);
 }
 END_TEST
@@ -191,7 +197,8 @@ static const struct damage {
     {"UPDATE cdtx_meta SET uuid = x'0102'", "uuid"},
     {"DELETE FROM cdtx_meta", "cdtx_meta"},
     {"DROP TABLE cdtx_meta; CREATE TABLE cdtx_meta (id INTEGER PRIMARY KEY, version TEXT);"
-     " INSERT INTO cdtx_meta VALUES (1, 'two')", "version"},
+     " INSERT INTO cdtx_meta VALUES (1, 'two')",
+     "version"},
 };
 
 START_TEST(a_damaged_row_is_corrupt) {

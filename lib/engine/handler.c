@@ -1,0 +1,127 @@
+/* The handlers of a database, and its room of jobs. */
+#include "engine/job.h"
+
+struct job_room *cdtx__job_room(cdtx_db *db, cdtx_error *err) {
+    cdtx *engine = db->engine;
+    cdtx__lock(engine->env, &engine->lock);
+    if (db->jobs == NULL) {
+        db->jobs = cdtx__alloc(engine->env, sizeof *db->jobs);
+        if (db->jobs != NULL) {
+            db->jobs->db = db;
+            db->jobs->scan.fire = cdtx__claim_fire;
+            list_init(&db->jobs->handlers);
+        }
+    }
+    struct job_room *room = db->jobs;
+    cdtx__unlock(engine->env, &engine->lock);
+    if (room == NULL)
+        cdtx__fail(err, CDTX_NO_MEMORY, "no memory for the jobs of '%s'", db->store->name);
+    return room;
+}
+
+void cdtx__jobs_ring(cdtx_db *db) {
+    if (db->jobs != NULL)
+        cdtx__job_ring(db->jobs, 0);
+}
+
+struct handler *cdtx__handler_find_locked(struct job_room *room, const char *name) {
+    for (struct list *link = room->handlers.next; link != &room->handlers; link = link->next) {
+        struct handler *handler = LIST_OF(link, struct handler, link);
+        if (strcmp(handler->name, name) == 0)
+            return handler;
+    }
+    return NULL;
+}
+
+static void free_handler(const cdtx_env *env, struct handler *handler) {
+    cdtx__free_text(env, handler->name);
+    cdtx__free_text(env, handler->queue);
+    cdtx__free(env, handler, sizeof *handler);
+}
+
+static int32_t add(struct job_room *room, const char *name, const cdtx_handler_options *o, cdtx_error *err) {
+    const cdtx_env *env = room->db->engine->env;
+    struct handler *handler = cdtx__alloc(env, sizeof *handler);
+    if (handler == NULL)
+        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to register handler '%s'", name);
+    *handler = (struct handler){.room = room, .options = *o};
+    handler->name = cdtx__copy_text(env, name);
+    handler->queue = cdtx__copy_text(env, o->queue);
+    int32_t rc = 0;
+    if (handler->name == NULL || handler->queue == NULL)
+        rc = cdtx__fail(err, CDTX_NO_MEMORY, "no memory to register handler '%s'", name);
+    cdtx__lock(env, &room->lock);
+    if (rc == 0 && cdtx__handler_find_locked(room, name) != NULL)
+        rc = cdtx__fail(err, CDTX_CONFLICT, "a handler named '%s' is registered already on '%s'", name,
+                        room->db->store->name);
+    if (rc == 0)
+        list_push(&room->handlers, &handler->link);
+    cdtx__unlock(env, &room->lock);
+    if (rc != 0)
+        free_handler(env, handler);
+    return rc;
+}
+
+static int32_t fill_options(cdtx_handler_options *o, cdtx_error *err) {
+    if (o->queue == NULL)
+        o->queue = "default";
+    if (o->attempts_max == 0)
+        o->attempts_max = 20;
+    if (o->crashes_max == 0)
+        o->crashes_max = 3;
+    if (o->lease_ms == 0)
+        o->lease_ms = 30000;
+    if (o->backoff_min_ms == 0)
+        o->backoff_min_ms = 1000;
+    if (o->backoff_max_ms == 0)
+        o->backoff_max_ms = o->backoff_min_ms > 600000 ? o->backoff_min_ms : 600000;
+    int32_t rc = cdtx__check_name(o->queue, "the queue's name", err);
+    if (rc == 0)
+        rc = cdtx__check_ms(o->lease_ms, "lease_ms", err);
+    if (rc == 0)
+        rc = cdtx__check_ms(o->backoff_min_ms, "backoff_min_ms", err);
+    if (rc == 0)
+        rc = cdtx__check_ms(o->backoff_max_ms, "backoff_max_ms", err);
+    if (rc == 0 && o->backoff_max_ms < o->backoff_min_ms)
+        rc = cdtx__fail(err, CDTX_INVALID, "backoff_max_ms is less than backoff_min_ms");
+    if (rc == 0 && o->in_local && o->handler == NULL)
+        rc = cdtx__fail(err, CDTX_INVALID, "in_local needs a handler function; pulled jobs end with cdtx_work_done");
+    return rc;
+}
+
+int32_t cdtx_handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err) {
+    cdtx_handler_options o = {0};
+    if (db == NULL)
+        return cdtx__fail(err, CDTX_MISUSE, "the database is NULL");
+    int32_t rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_handler_options", err);
+    if (rc == 0)
+        rc = cdtx__check_name(name, "the handler's name", err);
+    if (rc == 0)
+        rc = fill_options(&o, err);
+    if (rc == 0)
+        rc = cdtx__enter(db->engine, err);
+    if (rc != 0)
+        return rc;
+    struct job_room *room = cdtx__job_room(db, err);
+    rc = room == NULL ? CDTX_NO_MEMORY : add(room, name, &o, err);
+    if (rc == 0)
+        cdtx__job_ring(room, 0);
+    cdtx__leave(db->engine);
+    return rc;
+}
+
+void cdtx__jobs_close(cdtx_db *db) {
+    struct job_room *room = db->jobs;
+    if (room == NULL)
+        return;
+    const cdtx_env *env = db->engine->env;
+    struct list *link;
+    while ((link = list_pop(&room->handlers)) != NULL) {
+        struct handler *handler = LIST_OF(link, struct handler, link);
+        if (handler->options.drop != NULL)
+            handler->options.drop(handler->options.user);
+        free_handler(env, handler);
+    }
+    db->jobs = NULL;
+    cdtx__free(env, room, sizeof *room);
+}

@@ -1,0 +1,64 @@
+#include "engine/engine.h"
+
+static int64_t until_us(cdtx *engine, int64_t for_ms) {
+    return for_ms < 0 ? INT64_MAX : cdtx__now_us(engine->env) + for_ms * 1000;
+}
+
+int32_t cdtx_run(cdtx *engine, int64_t for_ms, cdtx_error *err) {
+    int32_t rc = for_ms == -1 ? 0 : cdtx__check_ms(for_ms, "for_ms", err);
+    if (rc == 0)
+        rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    rc = cdtx__may_wait(engine, "cdtx_run", err);
+    if (rc == 0) {
+        cdtx__pump_until(&engine->pump, NULL, until_us(engine, for_ms), PUMP_TASKS | PUMP_WORK | PUMP_STOPS);
+        rc = cdtx__any_stopped(engine, err);
+    }
+    cdtx__leave(engine);
+    return rc;
+}
+
+void cdtx_stop(cdtx *engine) {
+    if (cdtx__enter(engine, NULL) != 0)
+        return;
+    cdtx__pump_stop(&engine->pump);
+    cdtx__leave(engine);
+}
+
+int32_t cdtx_fd(cdtx *engine, int32_t *fd, cdtx_error *err) {
+    int32_t rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    int32_t bell = cdtx__pump_bell(&engine->pump);
+    if (bell < 0)
+        rc = cdtx__fail(err, CDTX_UNSUPPORTED, "this environment has no descriptor to wait on");
+    else
+        *fd = bell;
+    cdtx__leave(engine);
+    return rc;
+}
+
+int32_t cdtx_count(cdtx *engine, cdtx_counts *counts, cdtx_error *err) {
+    if (counts == NULL || counts->size < sizeof *counts)
+        return cdtx__fail(err, CDTX_INVALID, "cdtx_counts: set its size to sizeof");
+    int32_t rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    cdtx__lock(engine->env, &engine->lock);
+    counts->open = __atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED);
+    counts->groups = counts->riders = 0;
+    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next) {
+        struct store *store = LIST_OF(link, struct cdtx_db, link)->store;
+        counts->groups += __atomic_load_n(&store->groups, __ATOMIC_RELAXED);
+        counts->riders += __atomic_load_n(&store->riders, __ATOMIC_RELAXED);
+    }
+    cdtx__unlock(engine->env, &engine->lock);
+    counts->begun = __atomic_load_n(&engine->begun, __ATOMIC_RELAXED);
+    counts->committed = __atomic_load_n(&engine->committed, __ATOMIC_RELAXED);
+    counts->rolled_back = __atomic_load_n(&engine->rolled_back, __ATOMIC_RELAXED);
+    counts->calls = __atomic_load_n(&engine->calls_sent, __ATOMIC_RELAXED);
+    counts->alarms = __atomic_load_n(&engine->alarms, __ATOMIC_RELAXED);
+    cdtx__leave(engine);
+    return 0;
+}
