@@ -124,7 +124,7 @@ static void clerk_live(void *argument) {
 void clerk_serve(struct life *life, int which, cdtx_db *db) {
     struct clerk *clerk = world_alloc(&life->sim->world, sizeof *clerk);
     *clerk = (struct clerk){life, db, which};
-    strand_new(&life->sim->world, &life->owner, clerk_live, clerk, 1 * MS);
+    strand_new(&life->sim->world, &life->owner, "clerk", clerk_live, clerk, 1 * MS);
 }
 
 void clerk_final(struct sim *sim, int which, sqlite3 *db) {

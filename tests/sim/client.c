@@ -267,7 +267,7 @@ static void take(void *argument) {
 }
 
 void client_serve(struct life *life) {
-    strand_new(&life->sim->world, &life->owner, take, life, 50);
+    strand_new(&life->sim->world, &life->owner, "take", take, life, 50);
 }
 
 /* ---- the workload ---- */
@@ -336,7 +336,7 @@ static void issue(struct world *world, void *argument, uint64_t number) {
     static const char *const kinds[] = {"run", "submit", "steps"};
     tell(world, op->name, "%s at %s, %u branches, timeout %lld ms%s%s", kinds[op->kind], life->name, op->count,
          (long long)op->timeout_ms, op->key[0] == '\0' ? "" : ", ", op->key);
-    strand_new(world, &life->owner, run_op, op, 0);
+    strand_new(world, &life->owner, op->name, run_op, op, 0);
 }
 
 void client_begin(struct sim *sim) {

@@ -173,7 +173,7 @@ static int32_t spawn(void *user, void (*body)(void *argument), void *argument, u
     struct life *life = user;
     struct world *world = &life->sim->world;
     env_alive(life);
-    *thread = strand_new(world, &life->owner, body, argument, prng_range(&world->schedule, 1, 100))->id;
+    *thread = strand_new(world, &life->owner, "thread", body, argument, prng_range(&world->schedule, 1, 100))->id;
     return 0;
 }
 

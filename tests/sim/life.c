@@ -240,7 +240,7 @@ static void live(void *argument) {
     life->open = 1;
     tell(&life->sim->world, life->name, "is up");
     for (uint32_t i = 0; i < life->sim->knobs.pumps; i++)
-        strand_new(&life->sim->world, &life->owner, pump, life, (int64_t)i);
+        strand_new(&life->sim->world, &life->owner, "pump", pump, life, (int64_t)i);
     if (life->node->coordinator)
         client_serve(life);
     life->main = life->sim->world.current;
@@ -281,7 +281,7 @@ static void start(struct world *world, void *argument, uint64_t number) {
     net_link(life);
     node->life = life;
     tell(world, life->name, "starts");
-    strand_new(world, &life->owner, live, life, 0);
+    strand_new(world, &life->owner, "main", live, life, 0);
 }
 
 void life_start(struct node *node, int64_t delay) {

@@ -60,7 +60,7 @@ static void reply_arrives(struct world *world, void *argument, uint64_t number) 
     struct life *life = answer->letter->from;
     (void)number;
     if (life->attached)
-        strand_new(world, &life->owner, hand_reply, answer, 0);
+        strand_new(world, &life->owner, "reply", hand_reply, answer, 0);
 }
 
 static int64_t travel(struct sim *sim) {
@@ -135,7 +135,7 @@ static void arrive(struct world *world, void *argument, uint64_t number) {
         letter->dropped = 1;
         return;
     }
-    strand_new(world, &life->owner, serve, letter, 0);
+    strand_new(world, &life->owner, "serve", serve, letter, 0);
 }
 
 void net_deliver(struct letter *letter, int64_t delay) {

@@ -240,7 +240,7 @@ void rogue_init(struct sim *sim) {
 
 void rogue_begin(struct sim *sim) {
     if (sim->knobs.rogue)
-        strand_new(&sim->world, NULL, rogue_live, sim, 100 * MS);
+        strand_new(&sim->world, NULL, "rogue", rogue_live, sim, 100 * MS);
 }
 
 int rogue_done(const struct sim *sim) {

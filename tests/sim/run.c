@@ -67,6 +67,19 @@ static int all_down(const struct sim *sim) {
     return 1;
 }
 
+/* Who is not up, and what its threads are. */
+static void who_is_down(struct sim *sim, char *text, size_t size) {
+    size_t length = (size_t)snprintf(text, size, "down:");
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        const struct node *node = &sim->nodes[i];
+        if (node_up(&sim->nodes[i]) != NULL || length >= size)
+            continue;
+        length += (size_t)snprintf(text + length, size - length, " %s,", node->name);
+        for (struct strand *s = node->life == NULL ? NULL : node->life->owner.strands; s != NULL && length < size; s = s->next)
+            length += (size_t)snprintf(text + length, size - length, " %s%s", s->role, s->word != NULL ? " waits" : "");
+    }
+}
+
 /* L1: after the heal everything ends within the bound, with few further calls. */
 static void run_to_the_end(struct sim *sim) {
     struct world *world = &sim->world;
@@ -80,9 +93,11 @@ static void run_to_the_end(struct sim *sim) {
         return;
     check_healed(sim);
     while (!all_up(sim) || !rogue_done(sim) || !check_all_ended(sim, why, sizeof why)) {
+        if (world->now > end && !all_up(sim))
+            who_is_down(sim, why, sizeof why);
         if (world->now > end)
             violate(world, "L1", "%lld s after the heal %s", (long long)(knobs_bound(&sim->knobs) / SECOND),
-                    !all_up(sim) ? "somebody is still down" : !rogue_done(sim) ? "the rogue still waits" : why);
+                    all_up(sim) && !rogue_done(sim) ? "the rogue still waits" : why);
         if (!world_run(world, world->now + 200 * MS))
             return;
     }
@@ -101,7 +116,7 @@ static void echo(struct sim *sim) {
     if (!world_run(world, world->now + 4 * SECOND))
         return;
     client_final(sim);
-    strand_new(world, &node_up(&sim->nodes[0])->owner, ask, node_up(&sim->nodes[0]), 0);
+    strand_new(world, &node_up(&sim->nodes[0])->owner, "ask", ask, node_up(&sim->nodes[0]), 0);
     world_run(world, world->now + 10 * SECOND);
 }
 

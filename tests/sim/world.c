@@ -154,13 +154,14 @@ static void fire_strand(struct world *world, void *argument, uint64_t turn) {
     strand->fiber = NULL;
 }
 
-struct strand *strand_new(struct world *world, struct owner *owner, void (*body)(void *argument), void *argument,
-                          int64_t delay) {
+struct strand *strand_new(struct world *world, struct owner *owner, const char *role, void (*body)(void *argument),
+                          void *argument, int64_t delay) {
     struct strand *strand = world_alloc(world, sizeof *strand);
     strand->world = world;
     strand->owner = owner;
     strand->body = body;
     strand->argument = argument;
+    strand->role = role;
     strand->id = ++world->strand_count;
     strand->all = world->strands;
     world->strands = strand;

@@ -30,6 +30,7 @@ struct strand {
     struct owner *owner;   /* NULL: the world's own */
     struct fiber *fiber;
     uint64_t id;
+    const char *role;      /* for people */
     uint64_t turn;         /* counts resumes: an event for an older turn is stale */
     const uint32_t *word;  /* what it waits for, see env.c */
     void (*body)(void *argument);
@@ -80,8 +81,8 @@ void world_post(struct world *world, int64_t delay, world_fire fire, void *argum
 int world_run(struct world *world, int64_t until);
 
 /* A new strand that starts after delay. Its body may return. */
-struct strand *strand_new(struct world *world, struct owner *owner, void (*body)(void *argument), void *argument,
-                          int64_t delay);
+struct strand *strand_new(struct world *world, struct owner *owner, const char *role, void (*body)(void *argument),
+                          void *argument, int64_t delay);
 /* For the current strand: sleep; or wait until somebody calls strand_resume. */
 void strand_sleep(struct world *world, int64_t delay);
 void strand_park(struct world *world);

@@ -1,0 +1,59 @@
+/* The system under test: an engine with a log, the order and stock services of examples/order, and two kinds of jobs, in
+ * three database files. */
+#ifndef FAULT_HOUSE_H
+#define FAULT_HOUSE_H
+
+#include <cdtx/port.h>
+
+#include "ledger.h"
+
+struct house {
+    cdtx *engine;
+    cdtx_db *orders, *stock;
+};
+
+/* Where the files are: URLs are SCHEME:FOLDERname.db?vfs=VFS. */
+struct house_site {
+    const char *scheme, *folder;
+    const char *vfs; /* NULL: the default one */
+};
+
+struct house_options {
+    const cdtx_env *env;
+    const cdtx_link *link;
+    const cdtx_sql_port *adapter;
+    uint32_t threads;
+};
+
+int32_t house_open(struct house *house, const struct house_site *site, const struct house_options *options,
+                   cdtx_error *err);
+void house_close(struct house *house);
+
+/* ---- deeds: each is done once, and its answer is heard ---- */
+
+struct wish {
+    const char *key;
+    const char *sku;
+    int64_t quantity;
+};
+
+/* How an order is placed. */
+enum order_way { ORDER_DECLARED, ORDER_STEPS, ORDER_SUBMITTED };
+
+/* An order; submitted, its answer comes by house_pull. */
+int32_t house_order(struct house *house, struct ledger *ledger, enum order_way way, const struct wish *wish);
+/* Tried step by step, and then given up by the customer: heard as REFUSED whatever happens. */
+void house_give_up(struct house *house, struct ledger *ledger, const struct wish *wish);
+/* New pieces of a sku that was never delivered before, by a closure or by a handle. */
+int32_t house_deliver(struct house *house, struct ledger *ledger, const char *sku, int64_t quantity);
+int32_t house_deliver_by_hand(struct house *house, struct ledger *ledger, const char *sku, int64_t quantity);
+/* A job that cdtx_run does, inside a local transaction. */
+int32_t house_invoice(struct house *house, struct ledger *ledger, const char *key);
+/* A job that house_pull does. */
+int32_t house_parcel(struct house *house, struct ledger *ledger, const char *key);
+/* Takes and settles work until none comes for that long. */
+void house_pull(struct house *house, struct ledger *ledger, int64_t for_ms);
+/* Does the engine's work for that long, then until no global transaction is open. Answers the first error. */
+int32_t house_drain(struct house *house, struct ledger *ledger, int64_t for_ms);
+
+#endif
