@@ -174,30 +174,54 @@ int32_t cdtx_tx_submit(cdtx_tx *tx, cdtx_error *err) {
 
 /* ---- questions to the log ---- */
 
+/* Outlives the asker, who does not wait for ever: somebody may hold the log. */
 struct question {
     struct coord_request request;
     struct gate gate;
     cdtx *engine;
+    char key[CDTX_NAME_MAX + 1];
+    uint32_t holders; /* atomic: the asker, and the coordinator until it has answered */
 };
+
+static struct question *new_question(cdtx *engine, int32_t verb, cdtx_error *err) {
+    struct question *question = cdtx__alloc(engine->env, sizeof *question);
+    if (question == NULL) {
+        cdtx__fail(err, CDTX_NO_MEMORY, "no memory to ask the log");
+        return NULL;
+    }
+    question->engine = engine;
+    question->holders = 1;
+    question->request.verb = verb;
+    return question;
+}
+
+static void drop_question(struct question *question) {
+    cdtx *engine = question->engine;
+    if (__atomic_sub_fetch(&question->holders, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    engine->coord.release(engine->coord.self, &question->request);
+    cdtx__free(engine->env, question, sizeof *question);
+}
 
 static void question_done(struct coord_request *request) {
     struct question *question = LIST_OF(request, struct question, request);
     cdtx__pump_open(&question->engine->pump, &question->gate);
+    drop_question(question);
 }
 
-/* The request is on our stack, so it is waited for to its end: one read in the log. */
-static int32_t pose(cdtx *engine, struct question *question, cdtx_error *err) {
-    question->engine = engine;
+static int32_t pose(struct question *question, cdtx_error *err) {
+    cdtx *engine = question->engine;
     question->request.done = question_done;
+    question->holders = 2;
     engine->coord.submit(engine->coord.self, &question->request);
-    while (cdtx__pump_until(&engine->pump, &question->gate, INT64_MAX, PUMP_TASKS | PUMP_FIRM) != 0) {
-    }
+    int64_t until = cdtx__now_us(engine->env) + engine->options.wait_ms * 1000;
+    if (cdtx__pump_until(&engine->pump, &question->gate, until, PUMP_TASKS) != 0)
+        return cdtx__fail(err, CDTX_UNKNOWN, "the log did not answer in %lld ms", (long long)engine->options.wait_ms);
     int32_t rc = question->request.result;
-    if (rc == 0 || rc == CDTX_NOT_FOUND || rc == CDTX_EXPIRED || rc == CDTX_CORRUPT) {
-        if (rc != 0 && err != NULL)
-            *err = question->request.err;
-        return rc;
-    }
+    if (rc == 0)
+        return 0;
+    if (rc == CDTX_NOT_FOUND || rc == CDTX_EXPIRED || rc == CDTX_CORRUPT)
+        return cdtx__fail(err, rc, "%s", question->request.err.text);
     return cdtx__fail(err, CDTX_UNKNOWN, "the log could not be asked: %.400s", question->request.err.text);
 }
 
@@ -216,14 +240,20 @@ static int32_t enter_log(cdtx *engine, const char *what, cdtx_error *err) {
 
 static int32_t query_gid(cdtx *engine, const char *gid, int32_t *state, cdtx_error *err) {
     uint8_t log[16];
-    struct question question = {.request.verb = COORD_QUERY};
-    int32_t rc = cdtx__gid_parse(gid, log, &question.request.sequence, err);
-    if (rc == 0 && memcmp(log, engine->coord.log(engine->coord.self), sizeof log) != 0)
-        rc = cdtx__fail(err, CDTX_INVALID, "%s is a gid of another log", gid);
+    int64_t sequence;
+    int32_t rc = cdtx__gid_parse(gid, log, &sequence, err);
+    if (rc != 0)
+        return rc;
+    if (memcmp(log, engine->coord.log(engine->coord.self), sizeof log) != 0)
+        return cdtx__fail(err, CDTX_INVALID, "%s is a gid of another log", gid);
+    struct question *question = new_question(engine, COORD_QUERY, err);
+    if (question == NULL)
+        return CDTX_NO_MEMORY;
+    question->request.sequence = sequence;
+    rc = pose(question, err);
     if (rc == 0)
-        rc = pose(engine, &question, err);
-    if (rc == 0)
-        *state = question.request.state;
+        *state = question->request.state;
+    drop_question(question);
     return rc;
 }
 
@@ -406,6 +436,20 @@ int32_t cdtx_tx_wait(cdtx *engine, const char *gid, int64_t for_ms, int32_t *sta
     return rc;
 }
 
+/* The coordinator may still read the key after the asker has gone, so the question carries a copy. */
+static int32_t find_key(cdtx *engine, const char *key, char gid[CDTX_GID_MAX], cdtx_error *err) {
+    struct question *question = new_question(engine, COORD_QUERY, err);
+    if (question == NULL)
+        return CDTX_NO_MEMORY;
+    memcpy(question->key, key, strlen(key) + 1);
+    question->request.key = question->key;
+    int32_t rc = pose(question, err);
+    if (rc == 0)
+        cdtx__gid_text(engine->coord.log(engine->coord.self), question->request.sequence, gid);
+    drop_question(question);
+    return rc;
+}
+
 int32_t cdtx_tx_find(cdtx *engine, const char *key, char gid[CDTX_GID_MAX], cdtx_error *err) {
     int32_t rc = cdtx__check_name(key, "the business key", err);
     if (rc == 0 && gid == NULL)
@@ -414,10 +458,7 @@ int32_t cdtx_tx_find(cdtx *engine, const char *key, char gid[CDTX_GID_MAX], cdtx
         rc = enter_log(engine, "cdtx_tx_find", err);
     if (rc != 0)
         return rc;
-    struct question question = {.request.verb = COORD_QUERY, .request.key = key};
-    rc = pose(engine, &question, err);
-    if (rc == 0)
-        cdtx__gid_text(engine->coord.log(engine->coord.self), question.request.sequence, gid);
+    rc = find_key(engine, key, gid, err);
     cdtx__leave(engine);
     return rc;
 }
@@ -425,10 +466,13 @@ int32_t cdtx_tx_find(cdtx *engine, const char *key, char gid[CDTX_GID_MAX], cdtx
 /* ---- draining ---- */
 
 static int32_t any_open(cdtx *engine, int *open, cdtx_error *err) {
-    struct question question = {.request.verb = COORD_LIST, .request.limit = 1};
-    int32_t rc = pose(engine, &question, err);
-    *open = rc == 0 && question.request.item_count > 0;
-    engine->coord.release(engine->coord.self, &question.request);
+    struct question *question = new_question(engine, COORD_LIST, err);
+    if (question == NULL)
+        return CDTX_NO_MEMORY;
+    question->request.limit = 1;
+    int32_t rc = pose(question, err);
+    *open = rc == 0 && question->request.item_count > 0;
+    drop_question(question);
     return rc;
 }
 
