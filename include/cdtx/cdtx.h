@@ -79,7 +79,8 @@ typedef struct cdtx_error {
 const char *cdtx_version(void);
 /* "CDTX_REFUSED" and so on; "CDTX_?" for a number that is no code; static. */
 const char *cdtx_code_name(int32_t code);
-/* Did the thing that answered this code happen? 1 yes, 0 no, -1 it may have. */
+/* Did the thing that answered this code happen? 1 yes, 0 no, -1 it may have (UNKNOWN, USER, and numbers that are no
+ * code). */
 int32_t cdtx_happened(int32_t code);
 /* For closures and handlers, whose err is never NULL: fills *err (may be NULL) with code and text, cut to what fits at
  * a UTF-8 boundary, and returns code. */
@@ -185,7 +186,7 @@ void cdtx_sql_bind_text(cdtx_sql *sql, const char *text, size_t length);
 void cdtx_sql_bind_blob(cdtx_sql *sql, const void *bytes, size_t length);
 /* Runs one statement; *changes, if not NULL, gets the number of rows it changed. Transaction statements, ATTACH,
  * settings, and writes to tables named cdtx_* answer MISUSE. Other errors: SQL, INVALID (the number of arguments), IO,
- * LIMIT, NO_MEMORY, CORRUPT, and MISUSE after the transaction has ended. */
+ * LIMIT, NO_MEMORY, CORRUPT, MISUSE after the transaction was ended, and SQL after a failed statement has ended it. */
 int32_t cdtx_sql_exec(cdtx_sql *sql, const char *statement, int64_t *changes, cdtx_error *err);
 /* Runs one statement and keeps its rows, at most 16 MiB (LIMIT), until the next exec, query or end of sql. */
 int32_t cdtx_sql_query(cdtx_sql *sql, const char *statement, cdtx_error *err);

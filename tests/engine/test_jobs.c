@@ -206,6 +206,25 @@ START_TEST(delays_go_on_while_closed) {
 }
 END_TEST
 
+/* A time on the durable clock means the same after a restart, whatever became of the wall clock. */
+START_TEST(back_off_survives_a_wall_clock_that_goes_back) {
+    make_shop();
+    handle("print", (cdtx_handler_options){.handler = run_job, .backoff_min_ms = 1000, .backoff_max_ms = 1000});
+    put("print", "x", (cdtx_job_options){.delay_ms = 3600000});
+    cdtx_test_env_advance(world, 3600000);
+    fail_first = 1;
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_eq(run_count, 1);
+    close_shop();
+    cdtx_test_env_step_wall(world, -24 * 3600000);
+    open_shop(cdtx_test_env_port(world));
+    handle("print", (cdtx_handler_options){.handler = run_job});
+    OK(cdtx_run(engine, 1100, &E));
+    ck_assert_int_eq(run_count, 2);
+    free_shop();
+}
+END_TEST
+
 /* ---- existence ---- */
 
 static int32_t put_and_fail(cdtx_sql *sql, void *user, cdtx_error *err) {
@@ -669,6 +688,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, higher_priority_first);
     tcase_add_test(tcase, two_clocks);
     tcase_add_test(tcase, delays_go_on_while_closed);
+    tcase_add_test(tcase, back_off_survives_a_wall_clock_that_goes_back);
     tcase_add_test(tcase, a_job_is_there_exactly_when_its_transaction_commits);
     tcase_add_test(tcase, jobs_of_others_are_left_alone);
     tcase_add_test(tcase, unique_keys);
