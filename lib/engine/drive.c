@@ -1,5 +1,7 @@
 #include "engine/drive.h"
 
+#include "base/backoff.h"
+
 /* Every event locks the transaction, moves it by one step, and only then, unlocked, does what the new step asks for:
  * links and coordinators may answer before they return. Whoever made the move is the only one to act on it. */
 
@@ -137,14 +139,8 @@ static void forget_calls_locked(cdtx_tx *tx) {
 
 static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply);
 
-static int64_t backoff_us(cdtx *engine, uint32_t attempt) {
-    int64_t least = engine->options.backoff_min_ms, cap = engine->options.backoff_max_ms;
-    int64_t top = attempt > 20 || (least << attempt) > cap ? cap : least << attempt;
-    uint32_t dice = 0;
-    if (engine->env->random(engine->env->user, &dice, sizeof dice) != 0)
-        dice = UINT32_MAX / 2;
-    /* Full jitter above the stated minimum (Brooker, "Exponential Backoff And Jitter", 2015). */
-    return (least + (int64_t)((uint64_t)(top - least) * dice / UINT32_MAX)) * 1000;
+static int64_t backoff_ms(const cdtx *engine, uint32_t attempt) {
+    return cdtx__backoff_ms(engine->env, attempt, engine->options.backoff_min_ms, engine->options.backoff_max_ms);
 }
 
 /* Registers a call to every branch that has not answered and is due; the caller sends them once unlocked. */
@@ -257,7 +253,7 @@ static int try_replied_locked(cdtx_tx *tx, struct drive_branch *b, const cdtx_re
         tx->refusal = reply->code;
         return 1;
     }
-    b->again_us = cdtx__now_us(tx->engine->env) + backoff_us(tx->engine, b->attempt);
+    b->again_us = cdtx__now_us(tx->engine->env) + backoff_ms(tx->engine, b->attempt) * 1000;
     arm_locked(tx, b->again_us < tx->deadline_us ? b->again_us : tx->deadline_us);
     return 0;
 }
@@ -590,8 +586,8 @@ static void decide_done(struct coord_request *request) {
     cdtx *engine = tx->engine;
     cdtx_error err = request->err;
     int32_t code = request->result;
-    if (code == CDTX_UNKNOWN && tx->outcome == CDTX_TX_ROLLING_BACK)
-        code = CDTX_STOPPED; /* it was never going to commit */
+    if (code == CDTX_UNKNOWN && tx->outcome == CDTX_TX_ROLLING_BACK) /* it was never going to commit */
+        code = cdtx__fail(&err, CDTX_STOPPED, "%s was not committed: %.400s", tx->gid, request->err.text);
     if (code != 0) {
         cdtx__scan_by(engine, tx->timeout_ms);
         conclude(tx, code, &err);
@@ -667,7 +663,7 @@ static void settle(cdtx_tx *tx) {
     cdtx__lock(engine->env, &tx->lock);
     int64_t all = (INT64_C(1) << tx->branch_count) - 1;
     tx->request.ended = (tx->acked & all) == all || MUTANT(engine->env, "end-unacked");
-    tx->request.due_in_ms = tx->request.ended ? 0 : backoff_us(engine, tx->attempts) / 1000;
+    tx->request.due_in_ms = tx->request.ended ? 0 : backoff_ms(engine, tx->attempts);
     answer_locked(tx, tx->result, &tx->err);
     cdtx__unlock(engine->env, &tx->lock);
     if (!tx->submitted)

@@ -1,6 +1,8 @@
 /* Putting, running and ending jobs. */
 #include "engine/job.h"
 
+#include "base/backoff.h"
+
 /* ---- putting ---- */
 
 static int32_t check_job(cdtx *engine, const char *handler, const void *payload, size_t length,
@@ -90,16 +92,7 @@ int32_t cdtx__job_delete(struct job *job, cdtx_sql *sql, cdtx_error *err) {
 
 static int64_t backoff_ms(const struct job *job) {
     const cdtx_handler_options *o = &job->handler->options;
-    const cdtx_env *env = job->work.engine->env;
-    int64_t top = o->backoff_min_ms;
-    for (uint32_t i = 0; i < job->attempt && top < o->backoff_max_ms; i++)
-        top *= 2;
-    if (top > o->backoff_max_ms)
-        top = o->backoff_max_ms;
-    uint32_t dice = 0;
-    if (env->random(env->user, &dice, sizeof dice) != 0)
-        dice = UINT32_MAX / 2;
-    int64_t delay = o->backoff_min_ms + (int64_t)((double)(top - o->backoff_min_ms) * dice / UINT32_MAX);
+    int64_t delay = cdtx__backoff_ms(job->work.engine->env, job->attempt, o->backoff_min_ms, o->backoff_max_ms);
     return job->code == CDTX_BUSY && job->err.retry_after_ms > delay ? job->err.retry_after_ms : delay;
 }
 

@@ -195,8 +195,10 @@ static int32_t fill_options(cdtx_options *o, cdtx_error *err) {
 
 static int32_t keep_adapters(cdtx *engine, cdtx_error *err) {
     size_t size = engine->options.adapter_count * sizeof(void *);
-    if (size == 0)
+    if (size == 0) {
+        engine->options.adapters = NULL; /* not ours to free */
         return 0;
+    }
     const cdtx_sql_port **copy = cdtx__alloc(engine->env, size);
     if (copy == NULL) {
         engine->options.adapters = NULL;

@@ -2,8 +2,9 @@
 #ifndef CDTX_ENGINE_WORK_H
 #define CDTX_ENGINE_WORK_H
 
+#include <cdtx/cdtx.h>
+
 #include "base/list.h"
-#include "cdtx/cdtx.h"
 
 /* Embedded in a job (job.c) or in a transaction (drive.h); cdtx_work is this. */
 struct cdtx_work {
