@@ -118,12 +118,11 @@ static int32_t outcome_result(cdtx_tx *tx, int32_t state, int32_t reason, cdtx_e
 
 /* ---- timer ---- */
 
+/* A timer that is set holds a reference, which passes to its firing. */
 static void arm_locked(cdtx_tx *tx, int64_t at_us) {
-    if (!tx->timer_set) {
-        tx->timer_set = 1;
-        cdtx__tx_ref(tx);
-    }
-    cdtx__pump_arm(&tx->engine->pump, &tx->timer, at_us);
+    cdtx__tx_ref(tx);
+    if (!cdtx__pump_arm(&tx->engine->pump, &tx->timer, at_us))
+        cdtx__tx_unref(tx); /* it had one already; never the last */
 }
 
 /* ---- calls ---- */
@@ -318,7 +317,6 @@ static void fire(struct timer *timer) {
     void (*next)(cdtx_tx *) = NULL;
     int told = 0, again = 0;
     cdtx__lock(tx->engine->env, &tx->lock);
-    tx->timer_set = 0;
     int64_t now = cdtx__now_us(tx->engine->env);
     if (tx->step == STEP_TRYING && now >= tx->deadline_us) {
         cdtx_error err;
@@ -407,9 +405,7 @@ static void over(cdtx_tx *tx) {
     cdtx__lock(engine->env, &tx->lock);
     tx->step = STEP_OVER;
     forget_calls_locked(tx);
-    int unset = tx->timer_set && cdtx__pump_disarm(&engine->pump, &tx->timer);
-    if (unset)
-        tx->timer_set = 0;
+    int unset = cdtx__pump_disarm(&engine->pump, &tx->timer);
     INVARIANT(tx->answered || !tx->submitted);
     cdtx__unlock(engine->env, &tx->lock);
     cdtx__lock(engine->env, &engine->lock);

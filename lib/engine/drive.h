@@ -72,7 +72,6 @@ struct cdtx_tx {
     struct coord_branch *wire; /* branches as the request wants them */
     uint32_t wire_room;
     struct timer timer;
-    int timer_set;   /* holds a reference */
     int recheck;     /* FINISHING: a participant was registered that may have been missing */
     int64_t poll_us; /* JOINED: pause before the next query */
     struct cdtx_work completion;

@@ -65,16 +65,18 @@ static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, s
 int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length,
                      const cdtx_job_options *options, int64_t *id, cdtx_error *err) {
     cdtx_job_options o = {0};
-    int32_t rc = cdtx__sql_usable(sql, err);
+    int32_t rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_job_options", err);
     if (rc == 0)
-        rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_job_options", err);
+        rc = cdtx__sql_enter(sql, err);
     if (rc != 0)
         return rc;
     if (o.queue == NULL)
         o.queue = "default";
-    cdtx_db *db = sql->store->owner;
-    rc = check_job(db->engine, handler, payload, length, &o, err);
-    return rc != 0 ? rc : insert(sql, handler, payload, length, &o, id, err);
+    rc = check_job(((cdtx_db *)sql->store->owner)->engine, handler, payload, length, &o, err);
+    if (rc == 0)
+        rc = insert(sql, handler, payload, length, &o, id, err);
+    cdtx__sql_leave(sql);
+    return rc;
 }
 
 /* ---- ending ---- */

@@ -80,30 +80,25 @@ int32_t cdtx_sql_begin(cdtx_db *db, cdtx_sql **sql, cdtx_error *err) {
             cdtx__sql_delete(handle);
     }
     if (rc == 0) {
-        handle->open = 1;
         handle->engine = db->engine;
-        db->store->handle = handle;
         cdtx__ref(db->engine);
+        cdtx__store_handle_begin(db->store, handle);
         *sql = handle;
     }
     cdtx__leave(db->engine);
     return rc;
 }
 
+/* Not between enter and leave: whoever holds the turn must be able to give it back while the engine is being closed. */
 static int32_t end(cdtx_sql *sql, int commit, const char *what, cdtx_error *err) {
     if (sql == NULL || !sql->handle)
         return cdtx__fail(err, CDTX_MISUSE, "%s is only for handles of cdtx_sql_begin", what);
-    int32_t rc = cdtx__enter(sql->engine, err);
-    if (rc != 0)
-        return rc;
-    if (!sql->open)
-        rc = cdtx__fail(err, CDTX_MISUSE, "%s: this local transaction has ended already", what);
-    else {
-        sql->open = 0;
-        cdtx__sql_reset(sql);
-        rc = cdtx__store_handle_end(sql->store, commit, err);
-    }
-    cdtx__leave(sql->engine);
+    const cdtx *engine = sql->engine;
+    if (engine->env->process(engine->env->user) != engine->process)
+        return cdtx__fail(err, CDTX_MISUSE, "this local transaction belongs to the parent of a forked process");
+    int32_t rc = cdtx__store_handle_end(sql, commit, err);
+    if (rc == CDTX_MISUSE && __atomic_load_n(&engine->closed, __ATOMIC_ACQUIRE))
+        return cdtx__fail(err, rc, "%s: the engine is closed; a local transaction that was open was rolled back", what);
     return rc;
 }
 
@@ -119,10 +114,11 @@ void cdtx_sql_close(cdtx_sql *sql) {
     if (sql == NULL || !sql->handle)
         return;
     cdtx *engine = sql->engine;
+    struct store *store = sql->store;
     if (engine->env->process(engine->env->user) != engine->process)
         return;
-    if (sql->open)
-        end(sql, 0, "cdtx_sql_close", NULL);
+    end(sql, 0, "cdtx_sql_close", NULL); /* an ended one says MISUSE, to nobody */
     cdtx__sql_delete(sql);
+    cdtx__store_unref(store);
     cdtx__unref(engine);
 }

@@ -30,7 +30,7 @@ static void ring(void *user, struct store *store) {
 /* Whoever sits in cdtx_run must learn of it. */
 static void stopped(void *user, struct store *store) {
     (void)store;
-    cdtx__pump_stop(&((cdtx_db *)user)->engine->pump);
+    cdtx__pump_break(&((cdtx_db *)user)->engine->pump);
 }
 
 static const char *known(void *user, const uint8_t uuid[16]) {

@@ -95,11 +95,13 @@ static uint32_t *insert_locked(struct pump *pump, struct timer *timer, int64_t a
     return before == &pump->timers ? rouse_one_locked(pump, PUMP_TASKS) : NULL;
 }
 
-void cdtx__pump_arm(struct pump *pump, struct timer *timer, int64_t at_us) {
+int cdtx__pump_arm(struct pump *pump, struct timer *timer, int64_t at_us) {
     cdtx__lock(pump->env, &pump->lock);
-    if (list_linked(&timer->link))
+    int moved = list_linked(&timer->link);
+    if (moved)
         list_remove(&timer->link);
     unlock_and_wake(pump, insert_locked(pump, timer, at_us));
+    return !moved;
 }
 
 void cdtx__pump_arm_by(struct pump *pump, struct timer *timer, int64_t at_us) {
@@ -151,6 +153,8 @@ static int step_locked(struct pump *pump, unsigned what) {
 }
 
 static int32_t sleep_locked(struct pump *pump, struct pump_waiter *waiter, int64_t until_us) {
+    if (pump->broken && (waiter->what & PUMP_STOPS))
+        return CDTX_STOPPED;
     int64_t timer = next_timer_locked(pump);
     waiter->word = 0;
     list_push(&pump->idle, &waiter->link);
@@ -227,7 +231,7 @@ void cdtx__pump_deliver(struct pump *pump, struct list *link) {
 }
 
 struct list *cdtx__pump_take(struct pump *pump, int64_t until_us) {
-    struct pump_waiter waiter = {.what = PUMP_TASKS | PUMP_WORK, .taker = 1};
+    struct pump_waiter waiter = {.what = PUMP_TASKS | PUMP_WORK | PUMP_STOPS, .taker = 1};
     cdtx__lock(pump->env, &pump->lock);
     uint32_t stops = pump->stops;
     struct list *link;
@@ -311,6 +315,13 @@ static void rouse_all_locked(struct pump *pump) {
 void cdtx__pump_stop(struct pump *pump) {
     cdtx__lock(pump->env, &pump->lock);
     pump->stops++;
+    rouse_all_locked(pump);
+    cdtx__unlock(pump->env, &pump->lock);
+}
+
+void cdtx__pump_break(struct pump *pump) {
+    cdtx__lock(pump->env, &pump->lock);
+    pump->broken = 1;
     rouse_all_locked(pump);
     cdtx__unlock(pump->env, &pump->lock);
 }

@@ -46,6 +46,7 @@ struct pump {
     int pullable;       /* something would be claimed if there were a taker */
     uint32_t stops;     /* counts cdtx__pump_stop */
     int closing;
+    int broken;         /* something has stopped itself: nobody with PUMP_STOPS sleeps any more */
     int32_t bell; /* descriptor, -1: none */
     int64_t bell_at_us;
 };
@@ -54,8 +55,8 @@ void cdtx__pump_init(struct pump *pump, const cdtx_env *env);
 /* Puts a task that is in no list. */
 void cdtx__pump_post(struct pump *pump, struct task *task);
 void cdtx__pump_post_work(struct pump *pump, struct task *task);
-/* Sets the timer, or moves it when set already. */
-void cdtx__pump_arm(struct pump *pump, struct timer *timer, int64_t at_us);
+/* Sets the timer (1), or moves it when set already (0). */
+int cdtx__pump_arm(struct pump *pump, struct timer *timer, int64_t at_us);
 /* Moves it only to an earlier time. */
 void cdtx__pump_arm_by(struct pump *pump, struct timer *timer, int64_t at_us);
 /* 1: it was set and will not fire; 0: not set, or firing now. */
@@ -81,6 +82,8 @@ struct list *cdtx__pump_untaken(struct pump *pump);
 int32_t cdtx__pump_enter(struct pump *pump);
 void cdtx__pump_leave(struct pump *pump);
 void cdtx__pump_stop(struct pump *pump);
+/* Something has stopped itself: whoever sits in cdtx_run or cdtx_take must learn of it, now and later. */
+void cdtx__pump_break(struct pump *pump);
 /* Sends everybody home and waits until they have gone. */
 void cdtx__pump_close(struct pump *pump);
 /* Runs the tasks that are left, and closes the bell. Nobody may be inside. */

@@ -118,14 +118,17 @@ int32_t cdtx_work_done(cdtx_work *work, cdtx_sql *sql, cdtx_error *err) {
     struct job *job = job_of(work);
     if (job == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "cdtx_work_done is for jobs");
-    int32_t rc = cdtx__sql_usable(sql, err);
-    if (rc == 0 && sql->store != job->handler->room->db->store)
+    int32_t rc = cdtx__sql_enter(sql, err);
+    if (rc != 0)
+        return rc;
+    if (sql->store != job->handler->room->db->store)
         rc = cdtx__fail(err, CDTX_MISUSE, "cdtx_work_done needs a local transaction on the job's own database, '%s'",
                         job->handler->room->db->store->name);
     if (rc == 0)
         rc = cdtx__job_delete(job, sql, err);
     if (rc == 0)
         job->ended = 1;
+    cdtx__sql_leave(sql);
     return rc;
 }
 

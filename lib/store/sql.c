@@ -99,20 +99,26 @@ void cdtx_sql_bind_blob(cdtx_sql *sql, const void *bytes, size_t length) {
 
 /* ---- statements ---- */
 
-int32_t cdtx__sql_usable(const cdtx_sql *sql, cdtx_error *err) {
+int32_t cdtx__sql_enter(cdtx_sql *sql, cdtx_error *err) {
     if (sql == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "there is no local transaction here");
-    if (!sql->open)
-        return cdtx__fail(err, CDTX_MISUSE, "this local transaction has ended");
-    if (sql->handle && sql->store->env->process(sql->store->env->user) != sql->store->process)
+    const cdtx_env *env = sql->store->env;
+    if (sql->handle && env->process(env->user) != sql->store->process)
         return cdtx__fail(err, CDTX_MISUSE, "this local transaction belongs to the parent of a forked process");
-    return 0;
+    if (sql->handle)
+        cdtx__lock(env, &sql->store->handle_lock);
+    if (sql->open)
+        return 0;
+    cdtx__sql_leave(sql);
+    return cdtx__fail(err, CDTX_MISUSE, "this local transaction has ended");
+}
+
+void cdtx__sql_leave(cdtx_sql *sql) {
+    if (sql->handle)
+        cdtx__unlock(sql->store->env, &sql->store->handle_lock);
 }
 
 static int32_t runnable(const cdtx_sql *sql, const char *statement, cdtx_error *err) {
-    int32_t rc = cdtx__sql_usable(sql, err);
-    if (rc != 0)
-        return rc;
     if (statement == NULL)
         return cdtx__fail(err, CDTX_INVALID, "the statement is NULL");
     if (!sql->store->port->in_transaction(sql->store->connection))
@@ -125,18 +131,26 @@ static int32_t runnable(const cdtx_sql *sql, const char *statement, cdtx_error *
     return 0;
 }
 
-static int32_t run(cdtx_sql *sql, const char *statement, cdtx_rows *rows, int64_t *changes, cdtx_error *err) {
-    int32_t rc = runnable(sql, statement, err);
-    if (rc == 0) {
-        for (uint32_t i = 0; i < sql->argument_count; i++)
-            if (sql->arguments[i].type == CDTX_TEXT || sql->arguments[i].type == CDTX_BLOB)
-                sql->arguments[i].bytes = sql->bytes.bytes + sql->offsets[i];
+static int32_t run_bound(cdtx_sql *sql, const char *statement, cdtx_rows *rows, int64_t *changes, cdtx_error *err) {
+    for (uint32_t i = 0; i < sql->argument_count; i++)
+        if (sql->arguments[i].type == CDTX_TEXT || sql->arguments[i].type == CDTX_BLOB)
+            sql->arguments[i].bytes = sql->bytes.bytes + sql->offsets[i];
+    cdtx__rows_reset(&sql->rows);
+    sql->cursor = 0;
+    const struct store *store = sql->store;
+    int32_t rc = store->port->exec(store->connection, 0, statement, sql->arguments, sql->argument_count, rows, changes, err);
+    if (rc != 0)
         cdtx__rows_reset(&sql->rows);
-        sql->cursor = 0;
-        rc = sql->store->port->exec(sql->store->connection, 0, statement, sql->arguments, sql->argument_count, rows,
-                                    changes, err);
-        if (rc != 0)
-            cdtx__rows_reset(&sql->rows);
+    return rc;
+}
+
+static int32_t run(cdtx_sql *sql, const char *statement, cdtx_rows *rows, int64_t *changes, cdtx_error *err) {
+    int32_t rc = cdtx__sql_enter(sql, err);
+    if (rc == 0) {
+        rc = runnable(sql, statement, err);
+        if (rc == 0)
+            rc = run_bound(sql, statement, rows, changes, err);
+        cdtx__sql_leave(sql);
     }
     if (sql != NULL)
         clear_arguments(sql);

@@ -21,8 +21,10 @@ struct cdtx_sql {
     uint32_t cursor; /* row number from 1; 0 before the first */
 };
 
-/* MISUSE when sql is NULL, has ended, or is a handle of the parent of this forked process. */
-int32_t cdtx__sql_usable(const cdtx_sql *sql, cdtx_error *err);
+/* Every use of a cdtx_sql by its host stands between these two: nobody closes the database meanwhile. enter: MISUSE when
+ * sql is NULL, has ended, or is a handle of the parent of this forked process. */
+int32_t cdtx__sql_enter(cdtx_sql *sql, cdtx_error *err);
+void cdtx__sql_leave(cdtx_sql *sql);
 /* Our own statement; text must be static. changes and rows may be NULL. */
 int32_t cdtx__sql_run(cdtx_sql *sql, const char *statement, const cdtx_value *arguments, uint32_t count,
                       cdtx_rows *rows, int64_t *changes, cdtx_error *err);

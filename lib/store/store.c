@@ -213,19 +213,43 @@ void cdtx__store_lead(struct store *store) {
     pass_turn(store);
 }
 
-int32_t cdtx__store_handle_end(struct store *store, int commit, cdtx_error *err) {
-    int32_t rc = 0;
-    store->handle = NULL;
-    if (!commit)
+void cdtx__store_handle_begin(struct store *store, cdtx_sql *sql) {
+    __atomic_add_fetch(&store->refs, 1, __ATOMIC_RELAXED);
+    cdtx__lock(store->env, &store->handle_lock);
+    sql->open = 1;
+    store->handle = sql;
+    cdtx__unlock(store->env, &store->handle_lock);
+}
+
+static int32_t end_transaction(struct store *store, int commit, cdtx_error *err) {
+    if (!commit) {
         store->port->rollback(store->connection);
-    else if (!store->port->in_transaction(store->connection))
-        rc = cdtx__fail(err, CDTX_SQL, "database '%s': a failed statement had ended the transaction", store->name);
-    else
-        rc = cdtx__group_commit(store, err);
-    if (rc == 0 && commit) {
+        return 0;
+    }
+    if (!store->port->in_transaction(store->connection))
+        return cdtx__fail(err, CDTX_SQL, "database '%s': a failed statement had ended the transaction", store->name);
+    int32_t rc = cdtx__group_commit(store, err);
+    if (rc == 0) {
         __atomic_add_fetch(&store->groups, 1, __ATOMIC_RELAXED);
         __atomic_add_fetch(&store->riders, 1, __ATOMIC_RELAXED);
     }
+    return rc;
+}
+
+int32_t cdtx__store_handle_end(cdtx_sql *sql, int commit, cdtx_error *err) {
+    struct store *store = sql->store;
+    cdtx__lock(store->env, &store->handle_lock);
+    int open = sql->open;
+    int32_t rc = 0;
+    if (open) {
+        sql->open = 0;
+        store->handle = NULL;
+        cdtx__sql_reset(sql);
+        rc = end_transaction(store, commit, err);
+    }
+    cdtx__unlock(store->env, &store->handle_lock);
+    if (!open)
+        return cdtx__fail(err, CDTX_MISUSE, "this local transaction has ended already");
     pass_turn(store);
     return rc;
 }
@@ -337,14 +361,23 @@ static int32_t set_up(struct store *store, cdtx_error *err) {
     return store->port->commit(store->connection, err);
 }
 
-static void free_store(struct store *store) {
+void cdtx__store_unref(struct store *store) {
+    if (__atomic_sub_fetch(&store->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
     const cdtx_env *env = store->env;
     cdtx__sql_delete(store->sql);
     cdtx__rows_free(&store->rows);
-    if (store->connection != NULL)
-        store->port->close(store->connection);
     cdtx__free_text(env, store->name);
     cdtx__free(env, store, sizeof *store);
+}
+
+void cdtx__store_close(struct store *store) {
+    if (store == NULL)
+        return;
+    if (store->connection != NULL)
+        store->port->close(store->connection);
+    store->connection = NULL;
+    cdtx__store_unref(store);
 }
 
 int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const char *name, const char *url,
@@ -354,6 +387,7 @@ int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const c
     if (s == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to open database '%s'", name);
     *s = (struct store){.env = env, .port = port, .hooks = *hooks, .limits = *limits};
+    s->refs = 1;
     s->process = env->process(env->user);
     list_init(&s->queue);
     cdtx__rows_init(&s->rows, env, 65536);
@@ -366,7 +400,7 @@ int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const c
     if (rc == 0)
         rc = set_up(s, err);
     if (rc != 0) {
-        free_store(s);
+        cdtx__store_close(s);
         return rc;
     }
     *store = s;
@@ -374,20 +408,16 @@ int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const c
 }
 
 void cdtx__store_shut(struct store *store) {
+    cdtx__lock(store->env, &store->handle_lock);
     if (store->handle != NULL) {
         store->port->rollback(store->connection);
         store->handle->open = 0;
-        store->handle->store = NULL;
         store->handle = NULL;
     }
+    cdtx__unlock(store->env, &store->handle_lock);
     cdtx__lock(store->env, &store->lock);
     if (store->stopped == 0)
         store->stopped = cdtx__fail(&store->stop_err, CDTX_STOPPED, "database '%s' is closed", store->name);
     cdtx__unlock(store->env, &store->lock);
     drain_stopped(store);
-}
-
-void cdtx__store_close(struct store *store) {
-    if (store != NULL)
-        free_store(store);
 }

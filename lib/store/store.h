@@ -68,6 +68,10 @@ struct store {
     cdtx_sql *sql; /* the one that riders and handles use in turn */
     cdtx_rows rows;
 
+    struct lock handle_lock; /* held for each use of the open handle, so that closing cannot come between */
+    cdtx_sql *handle;        /* that holds the turn, or NULL */
+    uint32_t refs;           /* atomic: the engine's and each handle's, which may outlive the connection */
+
     struct lock lock; /* guards all below */
     struct list queue;
     uint32_t eager;        /* riders in the queue that are not lazy */
@@ -76,7 +80,6 @@ struct store {
     int64_t busy_since_us; /* first BUSY of the present row of them; 0: none */
     int32_t stopped;       /* 0 or CDTX_STOPPED, which every later rider gets */
     cdtx_error stop_err;
-    cdtx_sql *handle;        /* open handle that holds the turn */
     uint64_t groups, riders; /* atomic */
 
     uint64_t closure_thread; /* atomic: who runs a rider right now, 0: nobody */
@@ -89,8 +92,9 @@ int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const c
                          cdtx_error *err);
 /* Ends it: what still queues gets STOPPED, as does what comes later. Nobody may be inside. */
 void cdtx__store_shut(struct store *store);
-/* Closes the connection and frees a store that is shut. */
+/* Closes the connection of a store that is shut, and gives up the engine's reference. */
 void cdtx__store_close(struct store *store);
+void cdtx__store_unref(struct store *store);
 
 void cdtx__store_submit(struct store *store, struct rider *rider);
 /* Takes a rider back that has not been started; 1 if so (done will not be called), 0 if it is too late. */
@@ -99,8 +103,10 @@ int cdtx__store_withdraw(struct store *store, struct rider *rider);
 void cdtx__store_lead(struct store *store);
 /* Starts a group for lazy riders, or again after BUSY. */
 void cdtx__store_kick(struct store *store);
-/* Ends a granted handle's turn: commits or rolls back, and lets the next group go. Blocks. */
-int32_t cdtx__store_handle_end(struct store *store, int commit, cdtx_error *err);
+/* The turn that was granted is this handle's now; it gets a reference. */
+void cdtx__store_handle_begin(struct store *store, cdtx_sql *sql);
+/* Ends its turn: commits or rolls back, and lets the next group go. Blocks. MISUSE when it has ended already. */
+int32_t cdtx__store_handle_end(cdtx_sql *sql, int commit, cdtx_error *err);
 
 /* The durable clock: runs with the monotonic clock while somebody has the database open, with the wall clock between,
  * and never goes back. */
