@@ -209,6 +209,8 @@ static void claim_done(struct rider *rider) {
         cdtx__job_ring(room, next_ms * 1000);
     if (claim->pullable)
         cdtx__pump_pullable(&engine->pump);
+    if (claim->pullable && cdtx__pump_hungry(&engine->pump) > 0)
+        cdtx__job_ring(room, 0); /* a taker came while we claimed without it */
     struct list *link;
     while ((link = list_pop(&claim->jobs)) != NULL)
         cdtx__job_start(LIST_OF(link, struct job, work.link));

@@ -230,13 +230,18 @@ void cdtx__pump_deliver(struct pump *pump, struct list *link) {
     unlock_and_wake(pump, word);
 }
 
+void cdtx__pump_taker(struct pump *pump) {
+    cdtx__lock(pump->env, &pump->lock);
+    pump->takers++;
+    pump->pullable = 0;
+    cdtx__unlock(pump->env, &pump->lock);
+}
+
 struct list *cdtx__pump_take(struct pump *pump, int64_t until_us) {
     struct pump_waiter waiter = {.what = PUMP_TASKS | PUMP_WORK | PUMP_STOPS, .taker = 1};
     cdtx__lock(pump->env, &pump->lock);
     uint32_t stops = pump->stops;
     struct list *link;
-    pump->takers++;
-    pump->pullable = 0;
     while ((link = list_pop(&pump->inbox)) == NULL) {
         if (over_locked(pump, NULL, stops, PUMP_STOPS) != CDTX_BUSY)
             break;

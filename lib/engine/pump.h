@@ -70,6 +70,9 @@ int32_t cdtx__pump_until(struct pump *pump, struct gate *gate, int64_t until_us,
 
 /* The list that cdtx_take hands out from: put wakes a taker, take waits for one. */
 void cdtx__pump_deliver(struct pump *pump, struct list *link);
+/* A taker counts itself in before it asks for claims, so that a claim that runs meanwhile knows of it. */
+void cdtx__pump_taker(struct pump *pump);
+/* And is counted out by take. */
 struct list *cdtx__pump_take(struct pump *pump, int64_t until_us);
 /* How many takers have nothing yet. With none, and something there to pull, the bell rings until one comes. */
 uint32_t cdtx__pump_hungry(struct pump *pump);

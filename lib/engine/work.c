@@ -35,6 +35,7 @@ int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *er
         return rc;
     rc = cdtx__may_wait(engine, "cdtx_take", err);
     if (rc == 0) {
+        cdtx__pump_taker(&engine->pump);
         ring_all(engine);
         int64_t until = for_ms < 0 ? INT64_MAX : cdtx__now_us(engine->env) + for_ms * 1000;
         struct list *link = cdtx__pump_take(&engine->pump, until);
