@@ -10,7 +10,7 @@ enum {
     PER_SKU = 1 << 30 /* free at the start */
 };
 
-#define ORDER_PLACE "order.place"
+#define ORDER_PLACE   "order.place"
 #define STOCK_RESERVE "stock.reserve"
 
 /* ---- one run of one mode (main.c) ---- */
@@ -21,15 +21,15 @@ struct samples {
 };
 
 struct run {
-    const char *dir;       /* fresh, for this run alone */
-    int64_t count;         /* transactions to do; 0: as many as fit in `seconds` */
+    const char *dir; /* fresh, for this run alone */
+    int64_t count;   /* transactions to do; 0: as many as fit in `seconds` */
     double seconds;
-    uint32_t threads;      /* the engine's own */
-    int64_t started_us;    /* by run_start */
-    int64_t ended_us;      /* the last completion */
-    int64_t given;         /* numbers given out, atomic */
+    uint32_t threads;   /* the engine's own */
+    int64_t started_us; /* by run_start */
+    int64_t ended_us;   /* the last completion */
+    int64_t given;      /* numbers given out, atomic */
     int64_t done;
-    uint64_t syncs;        /* synced commits; 0: not counted */
+    uint64_t syncs; /* synced commits; 0: not counted */
     struct samples latency;
 };
 

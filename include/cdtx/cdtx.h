@@ -63,9 +63,9 @@ enum cdtx_code {
     CDTX_IO = -12,        /* the database could not read or write (full, read-only, I/O error); it did not happen */
     CDTX_CORRUPT = -13,   /* stored or received bytes are not what they must be; look before going on */
     CDTX_UNSUPPORTED = -14, /* not in this build, or not on this database */
-    CDTX_STOPPED = -15,   /* the database stopped itself (failed sync, lost ownership): reopen; it did not happen */
-    CDTX_SQL = -16,       /* the database refused a statement (syntax, constraint, type); it did not happen */
-    CDTX_USER = -17       /* reserved for a callback's own failure; carried through unchanged */
+    CDTX_STOPPED = -15,     /* the database stopped itself (failed sync, lost ownership): reopen; it did not happen */
+    CDTX_SQL = -16,         /* the database refused a statement (syntax, constraint, type); it did not happen */
+    CDTX_USER = -17         /* reserved for a callback's own failure; carried through unchanged */
 };
 
 /* Filled on failure. Frozen: 512 bytes, nothing to free, may live on any stack. */

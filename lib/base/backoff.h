@@ -1,5 +1,5 @@
-/* How long to wait before the next attempt: capped exponential back-off with full jitter above a stated minimum (Brooker,
- * "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). */
+/* How long to wait before the next attempt: capped exponential back-off with full jitter above a stated minimum
+ * (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). */
 #ifndef CDTX_BASE_BACKOFF_H
 #define CDTX_BASE_BACKOFF_H
 

@@ -46,7 +46,7 @@ struct pump {
     int pullable;       /* something would be claimed if there were a taker */
     uint32_t stops;     /* counts cdtx__pump_stop */
     int closing;
-    int broken;         /* something has stopped itself: nobody with PUMP_STOPS sleeps any more */
+    int broken;   /* something has stopped itself: nobody with PUMP_STOPS sleeps any more */
     int32_t bell; /* descriptor, -1: none */
     int64_t bell_at_us;
 };

@@ -138,7 +138,8 @@ static int32_t run_bound(cdtx_sql *sql, const char *statement, cdtx_rows *rows, 
     cdtx__rows_reset(&sql->rows);
     sql->cursor = 0;
     const struct store *store = sql->store;
-    int32_t rc = store->port->exec(store->connection, 0, statement, sql->arguments, sql->argument_count, rows, changes, err);
+    int32_t rc =
+        store->port->exec(store->connection, 0, statement, sql->arguments, sql->argument_count, rows, changes, err);
     if (rc != 0)
         cdtx__rows_reset(&sql->rows);
     return rc;

@@ -21,8 +21,8 @@ struct cdtx_sql {
     uint32_t cursor; /* row number from 1; 0 before the first */
 };
 
-/* Every use of a cdtx_sql by its host stands between these two: nobody closes the database meanwhile. enter: MISUSE when
- * sql is NULL, has ended, or is a handle of the parent of this forked process. */
+/* Every use of a cdtx_sql by its host stands between these two: nobody closes the database meanwhile. enter: MISUSE
+ * when sql is NULL, has ended, or is a handle of the parent of this forked process. */
 int32_t cdtx__sql_enter(cdtx_sql *sql, cdtx_error *err);
 void cdtx__sql_leave(cdtx_sql *sql);
 /* Our own statement; text must be static. changes and rows may be NULL. */

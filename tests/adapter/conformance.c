@@ -10,13 +10,13 @@ static cdtx_rows rows;
 static cdtx_error err;
 
 #define OK(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.text)
-#define FAILS(call, wanted)                                                                             \
-    do {                                                                                                \
-        err = (cdtx_error){0};                                                                          \
-        int32_t got_ = (call);                                                                          \
-        ck_assert_msg(got_ == (wanted), "%s: %s, not %s (%s)", #call, cdtx_code_name(got_), #wanted, err.text); \
-        ck_assert_int_eq(err.code, (wanted));                                                           \
-        ck_assert_msg(err.text[0] != '\0', "%s: no sentence", #call);                                   \
+#define FAILS(call, wanted)                                                                                            \
+    do {                                                                                                               \
+        err = (cdtx_error){0};                                                                                         \
+        int32_t got_ = (call);                                                                                         \
+        ck_assert_msg(got_ == (wanted), "%s: %s, not %s (%s)", #call, cdtx_code_name(got_), #wanted, err.text);        \
+        ck_assert_int_eq(err.code, (wanted));                                                                          \
+        ck_assert_msg(err.text[0] != '\0', "%s: no sentence", #call);                                                  \
     } while (0)
 
 static int32_t ours(const char *text) {
@@ -64,8 +64,11 @@ START_TEST(values_come_back_exactly) {
         bytes[i] = (char)i;
     OK(on->port->begin(db, &err));
     for (int64_t k = 0; k < 6; k++) {
-        cdtx_value row[] = {SQL_INT(k), SQL_INT(integers[k % 5]), {.type = CDTX_REAL, .real = reals[k]},
-                            cdtx__sql_text(k == 0 ? "" : "M\xc3\xbcnze"), cdtx__sql_blob(bytes, k == 0 ? 0 : 256)};
+        cdtx_value row[] = {SQL_INT(k),
+                            SQL_INT(integers[k % 5]),
+                            {.type = CDTX_REAL, .real = reals[k]},
+                            cdtx__sql_text(k == 0 ? "" : "M\xc3\xbcnze"),
+                            cdtx__sql_blob(bytes, k == 0 ? 0 : 256)};
         OK(on->port->exec(db, 0, "INSERT INTO t (k, i, r, s, b) VALUES (?, ?, ?, ?, ?)", row, 5, NULL, NULL, &err));
     }
     OK(on->port->commit(db, &err));
@@ -189,9 +192,16 @@ START_TEST(calls_out_of_order_are_misuse) {
 END_TEST
 
 START_TEST(a_host_statement_cannot_end_the_group) {
-    static const char *const refused[] = {"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT cdtx", "ROLLBACK TO SAVEPOINT cdtx",
-                                          "RELEASE SAVEPOINT cdtx", "INSERT INTO cdtx_mine (k) VALUES (2)",
-                                          "UPDATE CDTX_MINE SET k = 2", "DELETE FROM cdtx_mine", "DROP TABLE cdtx_mine",
+    static const char *const refused[] = {"BEGIN",
+                                          "COMMIT",
+                                          "ROLLBACK",
+                                          "SAVEPOINT cdtx",
+                                          "ROLLBACK TO SAVEPOINT cdtx",
+                                          "RELEASE SAVEPOINT cdtx",
+                                          "INSERT INTO cdtx_mine (k) VALUES (2)",
+                                          "UPDATE CDTX_MINE SET k = 2",
+                                          "DELETE FROM cdtx_mine",
+                                          "DROP TABLE cdtx_mine",
                                           "CREATE TABLE cdtx_yours (k INTEGER PRIMARY KEY)"};
     OK(on->port->begin(db, &err));
     OK(ours("CREATE TABLE cdtx_mine (k INTEGER PRIMARY KEY)"));
@@ -275,10 +285,18 @@ END_TEST
 
 TCase *conformance_tcase(const struct conformance *target) {
     static const TTest *const *const tests[] = {
-        &values_come_back_exactly, &changes_are_those_of_this_statement, &a_reader_sees_commits_only,
-        &what_is_open_is_rolled_back_by_close, &riders_are_undone_one_by_one, &a_failed_statement_can_be_undone,
-        &calls_out_of_order_are_misuse, &a_host_statement_cannot_end_the_group, &arguments_are_counted,
-        &too_many_rows_are_a_limit, &there_is_one_owner, &deferred_constraints_are_the_riders_own,
+        &values_come_back_exactly,
+        &changes_are_those_of_this_statement,
+        &a_reader_sees_commits_only,
+        &what_is_open_is_rolled_back_by_close,
+        &riders_are_undone_one_by_one,
+        &a_failed_statement_can_be_undone,
+        &calls_out_of_order_are_misuse,
+        &a_host_statement_cannot_end_the_group,
+        &arguments_are_counted,
+        &too_many_rows_are_a_limit,
+        &there_is_one_owner,
+        &deferred_constraints_are_the_riders_own,
     };
     on = target;
     TCase *tcase = tcase_create("conformance");

@@ -25,20 +25,20 @@ static void *db;
 static cdtx_rows rows;
 static cdtx_error err;
 
-#define OK(call)                                                                                              \
-    do {                                                                                                      \
-        err = (cdtx_error){0};                                                                                \
-        int32_t got_ = (call);                                                                                \
-        ck_assert_msg(got_ == 0, "%s: %s: %s", #call, cdtx_code_name(got_), err.text);                        \
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        err = (cdtx_error){0};                                                                                         \
+        int32_t got_ = (call);                                                                                         \
+        ck_assert_msg(got_ == 0, "%s: %s: %s", #call, cdtx_code_name(got_), err.text);                                 \
     } while (0)
 
-#define FAILS(call, wanted, says)                                                                             \
-    do {                                                                                                      \
-        err = (cdtx_error){0};                                                                                \
-        int32_t got_ = (call);                                                                                \
-        ck_assert_msg(got_ == (wanted), "%s: %s, not %s (%s)", #call, cdtx_code_name(got_), #wanted, err.text); \
-        ck_assert_int_eq(err.code, (wanted));                                                                 \
-        ck_assert_msg(strstr(err.text, (says)) != NULL, "%s: '%s' does not say '%s'", #call, err.text, (says)); \
+#define FAILS(call, wanted, says)                                                                                      \
+    do {                                                                                                               \
+        err = (cdtx_error){0};                                                                                         \
+        int32_t got_ = (call);                                                                                         \
+        ck_assert_msg(got_ == (wanted), "%s: %s, not %s (%s)", #call, cdtx_code_name(got_), #wanted, err.text);        \
+        ck_assert_int_eq(err.code, (wanted));                                                                          \
+        ck_assert_msg(strstr(err.text, (says)) != NULL, "%s: '%s' does not say '%s'", #call, err.text, (says));        \
     } while (0)
 
 static inline void remove_folder(void) {
@@ -165,10 +165,10 @@ static inline int run_suite(const char *name, TCase *extra, const TTest *const *
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-#define SQLITE_TESTS(name, extra, ...)                                                   \
-    int main(void) {                                                                     \
-        const TTest *const tests[] = {__VA_ARGS__};                                      \
-        return run_suite(name, extra, tests, sizeof tests / sizeof tests[0]);            \
+#define SQLITE_TESTS(name, extra, ...)                                                                                 \
+    int main(void) {                                                                                                   \
+        const TTest *const tests[] = {__VA_ARGS__};                                                                    \
+        return run_suite(name, extra, tests, sizeof tests / sizeof tests[0]);                                          \
     }
 
 #endif

@@ -126,11 +126,10 @@ static int shim_shm_unmap(sqlite3_file *file, int delete) {
     return real->pMethods->xShmUnmap(real, delete);
 }
 
-#define FILE_METHODS                                                                                        \
-    .xClose = shim_close, .xRead = shim_read, .xWrite = shim_write, .xTruncate = shim_truncate,             \
-    .xSync = shim_sync, .xFileSize = shim_size, .xLock = shim_lock, .xUnlock = shim_unlock,                 \
-    .xCheckReservedLock = shim_reserved, .xFileControl = shim_control, .xSectorSize = shim_sector,          \
-    .xDeviceCharacteristics = shim_characteristics
+#define FILE_METHODS                                                                                                   \
+    .xClose = shim_close, .xRead = shim_read, .xWrite = shim_write, .xTruncate = shim_truncate, .xSync = shim_sync,    \
+    .xFileSize = shim_size, .xLock = shim_lock, .xUnlock = shim_unlock, .xCheckReservedLock = shim_reserved,           \
+    .xFileControl = shim_control, .xSectorSize = shim_sector, .xDeviceCharacteristics = shim_characteristics
 
 static const sqlite3_io_methods methods = {
     .iVersion = 2,

@@ -22,8 +22,8 @@ struct shim {
     int fail_op, fail_file, fail_result;
     uint64_t fail_nth;
     int failed;
-    int writes_anyway;  /* a write that fails has reached the file */
-    int not_powersafe;  /* the device may damage what stands beside a write */
+    int writes_anyway; /* a write that fails has reached the file */
+    int not_powersafe; /* the device may damage what stands beside a write */
     int no_shared_memory;
     uint32_t count; /* events; beyond the maximum only counted */
     struct shim_event events[SHIM_EVENTS_MAX];

@@ -195,9 +195,9 @@ START_TEST(settings_are_as_promised) {
         const char *pragma;
         int64_t value;
     } promised[] = {
-        {"PRAGMA synchronous", 2},     {"PRAGMA foreign_keys", 1},       {"PRAGMA recursive_triggers", 1},
-        {"PRAGMA trusted_schema", 0},  {"PRAGMA cell_size_check", 1},    {"PRAGMA wal_autocheckpoint", 0},
-        {"PRAGMA temp_store", 2},      {"PRAGMA busy_timeout", 0},       {"PRAGMA writable_schema", 0},
+        {"PRAGMA synchronous", 2},    {"PRAGMA foreign_keys", 1},    {"PRAGMA recursive_triggers", 1},
+        {"PRAGMA trusted_schema", 0}, {"PRAGMA cell_size_check", 1}, {"PRAGMA wal_autocheckpoint", 0},
+        {"PRAGMA temp_store", 2},     {"PRAGMA busy_timeout", 0},    {"PRAGMA writable_schema", 0},
     };
     start();
     for (size_t i = 0; i < sizeof promised / sizeof promised[0]; i++)
@@ -531,8 +531,7 @@ static TCase *conformance(void) {
 
 SQLITE_TESTS("sqlite", conformance(), registry_knows_the_adapter, wrong_urls_are_named, paths_are_decoded,
              what_cannot_be_opened_says_why, a_corrupt_page_is_found, read_only_is_an_io_error,
-             settings_are_as_promised, a_reader_leaves_a_foreign_file_as_it_is,
-             a_file_system_without_wal_is_refused, odd_values, changes_are_not_stale,
-             a_write_whose_answer_is_too_large_did_not_happen, one_statement_in_one_text,
-             the_cache_forgets_and_remembers, the_cache_is_bounded, cached_statements_survive_a_new_schema,
-             a_statement_may_end_the_transaction, what_the_host_may_not_say)
+             settings_are_as_promised, a_reader_leaves_a_foreign_file_as_it_is, a_file_system_without_wal_is_refused,
+             odd_values, changes_are_not_stale, a_write_whose_answer_is_too_large_did_not_happen,
+             one_statement_in_one_text, the_cache_forgets_and_remembers, the_cache_is_bounded,
+             cached_statements_survive_a_new_schema, a_statement_may_end_the_transaction, what_the_host_may_not_say)

@@ -127,7 +127,8 @@ START_TEST(a_failed_sync_inside_a_statement_stops) {
     OK(port->begin(db, &err));
     shim_fail(SHIM_SYNC, SHIM_WAL, 1, 0);
     FAILS(hosts("WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 100)"
-                " INSERT INTO t SELECT k, randomblob(3000) FROM n"), CDTX_IO, path);
+                " INSERT INTO t SELECT k, randomblob(3000) FROM n"),
+          CDTX_IO, path);
     ck_assert_int_eq(shim.failed, 1);
     FAILS(port->commit(db, &err), CDTX_STOPPED, path);
     reopen();

@@ -31,8 +31,8 @@ static void serve_letters(int from, int to, const char *where) {
             rc = port->begin(connection, &err);
             break;
         case 'i':
-            rc = port->exec(connection, 0, "INSERT INTO t (k) SELECT ifnull(max(k), 0) + 1 FROM t", NULL, 0, NULL,
-                            NULL, &err);
+            rc = port->exec(connection, 0, "INSERT INTO t (k) SELECT ifnull(max(k), 0) + 1 FROM t", NULL, 0, NULL, NULL,
+                            &err);
             break;
         case 'c':
             rc = port->commit(connection, &err);
@@ -131,7 +131,10 @@ START_TEST(a_killed_owner_is_followed) {
     OK(hosts("CREATE TABLE t (k INTEGER PRIMARY KEY, v)"));
     OK(port->commit(db, &err));
     close_db();
-    static const char letters[] = "ow" "bic" "bic" "bi"; /* the third is never committed */
+    static const char letters[] = "ow"
+                                  "bic"
+                                  "bic"
+                                  "bi"; /* the third is never committed */
     for (const char *letter = letters; *letter != '\0'; letter++)
         ck_assert_int_ge(tell(&first, *letter), 0);
     db = open_at(url);

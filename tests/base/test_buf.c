@@ -179,10 +179,12 @@ START_TEST(corrupt_blocks_fail) {
         const char *bytes;
         size_t length;
     } corrupt[] = {
-        {"\0\0\0\1a", 5},           /* NUL cut off */
-        {"\0\0\0\1ab", 6},          /* something else than NUL */
-        {"\0\0\0\3a", 6},           /* longer than what is there */
-        {"\xff\xff\xff\xff" "a", 6},
+        {"\0\0\0\1a", 5},  /* NUL cut off */
+        {"\0\0\0\1ab", 6}, /* something else than NUL */
+        {"\0\0\0\3a", 6},  /* longer than what is there */
+        {"\xff\xff\xff\xff"
+         "a",
+         6},
     };
     for (size_t i = 0; i < sizeof corrupt / sizeof corrupt[0]; i++) {
         struct reader reader = cdtx__reader(corrupt[i].bytes, corrupt[i].length);
@@ -241,16 +243,36 @@ END_TEST
 
 START_TEST(names_are_utf8_without_control_characters) {
     static const char *const good[] = {
-        "a", "a b", "\xc2\xa0", "\xe5\xba\x93\xe5\xad\x98", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf",
-        "\xe0\xa0\x80", "\xf0\x90\x80\x80", "\xed\x9f\xbf",
+        "a",
+        "a b",
+        "\xc2\xa0",
+        "\xe5\xba\x93\xe5\xad\x98",
+        "\xf0\x9f\x98\x80",
+        "\xf4\x8f\xbf\xbf",
+        "\xe0\xa0\x80",
+        "\xf0\x90\x80\x80",
+        "\xed\x9f\xbf",
     };
     static const char *const bad[] = {
-        "a\n", "\x01", "\x1f", "a\x7f",     /* control characters */
-        "\xc2\x85",                         /* and those behind ASCII */
-        "\x80", "\xff", "a\xc3", "\xc3(",   /* no sequence, or none that ends */
-        "\xe5\xba", "\xf0\x9f\x98",
-        "\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf", /* longer than need be */
-        "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", /* surrogate, over U+10FFFF */
+        "a\n",
+        "\x01",
+        "\x1f",
+        "a\x7f",    /* control characters */
+        "\xc2\x85", /* and those behind ASCII */
+        "\x80",
+        "\xff",
+        "a\xc3",
+        "\xc3(", /* no sequence, or none that ends */
+        "\xe5\xba",
+        "\xf0\x9f\x98",
+        "\xc0\xaf",
+        "\xe0\x80\xaf",
+        "\xf0\x80\x80\xaf",
+        "\xe0\x9f\xbf",
+        "\xf0\x8f\xbf\xbf", /* longer than need be */
+        "\xed\xa0\x80",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80", /* surrogate, over U+10FFFF */
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         ck_assert_int_eq(cdtx__check_name(good[i], "queue", NULL), 0);

@@ -9,8 +9,8 @@
 enum { THREADS = 4, ROUNDS = 50000 };
 
 static struct lock lock;
-static uint32_t inside;    /* threads that hold the lock, by their own account */
-static uint64_t counter;   /* guarded, and not atomic on purpose */
+static uint32_t inside;  /* threads that hold the lock, by their own account */
+static uint64_t counter; /* guarded, and not atomic on purpose */
 static uint32_t overlaps;
 
 static void hammer(void *argument) {

@@ -25,10 +25,10 @@ static inline int run_tests(const char *name, const TTest *const *tests, size_t 
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-#define RUN_TESTS(name, ...)                                                       \
-    int main(void) {                                                               \
-        const TTest *const tests[] = {__VA_ARGS__};                                \
-        return run_tests(name, tests, sizeof tests / sizeof tests[0]);             \
+#define RUN_TESTS(name, ...)                                                                                           \
+    int main(void) {                                                                                                   \
+        const TTest *const tests[] = {__VA_ARGS__};                                                                    \
+        return run_tests(name, tests, sizeof tests / sizeof tests[0]);                                                 \
     }
 
 /* Runs body in a child whose standard error is caught; its wait status. */

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The example in cdtx-tcc(7) compiles without a warning and buys, as it says. Arguments: the page, the headers' folder, the
-# shared library, the compiler's command.
+# The example in cdtx-tcc(7) compiles without a warning and buys, as it says. Arguments: the page, the folder of the
+# headers, the shared library, the command of the compiler.
 set -eu
 page=$1
 include=$2
