@@ -91,7 +91,7 @@ static int32_t claim_level(struct claim *claim, cdtx_sql *sql, struct handler *h
 
 /* When the level's next job is due, and whether one is due that we left. */
 static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t clock,
-                          int64_t priority, cdtx_error *err) {
+                          int64_t priority, int *left, cdtx_error *err) {
     int64_t now = now_on(sql, clock);
     cdtx_value arguments[] = {cdtx__sql_text(handler->queue), cdtx__sql_text(handler->name), SQL_INT(clock),
                               SQL_INT(priority), SQL_INT(now)};
@@ -111,8 +111,7 @@ static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handl
         " AND due <= ? LIMIT 1",
         arguments, 5, &claim->rows, NULL, err);
     if (rc == 0 && claim->rows.count == 1) {
-        claim->more = 1;
-        claim->pullable |= handler->options.handler == NULL;
+        claim->more = *left = 1;
     }
     return rc;
 }
@@ -120,9 +119,11 @@ static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handl
 static int32_t claim_handler(struct claim *claim, cdtx_sql *sql, struct handler *handler, cdtx_error *err) {
     uint32_t claimed = __atomic_load_n(&handler->claimed, __ATOMIC_RELAXED);
     uint32_t room = claimed < CLAIM_MAX ? CLAIM_MAX - claimed : 0;
+    int few_takers = 0, left = 0;
     if (handler->options.handler == NULL) {
         uint32_t hungry = cdtx__pump_hungry(&claim->room->db->engine->pump);
-        room = room < hungry ? room : hungry;
+        few_takers = hungry < room;
+        room = few_takers ? hungry : room;
     }
     int32_t rc = 0;
     for (int64_t priority = CDTX_PRIORITY_MAX; rc == 0 && priority >= 0; priority--)
@@ -130,8 +131,10 @@ static int32_t claim_handler(struct claim *claim, cdtx_sql *sql, struct handler 
             if (room > 0)
                 rc = claim_level(claim, sql, handler, clock, priority, &room, err);
             if (rc == 0)
-                rc = look_ahead(claim, sql, handler, clock, priority, err);
+                rc = look_ahead(claim, sql, handler, clock, priority, &left, err);
         }
+    /* Not when a concurrency key or too many claimed ones hold it back: another taker would not change that. */
+    claim->pullable |= few_takers && room == 0 && left;
     return rc;
 }
 
@@ -207,13 +210,13 @@ static void claim_done(struct rider *rider) {
         next_ms = 500; /* other processes do not ring here */
     if (next_ms != INT64_MAX && rider->result != CDTX_STOPPED)
         cdtx__job_ring(room, next_ms * 1000);
+    struct list *link;
+    while ((link = list_pop(&claim->jobs)) != NULL)
+        cdtx__job_start(LIST_OF(link, struct job, work.link));
     if (claim->pullable)
         cdtx__pump_pullable(&engine->pump);
     if (claim->pullable && cdtx__pump_hungry(&engine->pump) > 0)
         cdtx__job_ring(room, 0); /* a taker came while we claimed without it */
-    struct list *link;
-    while ((link = list_pop(&claim->jobs)) != NULL)
-        cdtx__job_start(LIST_OF(link, struct job, work.link));
     cdtx__rows_free(&claim->rows);
     cdtx__free(engine->env, claim, sizeof *claim);
 }
