@@ -358,6 +358,10 @@ static void fire(struct timer *timer) {
 static void ask(cdtx_tx *tx, int32_t verb, void (*done)(struct coord_request *)) {
     struct coord_request *r = &tx->request;
     r->verb = verb;
+    if (verb != COORD_BEGIN && verb != COORD_REGISTER) {
+        r->branches = NULL; /* those of an earlier verb may be gone */
+        r->branch_count = 0;
+    }
     r->name = tx->name;
     r->key = tx->key;
     r->sequence = tx->sequence;
