@@ -15,8 +15,8 @@ enum { URL_MAX = 512, DRAIN_MS = 60000 };
 /* ---- opening ---- */
 
 static void url_of(const struct house_site *site, const char *file, char url[URL_MAX]) {
-    (void)snprintf(url, URL_MAX, "%s:%s%s%s%s", site->scheme, site->folder, file, site->vfs != NULL ? "?vfs=" : "",
-                   site->vfs != NULL ? site->vfs : "");
+    (void)snprintf(url, URL_MAX, "%s:%s%s?share=%d%s%s", site->scheme, site->folder, file, site->share,
+                   site->vfs != NULL ? "&vfs=" : "", site->vfs != NULL ? site->vfs : "");
 }
 
 /* Without a key, so that a job done twice is seen. */
@@ -67,6 +67,7 @@ int32_t house_open(struct house *house, const struct house_site *site, const str
                       .link = options->link,
                       .adapters = &options->adapter,
                       .adapter_count = options->adapter != NULL,
+                      .coordinator = options->coordinator,
                       .threads = options->threads,
                       .call_timeout_ms = 100,
                       .wait_ms = 200,
@@ -171,6 +172,13 @@ void house_give_up(struct house *house, struct ledger *ledger, const struct wish
         (void)ledger_check(ledger, "cdtx_tx_rollback", cdtx_tx_rollback(tx, &err), &err);
     }
     cdtx_tx_close(tx);
+    ledger_hear(ledger, DEED_ORDER, wish->key, CDTX_REFUSED);
+}
+
+void house_leave_open(struct house *house, struct ledger *ledger, const struct wish *wish, cdtx_tx **tx) {
+    cdtx_error err = {0};
+    if (ledger_check(ledger, "cdtx_tx_new", new_order(house, wish, 0, tx, &err), &err) == 0)
+        (void)try_both(*tx, ledger, wish, &err);
     ledger_hear(ledger, DEED_ORDER, wish->key, CDTX_REFUSED);
 }
 

@@ -1,5 +1,5 @@
-/* The system under test: an engine with a log, the order and stock services of examples/order, and two kinds of jobs, in
- * three database files. */
+/* The system under test: an engine with a log, the order and stock services of examples/order, and two kinds of jobs,
+ * in three database files. */
 #ifndef FAULT_HOUSE_H
 #define FAULT_HOUSE_H
 
@@ -12,16 +12,18 @@ struct house {
     cdtx_db *orders, *stock;
 };
 
-/* Where the files are: URLs are SCHEME:FOLDERname.db?vfs=VFS. */
+/* Where the files are: URLs are SCHEME:FOLDERname.db?share=SHARE&vfs=VFS. */
 struct house_site {
     const char *scheme, *folder;
     const char *vfs; /* NULL: the default one */
+    int share;       /* with other processes */
 };
 
 struct house_options {
     const cdtx_env *env;
     const cdtx_link *link;
     const cdtx_sql_port *adapter;
+    const char *coordinator;
     uint32_t threads;
 };
 
@@ -44,6 +46,8 @@ enum order_way { ORDER_DECLARED, ORDER_STEPS, ORDER_SUBMITTED };
 int32_t house_order(struct house *house, struct ledger *ledger, enum order_way way, const struct wish *wish);
 /* Tried step by step, and then given up by the customer: heard as REFUSED whatever happens. */
 void house_give_up(struct house *house, struct ledger *ledger, const struct wish *wish);
+/* The same, but neither decided nor closed: the house is about to die. *tx must be closed after it. */
+void house_leave_open(struct house *house, struct ledger *ledger, const struct wish *wish, cdtx_tx **tx);
 /* New pieces of a sku that was never delivered before, by a closure or by a handle. */
 int32_t house_deliver(struct house *house, struct ledger *ledger, const char *sku, int64_t quantity);
 int32_t house_deliver_by_hand(struct house *house, struct ledger *ledger, const char *sku, int64_t quantity);

@@ -2,15 +2,17 @@
 
 #include <sqlite3.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { PATH_ROOM = 512, LOCKED_MS = 5000 };
 
-/* Each says a sentence about something that must not be. */
+/* Each says a sentence about something that must not be, or "ok". */
 static const char *const wrongs[] = {
-    "SELECT printf('%s: free %d + held %d + sold %d, but %d were delivered', sku, free, held, sold, came) FROM (SELECT *,"
-    " (SELECT total(quantity) FROM delivery d WHERE d.sku = s.sku) AS came FROM stock s)"
+    "SELECT printf('%s: free %d + held %d + sold %d, but %d were delivered', sku, free, held, sold, came)"
+    " FROM (SELECT *, (SELECT total(quantity) FROM delivery d WHERE d.sku = s.sku) AS came FROM stock s)"
     " WHERE free + held + sold <> came",
-    "SELECT printf('%s was delivered, but is not in stock', sku) FROM delivery WHERE sku NOT IN (SELECT sku FROM stock)",
+    "SELECT printf('%s was delivered, but is not in stock', sku) FROM delivery"
+    " WHERE sku NOT IN (SELECT sku FROM stock)",
     "SELECT printf('%s: a balance is below 0', sku) FROM stock WHERE min(free, held, sold) < 0",
     "SELECT printf('%s: %d are sold, but confirmed orders have %d', sku, sold, ordered) FROM (SELECT sku, sold,"
     " (SELECT total(quantity) FROM o.orders b WHERE b.sku = s.sku AND state = 'CONFIRMED') AS ordered FROM stock s)"
@@ -18,18 +20,20 @@ static const char *const wrongs[] = {
     "SELECT printf('%s: %d are still held', sku, held) FROM stock WHERE held <> 0",
     "SELECT printf('a hold of %d is left over from %s', quantity, gid) FROM hold",
     "SELECT printf('order %s is still NEW', request_id) FROM o.orders WHERE state = 'NEW'",
-    "SELECT printf('gid %d, %s, has not ended: its state is %d', seq, key, state) FROM l.cdtx_tx WHERE state NOT IN (4, 5)",
+    "SELECT printf('gid %d, %s, has not ended: its state is %d', seq, key, state) FROM l.cdtx_tx"
+    " WHERE state NOT IN (4, 5)",
     "SELECT printf('job %d of %s is left over: state %d, %s', id, handler, state, error)"
     " FROM (SELECT * FROM main.cdtx_job UNION ALL SELECT * FROM o.cdtx_job)",
     "SELECT printf('a paper of %s was written %d times', key, count(*))"
-    " FROM (SELECT 'p', * FROM main.paper UNION ALL SELECT 'i', * FROM o.paper) GROUP BY 1 HAVING count(*) > 1",
+    " FROM (SELECT 'parcel' AS kind, key FROM main.paper UNION ALL SELECT 'invoice', key FROM o.paper)"
+    " GROUP BY kind, key HAVING count(*) > 1",
     /* Guards: enum guard_state of lib/store/guard.h. */
     "SELECT printf('gid %d is %d, but the guard of its branch %d is %d', g.seq, t.state, branch, g.state)"
     " FROM (SELECT * FROM main.cdtx_guard UNION ALL SELECT * FROM o.cdtx_guard) g LEFT JOIN l.cdtx_tx t USING (seq)"
     " WHERE (t.state = 4 AND g.state <> 3) OR (t.state = 5 AND g.state NOT IN (2, 4, 5)) OR t.seq IS NULL",
-    "SELECT integrity_check FROM pragma_integrity_check('main') WHERE integrity_check <> 'ok'",
-    "SELECT integrity_check FROM pragma_integrity_check('o') WHERE integrity_check <> 'ok'",
-    "SELECT integrity_check FROM pragma_integrity_check('l') WHERE integrity_check <> 'ok'",
+    "PRAGMA main.integrity_check",
+    "PRAGMA o.integrity_check",
+    "PRAGMA l.integrity_check",
 };
 
 static const struct {
@@ -65,9 +69,10 @@ static void find_wrong(sqlite3 *db, const char *query, struct ledger *ledger) {
     int rc = sqlite3_prepare_v2(db, query, -1, &statement, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(statement);
-    if (rc == SQLITE_ROW)
-        ledger_complain(ledger, "%s", (const char *)sqlite3_column_text(statement, 0));
-    else if (rc != SQLITE_DONE)
+    const char *wrong = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+    if (rc == SQLITE_ROW && (wrong == NULL || strcmp(wrong, "ok") != 0))
+        ledger_complain(ledger, "%s", wrong != NULL ? wrong : query);
+    else if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         ledger_complain(ledger, "the tables cannot be read: %s", sqlite3_errmsg(db));
     (void)sqlite3_finalize(statement);
 }

@@ -1,5 +1,5 @@
-/* The judge: reads the raw tables with a connection of its own, never asking the library, and compares them with each other
- * and with what customers were told. Everything must have come to rest. */
+/* The judge: reads the raw tables with a connection of its own, never asking the library, and compares them with each
+ * other and with what customers were told. Everything must have come to rest. */
 #ifndef FAULT_JUDGE_H
 #define FAULT_JUDGE_H
 

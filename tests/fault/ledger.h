@@ -1,4 +1,5 @@
-/* What a customer was told, word for word, and the first thing that was wrong. The judge compares it with the tables. */
+/* What a customer was told, word for word, and the first thing that was wrong. The judge compares it with the
+ * tables. */
 #ifndef FAULT_LEDGER_H
 #define FAULT_LEDGER_H
 

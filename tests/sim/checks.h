@@ -1,5 +1,6 @@
-/* The invariants (README.md lists them by number). The checkers trust three things: the effect log that the handlers write
- * in their own local transactions, what clients were told, and the rows of the tables; never the library's status. */
+/* The invariants (README.md lists them by number). The checkers trust three things: the effect log that the handlers
+ * write in their own local transactions, what clients were told, and the rows of the tables; never the library's
+ * status. */
 #ifndef SIM_CHECKS_H
 #define SIM_CHECKS_H
 

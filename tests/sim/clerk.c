@@ -5,6 +5,7 @@
 
 #include "checks.h"
 #include "cover.h"
+#include "errand.h"
 
 enum { PAGES = 2048 };
 enum fate { OPEN, DONE, NOT_DONE }; /* OPEN: never answered, or UNKNOWN */
@@ -22,7 +23,6 @@ struct clerks {
 
 struct clerk {
     struct life *life;
-    cdtx_db *db;
     int which;
 };
 
@@ -38,7 +38,9 @@ void clerk_init(struct sim *sim) {
 }
 
 int32_t clerk_tables(cdtx_sql *sql, cdtx_error *err) {
-    return cdtx_sql_exec(sql, "CREATE TABLE IF NOT EXISTS clerk (number INTEGER PRIMARY KEY, life TEXT)", NULL, err);
+    int32_t rc =
+        cdtx_sql_exec(sql, "CREATE TABLE IF NOT EXISTS clerk (number INTEGER PRIMARY KEY, life TEXT)", NULL, err);
+    return rc != 0 ? rc : errand_tables(sql, err);
 }
 
 static int32_t write_line(cdtx_sql *sql, const struct line *line, const char *statement, cdtx_error *err) {
@@ -69,7 +71,7 @@ static int32_t closure(cdtx_sql *sql, void *user, cdtx_error *err) {
 static int32_t by_handle(struct line *line, cdtx_error *err) {
     struct life *life = line->clerk->life;
     cdtx_sql *sql = NULL;
-    int32_t rc = cdtx_sql_begin(line->clerk->db, &sql, err);
+    int32_t rc = cdtx_sql_begin(life->dbs[line->clerk->which], &sql, err);
     env_alive(life);
     if (rc != 0)
         return rc;
@@ -93,14 +95,15 @@ static void write_one(struct clerk *clerk) {
         return;
     struct line *line = world_alloc(&sim->world, sizeof *line);
     *line = (struct line){clerk, (enum deed)prng_below(&sim->world.work, DEEDS), book->count++};
-    static const char *const deeds[DEEDS] = {"closure",         "closure fails",   "closure bad sql", "closure breaks out",
-                                             "handle",          "handle rollback", "handle left"};
+    static const char *const deeds[DEEDS] = {"closure", "closure fails",   "closure bad sql", "closure breaks out",
+                                             "handle",  "handle rollback", "handle left"};
     cdtx_error err = {0};
-    int32_t rc = line->deed < HANDLE ? cdtx_local(clerk->db, closure, line, &err) : by_handle(line, &err);
+    int32_t rc =
+        line->deed < HANDLE ? cdtx_local(clerk->life->dbs[clerk->which], closure, line, &err) : by_handle(line, &err);
     env_alive(clerk->life);
     cover(deeds[line->deed]);
-    tell(&sim->world, clerk->life->name, "clerk of %d: line %u, %s: %s %.80s", clerk->which, line->number, deeds[line->deed],
-         cdtx_code_name(rc), rc == 0 ? "" : err.text);
+    tell(&sim->world, clerk->life->name, "clerk of %d: line %u, %s: %s %.80s", clerk->which, line->number,
+         deeds[line->deed], cdtx_code_name(rc), rc == 0 ? "" : err.text);
     int32_t happened = rc == CDTX_USER ? 0 : cdtx_happened(rc);
     book->fate[line->number] = happened == 1 ? DONE : happened == 0 ? NOT_DONE : OPEN;
     if (rc == 0 && line->deed != CLOSURE && line->deed != HANDLE)
@@ -113,18 +116,24 @@ static void write_one(struct clerk *clerk) {
 static void clerk_live(void *argument) {
     struct clerk *clerk = argument;
     struct life *life = clerk->life;
-    while (life->open && life->sim->faults_on) {
-        env_think(life, prng_range(&life->sim->world.work, 1 * MS, 2 * SECOND));
-        if (life->open)
+    struct prng *work = &life->sim->world.work;
+    while (!life->quit && life->sim->faults_on) {
+        env_think(life, prng_range(work, 1 * MS, 2 * SECOND));
+        if (life->open && prng_chance(work, 2, 3))
             write_one(clerk);
+        if (life->open && prng_chance(work, 2, 3))
+            errand_put(life, clerk->which);
     }
-    cdtx_db_close(clerk->db);
 }
 
-void clerk_serve(struct life *life, int which, cdtx_db *db) {
+int32_t clerk_serve(struct life *life, int which, cdtx_error *err) {
+    int32_t rc = errand_register(life, which, err);
+    if (rc != 0)
+        return rc;
     struct clerk *clerk = world_alloc(&life->sim->world, sizeof *clerk);
-    *clerk = (struct clerk){life, db, which};
+    *clerk = (struct clerk){life, which};
     strand_new(&life->sim->world, &life->owner, "clerk", clerk_live, clerk, 1 * MS);
+    return 0;
 }
 
 void clerk_final(struct sim *sim, int which, sqlite3 *db) {
@@ -139,6 +148,8 @@ void clerk_final(struct sim *sim, int which, sqlite3 *db) {
         if (book->fate[i] == DONE && !there[i])
             violate(&sim->world, "C2", "line %u of clerk %d was committed and is gone", i, which);
         if (book->fate[i] == NOT_DONE && there[i])
-            violate(&sim->world, "C9", "line %u of clerk %d is there, though it was told not to have happened", i, which);
+            violate(&sim->world, "C9", "line %u of clerk %d is there, though it was told not to have happened", i,
+                    which);
     }
+    errand_final(sim, which, db);
 }

@@ -5,6 +5,7 @@
 
 #include "checks.h"
 #include "cover.h"
+#include "errand.h"
 #include "net.h"
 #include "shop.h"
 
@@ -17,15 +18,15 @@ struct op {
     uint32_t number;
     enum kind kind;
     char name[24];
-    char key[24];           /* "" for none */
-    struct op *first;       /* the one with the same key that was made first; itself otherwise */
+    char key[24];     /* "" for none */
+    struct op *first; /* the one with the same key that was made first; itself otherwise */
     uint32_t count;
     struct shop_order orders[OP_BRANCHES];
     enum participant participants[OP_BRANCHES];
     int64_t timeout_ms;
     int32_t wait_for;
-    int rolls_back;         /* step by step: the client changes its mind */
-    struct life *life;      /* that it was given to last */
+    int rolls_back;    /* step by step: the client changes its mind */
+    struct life *life; /* that it was given to last */
     int submitted;
     uint32_t completions;
     char gid[CDTX_GID_MAX]; /* of the key, once known; kept in first */
@@ -54,8 +55,8 @@ static void learn_gid(struct op *op, const char *gid) {
     check_told(sim, gid, OUTCOME_NONE, "gid");
 }
 
-/* What a result of run, commit or a completion says about the gid (C1, C9). A key may have been joined, so what failed for a
- * reason of this process' own says nothing about it. */
+/* What a result of run, commit or a completion says about the gid (C1, C9). A key may have been joined, so what failed
+ * for a reason of this process' own says nothing about it. */
 static void learn_result(struct op *op, const char *gid, int32_t code, const char *how) {
     struct sim *sim = op->sim;
     char text[40];
@@ -68,7 +69,8 @@ static void learn_result(struct op *op, const char *gid, int32_t code, const cha
     if (gid[0] == '\0')
         return;
     int32_t happened = cdtx_happened(code);
-    int own = code == CDTX_BUSY || code == CDTX_IO || code == CDTX_STOPPED || code == CDTX_NO_MEMORY || code == CDTX_SQL;
+    int own =
+        code == CDTX_BUSY || code == CDTX_IO || code == CDTX_STOPPED || code == CDTX_NO_MEMORY || code == CDTX_SQL;
     if (happened == 1)
         check_told(sim, gid, OUTCOME_COMMIT, how);
     else if (happened == 0 && !(own && op->key[0] != '\0'))
@@ -221,7 +223,8 @@ static void run_op(void *argument) {
     cdtx_error err = {0};
     int32_t rc = cdtx_tx_new(life->engine, &options, &tx, &err);
     if (rc != 0) {
-        violate(&op->sim->world, "C9", "cdtx_tx_new: %s", err.text);
+        if (rc != CDTX_NO_MEMORY)
+            violate(&op->sim->world, "C9", "cdtx_tx_new: %s", err.text);
         return;
     }
     if (op->kind == KIND_RUN)
@@ -256,7 +259,11 @@ static void take(void *argument) {
         int64_t for_ms = prng_chance(&sim->world.work, 1, 2) ? -1 : prng_range(&sim->world.work, 200, 3000);
         int32_t rc = cdtx_take(life->engine, for_ms, &work, NULL);
         env_alive(life);
-        if (work != NULL) {
+        if (prng_chance(&sim->world.work, 1, 20))
+            cdtx_stop(life->engine); /* everybody inside comes out, and goes in again */
+        if (work != NULL && cdtx_work_kind(work) == CDTX_WORK_JOB) {
+            errand_pulled(life, work);
+        } else if (work != NULL) {
             complete(sim, work);
             cdtx_settle(work, 0, NULL, NULL);
             env_alive(life);
@@ -277,7 +284,8 @@ static void draw_branches(struct op *op) {
     struct prng *work = &sim->world.work;
     op->count = prng_chance(work, 3, 4) ? 2 : (uint32_t)prng_range(work, 1, OP_BRANCHES);
     for (uint32_t b = 0; b < op->count; b++) {
-        op->participants[b] = op->count == 2 ? (b == 0 ? ORDER : STOCK) : (enum participant)prng_below(work, PARTICIPANTS);
+        op->participants[b] =
+            op->count == 2 ? (b == 0 ? ORDER : STOCK) : (enum participant)prng_below(work, PARTICIPANTS);
         op->orders[b] = (struct shop_order){
             .op = op->number,
             .article = (uint8_t)prng_below(work, ARTICLES),

@@ -7,30 +7,92 @@
 
 static const char *const names[] = {
     /* kinds of fault */
-    "crash-point", "crash-time", "power", "die-writing", "disk-error", "disk-full", "sync", "restart", "loss", "double",
-    "reorder", "clog", "replay", "send", "pause", "clock", "drift", "spurious", "handler-error", "handler-slow",
-    "client-slow", "abandon", "yield",
+    "crash-point",
+    "crash-time",
+    "power",
+    "die-writing",
+    "disk-error",
+    "disk-full",
+    "sync",
+    "memory",
+    "restart",
+    "loss",
+    "double",
+    "reorder",
+    "clog",
+    "replay",
+    "send",
+    "pause",
+    "clock",
+    "drift",
+    "spurious",
+    "handler-error",
+    "handler-slow",
+    "client-slow",
+    "abandon",
+    "yield",
     /* shapes */
-    "shared-log", "one-log", "all-in-one", "all-shared", "loopback", "rogue", "echo",
+    "shared-log",
+    "one-log",
+    "all-in-one",
+    "all-shared",
+    "loopback",
+    "rogue",
+    "echo",
     /* failpoints of the library */
-    "store.begin", "store.commit.before", "store.commit.after", "call.send", "drive.decide", "drive.decided",
+    "store.begin",
+    "store.commit.before",
+    "store.commit.after",
+    "call.send",
+    "drive.decide",
+    "drive.decided",
     /* moves of a global transaction */
-    "ACTIVE>COMMITTING", "ACTIVE>ROLLING_BACK", "COMMITTING>COMMITTED", "ROLLING_BACK>ROLLED_BACK",
+    "ACTIVE>COMMITTING",
+    "ACTIVE>ROLLING_BACK",
+    "COMMITTING>COMMITTED",
+    "ROLLING_BACK>ROLLED_BACK",
     /* what clients were answered */
-    "client CDTX_OK", "client CDTX_REFUSED", "client CDTX_TIMEOUT", "client CDTX_UNKNOWN", "client CDTX_STOPPED",
+    "client CDTX_OK",
+    "client CDTX_REFUSED",
+    "client CDTX_TIMEOUT",
+    "client CDTX_UNKNOWN",
+    "client CDTX_STOPPED",
     /* what the clerks do */
-    "closure", "closure fails", "closure bad sql", "closure breaks out", "handle", "handle rollback", "handle left",
+    "closure",
+    "closure fails",
+    "closure bad sql",
+    "closure breaks out",
+    "handle",
+    "handle rollback",
+    "handle left",
+    "errand-local",
+    "errand-plain",
+    "errand-pulled",
     /* cells of the guard table */
-    "guard-absent-try", "guard-tried-try", "guard-rejected-try", "guard-confirmed-try", "guard-cancelled-try",
-    "guard-empty-try", "guard-absent-confirm", "guard-tried-confirm", "guard-rejected-confirm", "guard-confirmed-confirm",
-    "guard-cancelled-confirm", "guard-empty-confirm", "guard-absent-cancel", "guard-tried-cancel", "guard-rejected-cancel",
-    "guard-confirmed-cancel", "guard-cancelled-cancel", "guard-empty-cancel",
+    "guard-absent-try",
+    "guard-tried-try",
+    "guard-rejected-try",
+    "guard-confirmed-try",
+    "guard-cancelled-try",
+    "guard-empty-try",
+    "guard-absent-confirm",
+    "guard-tried-confirm",
+    "guard-rejected-confirm",
+    "guard-confirmed-confirm",
+    "guard-cancelled-confirm",
+    "guard-empty-confirm",
+    "guard-absent-cancel",
+    "guard-tried-cancel",
+    "guard-rejected-cancel",
+    "guard-confirmed-cancel",
+    "guard-cancelled-cancel",
+    "guard-empty-cancel",
 };
 
 enum { NAMES = sizeof names / sizeof names[0], SLOTS = 512 };
 
-static uint64_t *counts;          /* shared between processes */
-static uint16_t slots[SLOTS];     /* index + 1 by hash */
+static uint64_t *counts;      /* shared between processes */
+static uint16_t slots[SLOTS]; /* index + 1 by hash */
 
 static uint32_t slot_of(const char *name) {
     uint32_t hash = 2166136261U;

@@ -1,5 +1,5 @@
-/* What must have been seen at least once over a long run: kinds of fault, failpoints, moves of a global transaction, cells of
- * the guard table, kinds of answer. Shared by the worker processes. */
+/* What must have been seen at least once over a long run: kinds of fault, failpoints, moves of a global transaction,
+ * cells of the guard table, kinds of answer. Shared by the worker processes. */
 #ifndef SIM_COVER_H
 #define SIM_COVER_H
 

@@ -1,5 +1,5 @@
-/* Reads the tables as SQLite has them, without the library: through a life's own connection while it is at rest (so that
- * the look disturbs nobody), or in an image of the disk. */
+/* Reads the tables as SQLite has them, without the library: through a life's own connection while it is at rest (so
+ * that the look disturbs nobody), or in an image of the disk. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +47,8 @@ static void look_uuid(struct sim *sim, sqlite3 *db) {
 static void look_log(struct sim *sim, sqlite3 *db, const struct life *writer) {
     struct checker *checker = sim->checker;
     int64_t rows = 0, known = 0;
-    sqlite3_stmt *s = prepare(db, "SELECT seq, state, epoch, attempts, acked, reason, name, branches FROM cdtx_tx ORDER BY seq");
+    sqlite3_stmt *s =
+        prepare(db, "SELECT seq, state, epoch, attempts, acked, reason, name, branches FROM cdtx_tx ORDER BY seq");
     if (s == NULL)
         return;
     int rc;
@@ -103,7 +104,8 @@ static void look_effects(struct sim *sim, sqlite3 *db, enum participant particip
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         int64_t seq = sqlite3_column_int64(s, 0);
         if (seq != last + 1)
-            violate(&sim->world, "C2", "%s: effect %lld is missing", participant_names[participant], (long long)last + 1);
+            violate(&sim->world, "C2", "%s: effect %lld is missing", participant_names[participant],
+                    (long long)last + 1);
         last = seq;
         if (seq <= ledger->last)
             look_known(sim, participant, seq, s);
@@ -133,8 +135,8 @@ static void look_guards(struct sim *sim, sqlite3 *db, enum participant participa
     if (rc != SQLITE_DONE)
         return;
     if (rows < ledger->guards)
-        violate(&sim->world, "T5", "%s has %lld guards after it had %lld", participant_names[participant], (long long)rows,
-                (long long)ledger->guards);
+        violate(&sim->world, "T5", "%s has %lld guards after it had %lld", participant_names[participant],
+                (long long)rows, (long long)ledger->guards);
     ledger->guards = rows;
 }
 
@@ -149,11 +151,17 @@ void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life
         if (strcmp(file, shop_file(p)) != 0)
             continue;
         int64_t before = sim->checker->ledgers[p].last;
-        sim->checker->ledgers[p].commits++;
         look_effects(sim, db, p, first ? 0 : before);
         look_guards(sim, db, p);
         mirror_match(sim, p, before);
     }
+}
+
+/* Marks of one commit are told apart from those of the next, even if that one changes nothing. */
+static void count_commit(struct sim *sim, const char *file) {
+    for (enum participant p = ORDER; p < PARTICIPANTS; p++)
+        if (strcmp(file, shop_file(p)) == 0)
+            sim->checker->ledgers[p].commits++;
 }
 
 void check_commit(struct life *life) {
@@ -161,7 +169,14 @@ void check_commit(struct life *life) {
         const char *file = sqlite3_db_filename(c->db, "main");
         if (file == NULL || !sqlite3_get_autocommit(c->db))
             continue;
+        count_commit(life->sim, file);
+        int changes = sqlite3_total_changes(c->db);
+        if (c->scanned && changes == c->changes)
+            continue; /* it only read */
+        c->changes = changes;
+        life->sim->looking = 1;
         dump_look(life->sim, c->db, file, life, !c->scanned);
+        life->sim->looking = 0;
         c->scanned = 1;
     }
 }
@@ -207,7 +222,8 @@ static void close_image(struct image *image) {
 }
 
 static int64_t one_number(sqlite3_stmt *statement) {
-    int64_t number = statement != NULL && sqlite3_step(statement) == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+    int64_t number =
+        statement != NULL && sqlite3_step(statement) == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
     sqlite3_finalize(statement);
     return number;
 }
@@ -254,7 +270,8 @@ static void look_stock(struct sim *sim, sqlite3 *db) {
     int64_t sold_there = one_number(prepare(db, "SELECT sum(sold) FROM stock"));
     int64_t low = one_number(prepare(db, "SELECT count(*) FROM stock WHERE free < 0 OR held < 0"));
     if (all_there != ARTICLES * (int64_t)sim->knobs.stock || held_there != held || sold_there != sold || low != 0)
-        violate(&sim->world, "T4", "stock: %lld in all, %lld held, %lld sold; by the effects it is %lld held, %lld sold",
+        violate(&sim->world, "T4",
+                "stock: %lld in all, %lld held, %lld sold; by the effects it is %lld held, %lld sold",
                 (long long)all_there, (long long)held_there, (long long)sold_there, (long long)held, (long long)sold);
 }
 

@@ -1,5 +1,5 @@
-/* The environment of a life: virtual clocks, fibers for threads, memory that is gone with the process, and failpoints as places
- * where a process may stop for a while or for ever. */
+/* The environment of a life: virtual clocks, fibers for threads, memory that is gone with the process, and failpoints
+ * as places where a process may stop for a while or for ever. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ struct block {
 };
 
 int sim_fault(struct sim *sim, enum fault_kind kind, struct prng *prng, uint64_t in) {
-    if (!sim->faults_on || !knobs_have(&sim->knobs, kind) || !prng_chance(prng, 1, in))
+    if (!sim->faults_on || sim->looking || !knobs_have(&sim->knobs, kind) || !prng_chance(prng, 1, in))
         return 0;
     cover(fault_name(kind));
     return 1;
@@ -102,8 +102,13 @@ static void *memory(void *user, void *old, size_t old_size, size_t new_size) {
     struct life *life = user;
     struct block *block = old == NULL ? NULL : (struct block *)(void *)((char *)old - offsetof(struct block, bytes));
     if (block != NULL && block->size != old_size)
-        violate(&life->sim->world, "memory", "%s gives back %zu bytes that were %zu", life->name, old_size, block->size);
+        violate(&life->sim->world, "memory", "%s gives back %zu bytes that were %zu", life->name, old_size,
+                block->size);
     struct block *fresh = NULL;
+    if (new_size > old_size && sim_fault(life->sim, FAULT_MEMORY, &life->sim->world.faults, 4000)) {
+        tell(&life->sim->world, life->name, "no memory for %zu bytes", new_size);
+        return NULL;
+    }
     if (new_size != 0) {
         fresh = malloc(sizeof *fresh + new_size);
         if (fresh == NULL)
@@ -167,7 +172,6 @@ static void wake_word(void *user, uint32_t *word, uint32_t count) {
         strand_resume(chosen, prng_range(prng, 0, 60));
     }
 }
-
 
 static int32_t spawn(void *user, void (*body)(void *argument), void *argument, uint64_t *thread) {
     struct life *life = user;

@@ -5,9 +5,9 @@
 #include "world.h"
 
 static const char *const names[FAULT_KINDS] = {
-    "crash-point", "crash-time",  "power",         "die-writing",  "disk-error",  "disk-full", "sync",  "restart",
-    "loss",        "double",      "reorder",       "clog",         "replay",      "send",      "pause", "clock",
-    "drift",       "spurious",    "handler-error", "handler-slow", "client-slow", "abandon",   "yield",
+    "crash-point", "crash-time", "power",    "die-writing",   "disk-error",   "disk-full",   "sync",    "memory",
+    "restart",     "loss",       "double",   "reorder",       "clog",         "replay",      "send",    "pause",
+    "clock",       "drift",      "spurious", "handler-error", "handler-slow", "client-slow", "abandon", "yield",
 };
 
 const char *fault_name(enum fault_kind kind) {
@@ -59,19 +59,21 @@ void knobs_tell(struct world *world, const struct knobs *knobs) {
     for (uint32_t kind = 0; kind < FAULT_KINDS; kind++)
         if (knobs_have(knobs, kind))
             length += (size_t)snprintf(list + length, sizeof list - length, " %s", names[kind]);
-    tell(world, "knobs", "topology %s%s%s; faults:%s", topology_name(knobs->topology), knobs->loopback ? ", loopback" : "",
-         knobs->rogue ? ", rogue" : "", list[0] == '\0' ? " none" : list);
+    tell(world, "knobs", "topology %s%s%s; faults:%s", topology_name(knobs->topology),
+         knobs->loopback ? ", loopback" : "", knobs->rogue ? ", rogue" : "", list[0] == '\0' ? " none" : list);
     tell(world, "knobs", "pumps %u, operations %u, group_max %u, stock %u, run %lld s", knobs->pumps, knobs->ops,
          knobs->group_max, knobs->stock, (long long)(knobs->run / SECOND));
-    tell(world, "knobs", "call_timeout %lld, backoff %lld to %lld, wait %lld, timeout %lld to %lld ms, latency %lld to %lld us",
+    tell(world, "knobs",
+         "call_timeout %lld, backoff %lld to %lld, wait %lld, timeout %lld to %lld ms, latency %lld to %lld us",
          (long long)knobs->call_timeout_ms, (long long)knobs->backoff_min_ms, (long long)knobs->backoff_max_ms,
          (long long)knobs->wait_ms, (long long)knobs->timeout_min_ms, (long long)knobs->timeout_max_ms,
          (long long)knobs->latency_min, (long long)knobs->latency_max);
     tell(world, "knobs", "one in: crash %u, disk fault %u, loss %u", knobs->crash_in, knobs->fault_in, knobs->loss_in);
 }
 
-/* After the heal a transaction may still run into its deadline, be leased to a process that is gone, wait out one capped
- * back-off with its call, and queue behind a handle for the longest wait; each at most three times (L1), plus the drift. */
+/* After the heal a transaction may still run into its deadline, be leased to a process that is gone, wait out one
+ * capped back-off with its call, and queue behind a handle for the longest wait; each at most three times (L1), plus
+ * the drift. */
 int64_t knobs_bound(const struct knobs *knobs) {
     int64_t lease = (2 * knobs->call_timeout_ms + 1000) * MS;
     int64_t once = (knobs->call_timeout_ms * 2 + knobs->backoff_max_ms + knobs->wait_ms) * MS + lease;

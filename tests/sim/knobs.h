@@ -7,14 +7,15 @@
 struct world;
 
 enum fault_kind {
-    FAULT_CRASH_POINT,   /* a process dies at a failpoint */
-    FAULT_CRASH_TIME,    /* a process is killed at a random moment */
-    FAULT_POWER,         /* a host loses power: unsynced writes are kept, lost or torn */
-    FAULT_DIE_WRITING,   /* a process dies just before or after one disk operation */
-    FAULT_DISK_ERROR,    /* EIO */
-    FAULT_DISK_FULL,     /* no space, short writes */
-    FAULT_SYNC,          /* a failed sync, once, with lost pages */
-    FAULT_RESTART,       /* a clean end and a new start */
+    FAULT_CRASH_POINT, /* a process dies at a failpoint */
+    FAULT_CRASH_TIME,  /* a process is killed at a random moment */
+    FAULT_POWER,       /* a host loses power: unsynced writes are kept, lost or torn */
+    FAULT_DIE_WRITING, /* a process dies just before or after one disk operation */
+    FAULT_DISK_ERROR,  /* EIO */
+    FAULT_DISK_FULL,   /* no space, short writes */
+    FAULT_SYNC,        /* a failed sync, once, with lost pages */
+    FAULT_MEMORY,      /* the process gets no memory, now and then */
+    FAULT_RESTART,     /* a clean end and a new start */
     FAULT_LOSS,
     FAULT_DOUBLE,
     FAULT_REORDER,       /* some copies take far longer */
@@ -34,10 +35,10 @@ enum fault_kind {
 };
 
 enum topology {
-    SHARED_LOG,   /* two coordinators on one log file, participants on hosts of their own */
-    ONE_LOG,      /* one coordinator that owns its log alone, participants on hosts of their own */
-    ALL_IN_ONE,   /* one engine with everything, calls stay inside */
-    ALL_SHARED,   /* two engines that share the log and both participants' files, calls stay inside */
+    SHARED_LOG, /* two coordinators on one log file, participants on hosts of their own */
+    ONE_LOG,    /* one coordinator that owns its log alone, participants on hosts of their own */
+    ALL_IN_ONE, /* one engine with everything, calls stay inside */
+    ALL_SHARED, /* two engines that share the log and both participants' files, calls stay inside */
     TOPOLOGIES
 };
 
@@ -45,7 +46,7 @@ struct knobs {
     uint32_t faults; /* bit by fault_kind */
     int topology;
     int loopback;
-    int rogue;       /* a caller of its own who breaks the protocol */
+    int rogue; /* a caller of its own who breaks the protocol */
     uint32_t pumps, clients, ops;
     uint32_t group_max;
     int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms, wait_ms;

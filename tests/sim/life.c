@@ -120,7 +120,7 @@ static void pump(void *argument) {
     struct life *life = argument;
     while (life->open) {
         cdtx_error err = {0};
-        int32_t rc = cdtx_run(life->engine, prng_range(&life->sim->world.schedule, 300, 2000), &err);
+        int32_t rc = cdtx_run(life->engine, -1, &err);
         env_alive(life);
         if (rc == 0 || !life->open)
             continue;
@@ -133,6 +133,11 @@ static void pump(void *argument) {
         env_alive(life);
         return;
     }
+}
+
+static int others_left(const struct life *life) {
+    return life->owner.strands != NULL &&
+           (life->owner.strands->next != NULL || life->owner.strands != life->sim->world.current);
 }
 
 static int32_t open_engine(struct life *life, cdtx_error *err) {
@@ -162,16 +167,24 @@ static int32_t make_log_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
 
 /* Business tables may live in the log too. */
 static int32_t open_log(struct life *life, cdtx_error *err) {
-    cdtx_db *db = NULL;
-    int32_t rc = cdtx_db_log(life->engine, &db, err);
-    if (rc != 0)
-        return rc;
-    rc = cdtx_local(db, make_log_tables, NULL, err);
+    int32_t rc = cdtx_db_log(life->engine, &life->dbs[CLERK_LOG], err);
     if (rc == 0)
-        clerk_serve(life, CLERK_LOG, db);
-    else
-        cdtx_db_close(db);
-    return rc;
+        rc = cdtx_local(life->dbs[CLERK_LOG], make_log_tables, NULL, err);
+    return rc != 0 ? rc : clerk_serve(life, CLERK_LOG, err);
+}
+
+static void close_engine(struct life *life) {
+    int handles_first = prng_chance(&life->sim->world.schedule, 1, 2); /* any order is allowed */
+    if (!handles_first)
+        cdtx_close(life->engine);
+    for (int which = 0; which < CLERKS; which++) {
+        cdtx_db_close(life->dbs[which]);
+        life->dbs[which] = NULL;
+    }
+    if (handles_first)
+        cdtx_close(life->engine);
+    life->engine = NULL;
+    env_alive(life);
 }
 
 static int32_t open_all(struct life *life, cdtx_error *err) {
@@ -187,9 +200,12 @@ static int32_t open_all(struct life *life, cdtx_error *err) {
         rc = open_log(life, err);
     env_alive(life);
     if (rc != 0) {
-        cdtx_close(life->engine);
-        life->engine = NULL;
-        env_alive(life);
+        life->attached = 0;
+        life->quit = 1; /* the clerks of this attempt */
+        close_engine(life);
+        while (others_left(life))
+            env_think(life, 20 * MS);
+        life->quit = 0;
     }
     return rc;
 }
@@ -210,23 +226,19 @@ static void open_until_it_works(struct life *life) {
     }
 }
 
-static int others_left(const struct life *life) {
-    return life->owner.strands != NULL && (life->owner.strands->next != NULL || life->owner.strands != life->sim->world.current);
-}
-
 static void end_cleanly(struct life *life) {
     struct sim *sim = life->sim;
     tell(&sim->world, life->name, "ends");
     life->open = 0;
-    cdtx_close(life->engine);
-    env_alive(life);
+    close_engine(life);
     for (int i = 0; others_left(life); i++) {
         if (i == 3000)
             violate(&sim->world, "L1", "%s: a call has not returned long after cdtx_close", life->name);
         env_think(life, 20 * MS);
     }
     if (life->block_count != 0)
-        violate(&sim->world, "memory", "%s leaves %zu blocks of memory after cdtx_close", life->name, life->block_count);
+        violate(&sim->world, "memory", "%s leaves %zu blocks of memory after cdtx_close", life->name,
+                life->block_count);
     if (life->connections != NULL || disk_life_handles(life->disk_life) != 0)
         violate(&sim->world, "memory", "%s leaves connections or files open after cdtx_close", life->name);
     life_die(life, "a clean end");
@@ -241,8 +253,7 @@ static void live(void *argument) {
     tell(&life->sim->world, life->name, "is up");
     for (uint32_t i = 0; i < life->sim->knobs.pumps; i++)
         strand_new(&life->sim->world, &life->owner, "pump", pump, life, (int64_t)i);
-    if (life->node->coordinator)
-        client_serve(life);
+    client_serve(life);
     life->main = life->sim->world.current;
     while (!life->quit)
         strand_park(&life->sim->world);

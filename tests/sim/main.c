@@ -1,4 +1,5 @@
-/* The simulator's command line: many seeds, one seed told as a story, all mutants, or the test of its own determinism. */
+/* The simulator's command line: many seeds, one seed told as a story, all mutants, or the test of its own determinism.
+ */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -148,9 +149,11 @@ static int run_many(const struct arguments *arguments) {
     }
     printf("sim: %llu seeds from %llu, %u violations, %llu virtual hours, %llu million events, %.1f s\n",
            (unsigned long long)shared->done, (unsigned long long)arguments->from, shared->failure_count,
-           (unsigned long long)(shared->virtual_s / 3600), (unsigned long long)(shared->events / 1000000), seconds() - start);
+           (unsigned long long)(shared->virtual_s / 3600), (unsigned long long)(shared->events / 1000000),
+           seconds() - start);
     if (arguments->seeds >= COVER_SEEDS && missed > 0) {
-        printf("sim: %u things of the list above were never seen in %llu seeds\n", missed, (unsigned long long)shared->done);
+        printf("sim: %u things of the list above were never seen in %llu seeds\n", missed,
+               (unsigned long long)shared->done);
         return 1;
     }
     return shared->failure_count > 0;
@@ -334,6 +337,9 @@ int main(int argc, char **argv) {
         perror("sim: mmap");
         return 2;
     }
+    /* One thread of the system: no mutexes, no statistics. */
+    sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     cover_init();
     life_watch_connections();
     if (a.one)

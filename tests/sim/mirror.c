@@ -7,7 +7,8 @@
 #include "rogue.h"
 
 const char *const mark_names[MARKS] = {"absent", "tried", "rejected", "confirmed", "cancelled", "empty"};
-static const char *const state_names[] = {"nothing", "ACTIVE", "COMMITTING", "ROLLING_BACK", "COMMITTED", "ROLLED_BACK"};
+static const char *const state_names[] = {"nothing",      "ACTIVE",    "COMMITTING",
+                                          "ROLLING_BACK", "COMMITTED", "ROLLED_BACK"};
 
 void gid_text(const uint8_t log[16], int64_t sequence, char text[CDTX_GID_MAX]) {
     size_t at = 0;
@@ -73,7 +74,8 @@ void mirror_outcome(struct sim *sim, struct row *row, enum outcome outcome, cons
         violate(&sim->world, "C1", "gid %lld has two outcomes: commit (%s) and rollback (%s)", (long long)row->sequence,
                 row->how[OUTCOME_COMMIT], row->how[OUTCOME_ROLLBACK]);
     if (outcome == OUTCOME_COMMIT && row->aborted)
-        violate(&sim->world, "C5", "gid %lld is committed (%s), though its client gave it up", (long long)row->sequence, how);
+        violate(&sim->world, "C5", "gid %lld is committed (%s), though its client gave it up", (long long)row->sequence,
+                how);
 }
 
 static enum outcome outcome_of(int64_t state) {
@@ -96,16 +98,18 @@ static void check_valid(struct sim *sim, const struct row *row) {
                     mark_names[row->branches[b].mark]);
 }
 
-/* T4, at the moment of the end already: the end may only be recorded when every branch has answered phase two. */
-static void check_end(struct sim *sim, const struct row *row) {
+/* T4, at once: a branch is recorded as acknowledged, and the end is recorded, only when the branch has answered phase
+ * two. */
+static void check_acknowledged(struct sim *sim, const struct row *row) {
+    int ended = is_end(row->state);
     for (uint32_t b = 0; b < row->count && b < BRANCHES; b++) {
         const struct branch *branch = &row->branches[b];
-        int fits = row->state == CDTX_TX_COMMITTED
+        int fits = outcome_of(row->state) == OUTCOME_COMMIT
                        ? branch->mark == MARK_CONFIRMED
                        : branch->mark == MARK_CANCELLED || branch->mark == MARK_EMPTY || branch->mark == MARK_REJECTED;
-        if (!fits)
-            violate(&sim->world, "T4", "gid %lld is recorded as %s, but branch %u is %s", (long long)row->sequence,
-                    state_names[row->state], b, mark_names[branch->mark]);
+        if (!fits && (ended || (row->acked >> b & 1)))
+            violate(&sim->world, "T4", "gid %lld is %s with branch %u recorded as done, but it is %s",
+                    (long long)row->sequence, state_names[row->state], b, mark_names[branch->mark]);
     }
 }
 
@@ -157,8 +161,8 @@ void mirror_tx(struct sim *sim, const struct life *writer, const struct tx_row *
         return;
     if (row->stored) {
         if (strcmp(row->name, now->name) != 0)
-            violate(&sim->world, "C8", "gid %lld was given out twice: to %s and to %s", (long long)row->sequence, row->name,
-                    now->name);
+            violate(&sim->world, "C8", "gid %lld was given out twice: to %s and to %s", (long long)row->sequence,
+                    row->name, now->name);
         check_path(sim, row, now->state);
         check_fenced(sim, row, writer, now);
         if (now->count > row->count && row->state != CDTX_TX_ACTIVE)
@@ -178,6 +182,7 @@ void mirror_tx(struct sim *sim, const struct life *writer, const struct tx_row *
     row->count = now->count;
     snprintf(row->name, sizeof row->name, "%s", now->name);
     mirror_outcome(sim, row, outcome_of(row->state), "recorded");
+    check_acknowledged(sim, row);
     if (before == row->state)
         return;
     tell(&sim->world, "log", "gid %lld (%s): %s, epoch %lld, by %s", (long long)row->sequence, row->name,
@@ -186,8 +191,6 @@ void mirror_tx(struct sim *sim, const struct life *writer, const struct tx_row *
         cover_move(before, row->state);
     if (outcome_of(row->state) == OUTCOME_COMMIT && outcome_of(before) != OUTCOME_COMMIT)
         check_valid(sim, row);
-    if (is_end(row->state))
-        check_end(sim, row);
 }
 
 /* ---- the participants ---- */
@@ -214,9 +217,11 @@ void mirror_effect(struct sim *sim, enum participant participant, const char *gi
         violate(&sim->world, "T1", "%s %lld, branch %u: %u tries, %u confirms, %u cancels", who, (long long)sequence, b,
                 branch->tried, branch->confirmed, branch->cancelled);
     if (op != 'T' && branch->tried == 0)
-        violate(&sim->world, "T2", "%s %lld, branch %u: effect %c without a try before it", who, (long long)sequence, b, op);
+        violate(&sim->world, "T2", "%s %lld, branch %u: effect %c without a try before it", who, (long long)sequence, b,
+                op);
     if (op == 'T' && (branch->mark == MARK_CANCELLED || branch->mark == MARK_EMPTY))
-        violate(&sim->world, "T3", "%s %lld, branch %u: a try took effect after the cancel", who, (long long)sequence, b);
+        violate(&sim->world, "T3", "%s %lld, branch %u: a try took effect after the cancel", who, (long long)sequence,
+                b);
     if (book == ROGUE)
         return;
     if (op == 'T' && (!row->stored || b >= row->count))
@@ -232,8 +237,8 @@ static void check_marked(struct sim *sim, int book, int64_t sequence, uint32_t b
     uint32_t confirmed = branch->mark == MARK_CONFIRMED, cancelled = branch->mark == MARK_CANCELLED;
     if (branch->tried != tried || branch->confirmed != confirmed || branch->cancelled != cancelled)
         violate(&sim->world, "T5", "%s %lld, branch %u is %s with %u tries, %u confirms, %u cancels",
-                book == ROGUE ? "the rogue's gid" : "gid", (long long)sequence, b, mark_names[branch->mark], branch->tried,
-                branch->confirmed, branch->cancelled);
+                book == ROGUE ? "the rogue's gid" : "gid", (long long)sequence, b, mark_names[branch->mark],
+                branch->tried, branch->confirmed, branch->cancelled);
 }
 
 static void check_move(struct sim *sim, int64_t sequence, uint32_t b, enum mark from, enum mark to) {
@@ -249,7 +254,8 @@ void mirror_mark(struct sim *sim, enum participant participant, const uint8_t lo
     int book;
     struct row *row = mirror_row(sim, log, sequence, &book);
     if (row == NULL || b >= BRANCHES || state <= MARK_ABSENT || state >= MARKS) {
-        violate(&sim->world, "T5", "a guard of gid %lld, branch %u with state %lld", (long long)sequence, b, (long long)state);
+        violate(&sim->world, "T5", "a guard of gid %lld, branch %u with state %lld", (long long)sequence, b,
+                (long long)state);
         return;
     }
     struct branch *branch = &row->branches[b];
@@ -291,7 +297,8 @@ void check_send(struct life *life, const cdtx_call *call) {
         enum outcome outcome = call->op == CDTX_CALL_CONFIRM ? OUTCOME_COMMIT : OUTCOME_ROLLBACK;
         if (outcome_of(row->state) != outcome)
             violate(&sim->world, "C3", "%s sends a %s of gid %lld, which is %s", life->name,
-                    outcome == OUTCOME_COMMIT ? "confirm" : "cancel", (long long)call->sequence, state_names[row->state]);
+                    outcome == OUTCOME_COMMIT ? "confirm" : "cancel", (long long)call->sequence,
+                    state_names[row->state]);
         mirror_outcome(sim, row, outcome, "sent");
     }
     uint32_t *late = &row->branches[call->branch].late_calls[call->op & 3];
@@ -329,21 +336,21 @@ static void answered_try(struct life *life, const cdtx_call *call, const cdtx_re
     if (cancelled && branch->cancelled_in == sim->checker->ledgers[participant].commits)
         return; /* both in one commit: the try may have been first */
     if (cancelled && reply->code == 0)
-        violate(&sim->world, "T3", "%s answers the try of gid %lld, branch %u with success after its cancel", life->name,
-                (long long)call->sequence, call->branch);
+        violate(&sim->world, "T3", "%s answers the try of gid %lld, branch %u with success after its cancel",
+                life->name, (long long)call->sequence, call->branch);
     if (cancelled)
         return;
     if (reply->code == 0 && branch->tried == 0)
-        violate(&sim->world, "C5", "%s answers the try of gid %lld, branch %u with success, but it had no effect", life->name,
-                (long long)call->sequence, call->branch);
+        violate(&sim->world, "C5", "%s answers the try of gid %lld, branch %u with success, but it had no effect",
+                life->name, (long long)call->sequence, call->branch);
     check_first(sim, call, reply, branch);
     if (reply->code != 0 || !prng_chance(&sim->checker->prng, 1, 12))
         return;
     char gid[CDTX_GID_MAX];
     gid_text(call->log, call->sequence, gid);
     if (dump_image_effects(sim, (enum participant)participant, gid, call->branch, 'T') == 0)
-        violate(&sim->world, "C2", "%s answered the try of gid %lld, branch %u, but a power loss would undo it", life->name,
-                (long long)call->sequence, call->branch);
+        violate(&sim->world, "C2", "%s answered the try of gid %lld, branch %u, but a power loss would undo it",
+                life->name, (long long)call->sequence, call->branch);
 }
 
 void check_answer(struct life *life, const cdtx_call *call, const cdtx_reply *reply) {
@@ -356,9 +363,9 @@ void check_answer(struct life *life, const cdtx_call *call, const cdtx_reply *re
     if (call->op == CDTX_CALL_TRY) {
         answered_try(life, call, reply, branch);
     } else if (reply->code == 0) {
-        int fits = call->op == CDTX_CALL_CONFIRM ? branch->mark == MARK_CONFIRMED
-                                                 : branch->mark == MARK_CANCELLED || branch->mark == MARK_EMPTY ||
-                                                       branch->mark == MARK_REJECTED;
+        int fits = call->op == CDTX_CALL_CONFIRM
+                       ? branch->mark == MARK_CONFIRMED
+                       : branch->mark == MARK_CANCELLED || branch->mark == MARK_EMPTY || branch->mark == MARK_REJECTED;
         if (!fits)
             violate(&sim->world, "T4", "%s answers a %s of %s %lld, branch %u with success, but it is %s", life->name,
                     call->op == CDTX_CALL_CONFIRM ? "confirm" : "cancel", book == ROGUE ? "the rogue's gid" : "gid",
@@ -371,13 +378,14 @@ void check_told(struct sim *sim, const char *gid, enum outcome outcome, const ch
     if (row == NULL)
         return;
     if (!row->stored)
-        violate(&sim->world, "C2", "a client was told of gid %lld (%s), which is not recorded", (long long)row->sequence, how);
+        violate(&sim->world, "C2", "a client was told of gid %lld (%s), which is not recorded",
+                (long long)row->sequence, how);
     mirror_outcome(sim, row, outcome, how);
     if (outcome != OUTCOME_COMMIT)
         return;
     if (outcome_of(row->state) != OUTCOME_COMMIT)
-        violate(&sim->world, "C2", "a client was told that gid %lld is committed (%s); it is %s", (long long)row->sequence,
-                how, state_names[row->state]);
+        violate(&sim->world, "C2", "a client was told that gid %lld is committed (%s); it is %s",
+                (long long)row->sequence, how, state_names[row->state]);
     else if (prng_chance(&sim->checker->prng, 1, 5) &&
              outcome_of(dump_image_state(sim, row->sequence)) != OUTCOME_COMMIT)
         violate(&sim->world, "C2", "a client was told that gid %lld is committed (%s); a power loss would undo it",
@@ -413,7 +421,8 @@ int check_all_ended(struct sim *sim, char *why, size_t size) {
     for (int64_t i = 1; i <= book->highest; i++)
         if (book->rows[i] != NULL && book->rows[i]->stored && !is_end(book->rows[i]->state)) {
             snprintf(why, size, "gid %lld is still %s, epoch %lld, after %lld attempts", (long long)i,
-                     state_names[book->rows[i]->state], (long long)book->rows[i]->epoch, (long long)book->rows[i]->attempts);
+                     state_names[book->rows[i]->state], (long long)book->rows[i]->epoch,
+                     (long long)book->rows[i]->attempts);
             return 0;
         }
     return 1;
@@ -446,8 +455,8 @@ void check_final(struct sim *sim) {
             uint32_t done = row->state == CDTX_TX_COMMITTED ? branch->confirmed : branch->cancelled;
             uint32_t other = row->state == CDTX_TX_COMMITTED ? branch->cancelled : branch->confirmed;
             if (branch->tried != done || other != 0 || (b < row->count && row->state == CDTX_TX_COMMITTED && done != 1))
-                violate(&sim->world, "T4", "gid %lld is %s; branch %u had %u tries, %u confirms, %u cancels", (long long)i,
-                        state_names[row->state], b, branch->tried, branch->confirmed, branch->cancelled);
+                violate(&sim->world, "T4", "gid %lld is %s; branch %u had %u tries, %u confirms, %u cancels",
+                        (long long)i, state_names[row->state], b, branch->tried, branch->confirmed, branch->cancelled);
         }
     }
 }

@@ -1,5 +1,5 @@
-/* What the checkers know: a mirror of all rows and effects ever seen, and the rules that each change must keep. dump.c reads
- * the tables and reports here; mirror.c judges. */
+/* What the checkers know: a mirror of all rows and effects ever seen, and the rules that each change must keep. dump.c
+ * reads the tables and reports here; mirror.c judges. */
 #ifndef SIM_MIRROR_H
 #define SIM_MIRROR_H
 
@@ -15,21 +15,21 @@ struct branch {
     int32_t code;
     char *answer;
     uint32_t length;
-    char *text;            /* of a definite no */
+    char *text;             /* of a definite no */
     uint32_t late_calls[4]; /* by operation, since the heal */
 };
 
 /* One global transaction. */
 struct row {
-    int stored;          /* a committed row was seen */
+    int stored; /* a committed row was seen */
     int64_t sequence;
     int64_t state, epoch, attempts, acked, reason;
-    uint32_t count;      /* registered branches */
+    uint32_t count; /* registered branches */
     char name[40];
     const struct life *writer; /* of its last change; NULL: unknown */
-    uint32_t outcomes;   /* bits of enum outcome: recorded, sent or told */
-    const char *how[3];  /* by which of them first */
-    int aborted;         /* its client gave it up */
+    uint32_t outcomes;         /* bits of enum outcome: recorded, sent or told */
+    const char *how[3];        /* by which of them first */
+    int aborted;               /* its client gave it up */
     struct branch branches[BRANCHES];
 };
 
@@ -52,8 +52,8 @@ struct effect {
 /* One participant's database. */
 struct ledger {
     struct effect effects[EFFECTS_MAX];
-    int64_t last;        /* effect_log.seq of the last known; they are 1, 2, 3 ... without gaps */
-    int64_t guards;      /* rows at the last look */
+    int64_t last;   /* effect_log.seq of the last known; they are 1, 2, 3 ... without gaps */
+    int64_t guards; /* rows at the last look */
     uint64_t commits;
 };
 
@@ -62,7 +62,7 @@ enum { REAL = 0, ROGUE = 1 };
 struct checker {
     struct book books[2];
     struct ledger ledgers[PARTICIPANTS];
-    int unattributed;    /* a process died since the last look at the log: changes may be its */
+    int unattributed; /* a process died since the last look at the log: changes may be its */
     int healed;
     struct prng prng;
 };
@@ -79,17 +79,19 @@ struct tx_row {
 };
 void mirror_tx(struct sim *sim, const struct life *writer, const struct tx_row *now);
 /* An effect not seen before, in commit order. */
-void mirror_effect(struct sim *sim, enum participant participant, const char *gid, uint32_t branch, char op, int32_t value);
+void mirror_effect(struct sim *sim, enum participant participant, const char *gid, uint32_t branch, char op,
+                   int32_t value);
 /* A guard as it stands committed. */
-void mirror_mark(struct sim *sim, enum participant participant, const uint8_t log[16], int64_t sequence, uint32_t branch,
-                 int64_t state);
+void mirror_mark(struct sim *sim, enum participant participant, const uint8_t log[16], int64_t sequence,
+                 uint32_t branch, int64_t state);
 /* After all effects and marks of one look: every branch that had an effect since `from` has a mark. */
 void mirror_match(struct sim *sim, enum participant participant, int64_t from);
 void mirror_outcome(struct sim *sim, struct row *row, enum outcome outcome, const char *how);
 
 /* ---- dump.c ---- */
 
-/* Reads what is committed in that file through a connection at rest; first: compares all, also what is known already. */
+/* Reads what is committed in that file through a connection at rest; first: compares all, also what is known already.
+ */
 void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life *writer, int first);
 /* The state of a gid in the log as it would be recovered after a power loss now; 0 when it would be lost. */
 int64_t dump_image_state(struct sim *sim, int64_t sequence);

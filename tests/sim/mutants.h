@@ -1,5 +1,5 @@
-/* Known bugs of this class, one at a time, in the library's test build: the library asks MUTANT(env, name) where it would go
- * wrong. Each must be found, and by an invariant that it breaks. */
+/* Known bugs of this class, one at a time, in the library's test build: the library asks MUTANT(env, name) where it
+ * would go wrong. Each must be found, and by an invariant that it breaks. */
 #ifndef SIM_MUTANTS_H
 #define SIM_MUTANTS_H
 

@@ -118,7 +118,8 @@ static void serve(void *argument) {
     env_alive(life);
     if (rc != 0) {
         letter->dropped = 1;
-        tell(&letter->sim->world, life->name, "does not serve letter %llu: %s", (unsigned long long)letter->number, err.text);
+        tell(&letter->sim->world, life->name, "does not serve letter %llu: %s", (unsigned long long)letter->number,
+             err.text);
     }
 }
 
@@ -203,5 +204,6 @@ static void detach(void *user, cdtx *engine) {
 }
 
 void net_link(struct life *life) {
-    life->link = (cdtx_link){.size = sizeof life->link, .user = life, .knows = knows, .send = send_call, .detach = detach};
+    life->link =
+        (cdtx_link){.size = sizeof life->link, .user = life, .knows = knows, .send = send_call, .detach = detach};
 }

@@ -7,13 +7,13 @@
 /* A call that somebody has sent; lives as long as the world. */
 struct letter {
     struct sim *sim;
-    struct life *from;   /* NULL: the rogue's */
+    struct life *from; /* NULL: the rogue's */
     struct node *to;
-    cdtx_call call;      /* its own copy */
+    cdtx_call call; /* its own copy */
     uint64_t number;
     void (*answered)(struct letter *letter, const cdtx_reply *reply); /* of the rogue: at the participant, at once */
     void *user;
-    int dropped;         /* the participant was down, or said no at once */
+    int dropped; /* the participant was down, or said no at once */
 };
 
 void net_init(struct sim *sim);

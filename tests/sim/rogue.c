@@ -23,8 +23,8 @@ struct subject {
     int64_t sequence;
     uint32_t branch;
     uint8_t mode;
-    uint32_t possible;  /* bit by enum mark: a lost answer leaves more than one */
-    char *first;        /* answer of the try; NULL: none yet */
+    uint32_t possible; /* bit by enum mark: a lost answer leaves more than one */
+    char *first;       /* answer of the try; NULL: none yet */
     uint32_t first_length;
     int32_t first_code;
 };
@@ -50,13 +50,13 @@ struct cell {
 
 static struct cell cell_of(enum mark mark, int32_t op) {
     static const struct cell confirm[MARKS] = {
-        [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},    [MARK_TRIED] = {0, MARK_CONFIRMED, 0, "T4"},
-        [MARK_REJECTED] = {CDTX_CONFLICT, MARK_REJECTED, 1, "T2"}, [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T1"},
+        [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},     [MARK_TRIED] = {0, MARK_CONFIRMED, 0, "T4"},
+        [MARK_REJECTED] = {CDTX_CONFLICT, MARK_REJECTED, 1, "T2"},  [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T1"},
         [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 1, "T1"}, [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 1, "T2"},
     };
     static const struct cell cancel[MARKS] = {
-        [MARK_ABSENT] = {0, MARK_EMPTY, 0, "T3"},       [MARK_TRIED] = {0, MARK_CANCELLED, 0, "T4"},
-        [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},  [MARK_CONFIRMED] = {CDTX_REFUSED, MARK_CONFIRMED, 1, "T1"},
+        [MARK_ABSENT] = {0, MARK_EMPTY, 0, "T3"},        [MARK_TRIED] = {0, MARK_CANCELLED, 0, "T4"},
+        [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},   [MARK_CONFIRMED] = {CDTX_REFUSED, MARK_CONFIRMED, 1, "T1"},
         [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"}, [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T3"},
     };
     if (op == CDTX_CALL_CONFIRM)
@@ -73,7 +73,7 @@ static struct cell cell_of(enum mark mark, int32_t op) {
 /* Codes that say nothing about the guard, only that the service could not answer now. */
 static int no_answer(int32_t code) {
     return code == CDTX_BUSY || code == CDTX_UNKNOWN || code == CDTX_IO || code == CDTX_STOPPED || code == CDTX_USER ||
-           code == CDTX_TIMEOUT || code == CDTX_MISUSE;
+           code == CDTX_TIMEOUT || code == CDTX_MISUSE || code == CDTX_NO_MEMORY;
 }
 
 /* The first try: the service may say yes or no as its state has it, unless it is told to. */
@@ -85,7 +85,8 @@ static uint32_t first_try(const struct subject *subject, const struct seen *seen
 }
 
 /* Which marks may stand after the call, given those that may have stood before. */
-static uint32_t step(const struct subject *subject, int32_t op, const struct seen *seen, const char **invariant, int *alarm) {
+static uint32_t step(const struct subject *subject, int32_t op, const struct seen *seen, const char **invariant,
+                     int *alarm) {
     uint32_t next = 0;
     *alarm = 1;
     for (enum mark mark = MARK_ABSENT; mark < MARKS; mark++) {
@@ -128,7 +129,8 @@ static void call(struct subject *subject, int32_t op, struct seen *seen) {
     struct sim *sim = subject->sim;
     struct rogue *rogue = sim->rogue;
     struct shop_order order = {.article = (uint8_t)(subject->sequence % ARTICLES),
-                               .quantity = (uint8_t)(1 + subject->sequence % 5), .mode = subject->mode};
+                               .quantity = (uint8_t)(1 + subject->sequence % 5),
+                               .mode = subject->mode};
     cdtx_call c = {
         .sequence = subject->sequence,
         .id = ++rogue->calls,
@@ -175,8 +177,9 @@ static void look(struct subject *subject, int32_t op, const struct seen *seen) {
             cover(text);
         }
     if (subject->possible == 0) {
-        violate(&sim->world, invariant, "the rogue's %s of gid %lld answered %s, against the guard table (marks before: %x)",
-                op_names[op], (long long)subject->sequence, cdtx_code_name(seen->code), before);
+        violate(&sim->world, invariant,
+                "the rogue's %s of gid %lld answered %s, against the guard table (marks before: %x)", op_names[op],
+                (long long)subject->sequence, cdtx_code_name(seen->code), before);
         return;
     }
     if (!seen->came || no_answer(seen->code))

@@ -1,6 +1,6 @@
-/* A caller who is no coordinator: it sends tries, confirms and cancels of gids of its own in any order, and compares each
- * answer and effect with a model of the guard table (DESIGN.md section 5). So every cell is met, those that a correct
- * coordinator never reaches too. */
+/* A caller who is no coordinator: it sends tries, confirms and cancels of gids of its own in any order, and compares
+ * each answer and effect with a model of the guard table (DESIGN.md section 5). So every cell is met, those that a
+ * correct coordinator never reaches too. */
 #ifndef SIM_ROGUE_H
 #define SIM_ROGUE_H
 

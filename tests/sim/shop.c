@@ -21,7 +21,8 @@ const char *shop_file(enum participant participant) {
 /* ---- tables ---- */
 
 static const char *const order_tables[] = {
-    "CREATE TABLE IF NOT EXISTS orders (gid TEXT, branch INTEGER, quantity INTEGER, state TEXT, PRIMARY KEY (gid, branch))",
+    "CREATE TABLE IF NOT EXISTS orders (gid TEXT, branch INTEGER, quantity INTEGER, state TEXT, PRIMARY KEY (gid, "
+    "branch))",
     NULL,
 };
 static const char *const stock_tables[] = {
@@ -38,7 +39,8 @@ static int32_t make_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
                                NULL, err);
     if (rc == 0)
         rc = clerk_tables(sql, err);
-    for (const char *const *table = service->participant == ORDER ? order_tables : stock_tables; rc == 0 && *table; table++)
+    for (const char *const *table = service->participant == ORDER ? order_tables : stock_tables; rc == 0 && *table;
+         table++)
         rc = cdtx_sql_exec(sql, *table, NULL, err);
     for (int article = 0; rc == 0 && service->participant == STOCK && article < ARTICLES; article++) {
         cdtx_sql_bind_int(sql, article);
@@ -50,7 +52,8 @@ static int32_t make_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
 
 /* ---- what every handler does ---- */
 
-static int32_t add_effect(cdtx_sql *sql, cdtx_tcc_call *call, const char *op, const struct shop_order *order, cdtx_error *err) {
+static int32_t add_effect(cdtx_sql *sql, cdtx_tcc_call *call, const char *op, const struct shop_order *order,
+                          cdtx_error *err) {
     const char *gid = cdtx_tcc_gid(call);
     char key[16];
     int length = snprintf(key, sizeof key, "a%u", order->article);
@@ -105,7 +108,8 @@ static int32_t ask(cdtx_sql *sql, const char *query, int64_t argument, int64_t *
 }
 
 /* No constraint stops an effect that should not be: it must stay to be seen in the effect log. */
-static int32_t move(cdtx_sql *sql, const char *statement, cdtx_tcc_call *call, const struct shop_order *order, cdtx_error *err) {
+static int32_t move(cdtx_sql *sql, const char *statement, cdtx_tcc_call *call, const struct shop_order *order,
+                    cdtx_error *err) {
     if (call != NULL) {
         const char *gid = cdtx_tcc_gid(call);
         cdtx_sql_bind_text(sql, gid, strlen(gid));
@@ -147,8 +151,8 @@ static int32_t order_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_er
     return rc != 0 ? rc : answer(call, "open", open, err);
 }
 
-static int32_t order_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *service, const char *op, const char *statement,
-                         cdtx_error *err) {
+static int32_t order_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *service, const char *op,
+                         const char *statement, cdtx_error *err) {
     struct shop_order order;
     int32_t rc = read_order(call, &order);
     if (rc == 0)
@@ -187,8 +191,8 @@ static int32_t stock_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_er
     return rc != 0 ? rc : answer(call, "left", left - order.quantity, err);
 }
 
-static int32_t stock_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *service, const char *op, const char *statement,
-                         cdtx_error *err) {
+static int32_t stock_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *service, const char *op,
+                         const char *statement, cdtx_error *err) {
     struct shop_order order;
     int32_t rc = read_order(call, &order);
     if (rc == 0)
@@ -199,11 +203,13 @@ static int32_t stock_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *ser
 }
 
 static int32_t stock_confirm(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
-    return stock_end(sql, call, user, "C", "UPDATE stock SET held = held - ?1, sold = sold + ?1 WHERE article = ?2", err);
+    return stock_end(sql, call, user, "C", "UPDATE stock SET held = held - ?1, sold = sold + ?1 WHERE article = ?2",
+                     err);
 }
 
 static int32_t stock_cancel(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
-    return stock_end(sql, call, user, "X", "UPDATE stock SET held = held - ?1, free = free + ?1 WHERE article = ?2", err);
+    return stock_end(sql, call, user, "X", "UPDATE stock SET held = held - ?1, free = free + ?1 WHERE article = ?2",
+                     err);
 }
 
 /* ---- opening ---- */
@@ -212,12 +218,12 @@ int32_t shop_open(struct life *life, enum participant participant, cdtx_error *e
     struct service *service = world_alloc(&life->sim->world, sizeof *service);
     *service = (struct service){life, participant};
     char url[120];
-    snprintf(url, sizeof url, "sqlite:%s?vfs=%s%s", shop_file(participant), life->vfs, life->node->shared ? "&share=1" : "");
-    cdtx_db *db = NULL;
-    int32_t rc = cdtx_db_open(life->engine, participant_names[participant], url, &db, err);
-    if (rc != 0)
-        return rc;
-    rc = cdtx_local(db, make_tables, service, err);
+    snprintf(url, sizeof url, "sqlite:%s?vfs=%s%s", shop_file(participant), life->vfs,
+             life->node->shared ? "&share=1" : "");
+    cdtx_db **db = &life->dbs[participant];
+    int32_t rc = cdtx_db_open(life->engine, participant_names[participant], url, db, err);
+    if (rc == 0)
+        rc = cdtx_local(*db, make_tables, service, err);
     if (rc == 0) {
         cdtx_tcc_handlers handlers = {
             .size = sizeof handlers,
@@ -226,11 +232,7 @@ int32_t shop_open(struct life *life, enum participant participant, cdtx_error *e
             .on_cancel = participant == ORDER ? order_cancel : stock_cancel,
             .user = service,
         };
-        rc = cdtx_tcc_add(db, participant_names[participant], &handlers, err);
+        rc = cdtx_tcc_add(*db, participant_names[participant], &handlers, err);
     }
-    if (rc == 0)
-        clerk_serve(life, participant, db);
-    else
-        cdtx_db_close(db);
-    return rc;
+    return rc != 0 ? rc : clerk_serve(life, (int)participant, err);
 }

@@ -9,10 +9,10 @@ enum shop_mode { SHOP_BY_STATE = 0, SHOP_NO };
 
 /* What a branch is asked to do. Plain bytes. */
 struct shop_order {
-    uint32_t op;      /* of the client; 0: the rogue's */
+    uint32_t op; /* of the client; 0: the rogue's */
     uint8_t article;
     uint8_t quantity;
-    uint8_t mode;     /* enum shop_mode */
+    uint8_t mode; /* enum shop_mode */
     uint8_t spare;
 };
 

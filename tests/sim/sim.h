@@ -1,7 +1,8 @@
 /* One simulated installation: hosts with a disk and a clock, nodes that run on them, and each node's present life: one
- * process with one engine. Module by module: knobs (what a seed switches on), env (a life's cdtx_env), life (start, crash,
- * end), net (calls between nodes), shop (what the participants do), client (global transactions), rogue (a caller who
- * breaks the protocol), clerk (local transactions beside them), checks (the invariants), cover (what a run has seen). */
+ * process with one engine. Module by module: knobs (what a seed switches on), env (a life's cdtx_env), life (start,
+ * crash, end), net (calls between nodes), shop (what the participants do), client (global transactions), rogue (a
+ * caller who breaks the protocol), clerk and errand (local transactions and jobs beside them), checks (the invariants),
+ * cover (what a run has seen). */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
@@ -23,30 +24,31 @@ struct host {
     struct sim *sim;
     const char *name;
     struct disk *disk;
-    int64_t boot;        /* when the monotonic clock was 0 */
-    int64_t ppm;         /* its drift */
+    int64_t boot; /* when the monotonic clock was 0 */
+    int64_t ppm;  /* its drift */
     int64_t wall_offset;
-    int faulty;          /* an armed disk fault of one's own choice: countdown, 0 none */
+    int faulty; /* an armed disk fault of one's own choice: countdown, 0 none */
 };
 
 struct node {
     struct sim *sim;
     const char *name;
     struct host *host;
-    int coordinator;     /* has a log */
-    int shared;          /* takes turns on its files with the other node */
-    uint32_t serves;     /* bit by participant */
-    struct life *life;   /* NULL: down */
+    int coordinator;   /* has a log */
+    int shared;        /* takes turns on its files with the other node */
+    uint32_t serves;   /* bit by participant */
+    struct life *life; /* NULL: down */
     uint32_t lives;
     int clogged[NODES_MAX];
-    int starting;        /* a start is under way */
+    int starting; /* a start is under way */
 };
 
 /* A connection of a life, known by sqlite3_auto_extension. */
 struct connection {
     struct connection *next, **before;
     sqlite3 *db;
-    int scanned;         /* by mirror.c: the first look compares everything */
+    int changes; /* rows it had changed at the last look */
+    int scanned; /* by mirror.c: the first look compares everything */
 };
 
 struct block;
@@ -62,19 +64,20 @@ struct life {
     cdtx_env env;
     cdtx_link link;
     cdtx *engine;
-    int open;            /* the engine may be called */
-    int attached;        /* the link may name the engine */
-    int quit;            /* asked to end cleanly */
-    struct strand *main; /* waits for that; NULL: not yet, or no more */
+    cdtx_db *dbs[PARTICIPANTS + 1]; /* its databases by clerk.h's numbers */
+    int open;                       /* the engine may be called */
+    int attached;                   /* the link may name the engine */
+    int quit;                       /* asked to end cleanly */
+    struct strand *main;            /* waits for that; NULL: not yet, or no more */
     int reaped;
-    int doubtful;        /* a write of its failed: what it committed last may show later */
+    int doubtful; /* a write of its failed: what it committed last may show later */
     struct prng random;
     struct block *blocks;
     size_t block_count;
     struct connection *connections;
-    uint32_t alarms;     /* of the guards, see env.c */
-    uint64_t spins;      /* clock readings since the last yield */
-    struct life *dead;   /* the next that waits to be reaped */
+    uint32_t alarms;   /* of the guards, see env.c */
+    uint64_t spins;    /* clock readings since the last yield */
+    struct life *dead; /* the next that waits to be reaped */
     struct life *all;
 };
 
@@ -83,25 +86,29 @@ struct history;
 struct rogue;
 struct net;
 struct clerks;
+struct errands;
 
 struct sim {
     struct world world;
     struct knobs knobs;
-    const char *mutant;  /* NULL: none */
-    uint8_t fill;        /* what fresh memory holds: must not matter */
+    const char *mutant; /* NULL: none */
+    uint8_t fill;       /* what fresh memory holds: must not matter */
     struct host hosts[HOSTS_MAX];
     uint32_t host_count;
     struct node nodes[NODES_MAX];
     uint32_t node_count;
     int faults_on;
-    int ending;          /* no restarts any more */
-    struct life *dead;   /* to be reaped when no fiber runs */
+    int looking;       /* a checker reads: nothing may go wrong */
+    int asked;         /* every client knows how its operations ended */
+    int ending;        /* no restarts any more */
+    struct life *dead; /* to be reaped when no fiber runs */
     struct life *lives;
     struct net *net;
     struct checker *checker;
     struct history *history;
     struct rogue *rogue;
     struct clerks *clerks;
+    struct errands *errands;
     uint32_t images;
 };
 

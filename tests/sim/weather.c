@@ -22,7 +22,8 @@ static int disk_weather(void *user, const struct disk_call *call) {
     if (life == NULL || life->owner.gone)
         return DISK_PASS;
     int verdict = DISK_PASS;
-    int writes = call->op == DISK_WRITE || call->op == DISK_SYNC || call->op == DISK_TRUNCATE || call->op == DISK_DELETE;
+    int writes =
+        call->op == DISK_WRITE || call->op == DISK_SYNC || call->op == DISK_TRUNCATE || call->op == DISK_DELETE;
     if (writes && sim_fault(sim, FAULT_DIE_WRITING, disk, in)) {
         verdict = prng_chance(disk, 1, 2) ? DISK_DIE_BEFORE : DISK_DIE_AFTER;
         life_die(life, "at a disk operation");
@@ -101,8 +102,8 @@ static const struct {
     void (*happen)(struct sim *sim);
     int64_t every; /* on average, microseconds */
 } kinds[] = {
-    {FAULT_CRASH_TIME, crash, 3 * SECOND},        {FAULT_RESTART, restart, 5 * SECOND}, {FAULT_POWER, power, 6 * SECOND},
-    {FAULT_PAUSE, stand_still, 4 * SECOND},       {FAULT_CLOCK, step_clock, 3 * SECOND}, {FAULT_CLOG, clog_path, 2 * SECOND},
+    {FAULT_CRASH_TIME, crash, 3 * SECOND},  {FAULT_RESTART, restart, 5 * SECOND},  {FAULT_POWER, power, 6 * SECOND},
+    {FAULT_PAUSE, stand_still, 4 * SECOND}, {FAULT_CLOCK, step_clock, 3 * SECOND}, {FAULT_CLOG, clog_path, 2 * SECOND},
 };
 
 enum { KINDS = sizeof kinds / sizeof kinds[0] };

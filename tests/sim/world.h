@@ -1,6 +1,6 @@
-/* The simulated world's time and its strands of execution: an event heap ordered by (time, sequence), virtual microseconds,
- * and fibers that belong to an owner who may be paused or die. Everything that happens is a line of the story; the
- * hash over all lines is the run's fingerprint. */
+/* The simulated world's time and its strands of execution: an event heap ordered by (time, sequence), virtual
+ * microseconds, and fibers that belong to an owner who may be paused or die. Everything that happens is a line of the
+ * story; the hash over all lines is the run's fingerprint. */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
@@ -23,16 +23,16 @@ struct owner {
 };
 
 struct strand {
-    struct strand *next;   /* of the owner's, while alive */
+    struct strand *next; /* of the owner's, while alive */
     struct strand **before;
-    struct strand *all;    /* of the world's, for the end */
+    struct strand *all; /* of the world's, for the end */
     struct world *world;
-    struct owner *owner;   /* NULL: the world's own */
+    struct owner *owner; /* NULL: the world's own */
     struct fiber *fiber;
     uint64_t id;
-    const char *role;      /* for people */
-    uint64_t turn;         /* counts resumes: an event for an older turn is stale */
-    const uint32_t *word;  /* what it waits for, see env.c */
+    const char *role;     /* for people */
+    uint64_t turn;        /* counts resumes: an event for an older turn is stale */
+    const uint32_t *word; /* what it waits for, see env.c */
     void (*body)(void *argument);
     void *argument;
     int done;
@@ -50,22 +50,22 @@ struct event {
 
 struct world {
     uint64_t seed;
-    int tell;                /* print the story */
-    int64_t now;             /* microseconds since the start */
+    int tell;    /* print the story */
+    int64_t now; /* microseconds since the start */
     uint64_t sequence;
     struct event *heap;
     size_t count, room;
     struct strand *strands;
-    struct strand *current;  /* NULL: the scheduler */
+    struct strand *current; /* NULL: the scheduler */
     uint64_t strand_count;
     uint64_t hash;
-    uint64_t events;         /* fired so far */
-    uint64_t still;          /* of them, without time going on */
+    uint64_t events; /* fired so far */
+    uint64_t still;  /* of them, without time going on */
     struct prng schedule, net, disk, work, faults;
     void (*after)(struct world *world, void *user); /* called outside of all fibers after each event */
     void *user;
     struct chunk *chunks;
-    char broken[8];          /* the invariant that was violated first, "" while none */
+    char broken[8]; /* the invariant that was violated first, "" while none */
     char why[600];
 };
 

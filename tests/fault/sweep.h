@@ -1,0 +1,51 @@
+/* Fail the Nth: the same story again and again, each time with a fault at the next place, until the fault finds no
+ * place any more. Each run has a simulated disk, a virtual clock and a counted heap of its own, ends with a reopening
+ * without faults, and is judged. */
+#ifndef FAULT_SWEEP_H
+#define FAULT_SWEEP_H
+
+#include <cdtx/test.h>
+
+#include "house.h"
+#include "sim/disk.h"
+
+struct sweep;
+
+struct run {
+    const struct sweep *sweep;
+    uint64_t n; /* from 1 */
+    struct disk *disk;
+    cdtx_test_env *heap;          /* of the life under test */
+    struct house_options options; /* its link and adapter, set by arm */
+    struct ledger ledger;
+};
+
+struct sweep {
+    char name[64];
+    uint64_t least; /* fewer runs: the story no longer goes where it should */
+    uint64_t runs;  /* 0: until the fault finds no place */
+    int fault;      /* what the fault is, in the words of the sweep's file */
+    int kind;       /* and where */
+    int for_ever;
+    int close_too;  /* the fault lasts until the house is closed */
+    int stops;      /* a database may stop itself: only a reopening brings the house to rest */
+    int brief;      /* the short story */
+    int ruins;      /* begins on what a power loss left of unfinished things */
+    int loopback;   /* the coordinator behind encoded calls */
+    int harmless;   /* customers notice nothing but the delay */
+    int32_t crash_after_story, crash_after_recovery; /* enum disk_crash, 0: none */
+
+    void (*arm)(struct run *run);
+    /* Faults are over. Returns 1 if they struck. */
+    int (*disarm)(struct run *run);
+    /* Optional: what comes late, into the same house once it has come to rest, and into the house that was opened next.
+     * Returns 1 if something came. */
+    int (*late)(struct run *run, struct house *house);
+    int (*later)(struct run *run, struct house *house);
+};
+
+/* PROGRAM [NAME [N]] runs all sweeps, or one, or one run of one. PROGRAM --mutants NAME... demands of each known bug
+ * that some run goes wrong while the library has it. Returns the exit status. */
+int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count);
+
+#endif

@@ -1,0 +1,256 @@
+#include "errand.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "checks.h"
+#include "cover.h"
+
+enum { ERRANDS_MAX = 1024, LEASE_MS = 1500, BACKOFF_MS = 400 };
+enum sort { IN_LOCAL, PLAIN, PULLED, SORTS };
+enum fate { OPEN, PUT, NOT_PUT };
+
+static const char *const handlers[SORTS] = {"errand-local", "errand-plain", "errand-pulled"};
+
+/* What is known of one job, by its number. */
+struct errand {
+    uint8_t sort, fate;
+    int hopeless; /* its handler says a definite no */
+    uint32_t starts, attempt;
+    int64_t token; /* the highest so far, and who has it */
+    const struct life *life;
+    int done; /* a plain one has answered yes */
+};
+
+struct errands {
+    struct errand known[CLERKS][ERRANDS_MAX];
+    uint32_t count[CLERKS];
+};
+
+struct note {
+    uint32_t which, number;
+};
+
+struct handler {
+    struct life *life;
+    int which;
+};
+
+void errand_init(struct sim *sim) {
+    sim->errands = world_alloc(&sim->world, sizeof *sim->errands);
+}
+
+int32_t errand_tables(cdtx_sql *sql, cdtx_error *err) {
+    return cdtx_sql_exec(sql, "CREATE TABLE IF NOT EXISTS errand (number INTEGER, token INTEGER)", NULL, err);
+}
+
+/* ---- running ---- */
+
+/* R3: an attempt is counted before it is made; R2: a new lease has a higher token. */
+static struct errand *begin(struct life *life, const cdtx_work *work) {
+    struct sim *sim = life->sim;
+    size_t length;
+    const struct note *note = cdtx_work_payload(work, &length);
+    if (length != sizeof *note || note->which >= CLERKS || note->number >= sim->errands->count[note->which]) {
+        violate(&sim->world, "R1", "%s runs a job that nobody put", life->name);
+        strand_end(&sim->world);
+    }
+    struct errand *errand = &sim->errands->known[note->which][note->number];
+    tell(&sim->world, life->name, "errand %u of %u, attempt %u, token %lld", note->number, note->which,
+         cdtx_work_attempt(work), (long long)cdtx_work_token(work));
+    if (errand->fate == NOT_PUT)
+        violate(&sim->world, "R1", "%s runs job %u, whose put had failed", life->name, note->number);
+    errand->starts++;
+    int64_t token = cdtx_work_token(work);
+    if (token == errand->token && errand->life != life)
+        violate(&sim->world, "R2", "job %u is given to %s and to %s under the same token %lld", note->number,
+                errand->life->name, life->name, (long long)token);
+    if (token <= errand->token)
+        return errand; /* run again with its group, or late after a pause: its end will be refused */
+    if (cdtx_work_attempt(work) <= errand->attempt)
+        violate(&sim->world, "R3", "job %u starts with attempt %u, token %lld after attempt %u, token %lld",
+                note->number, cdtx_work_attempt(work), (long long)token, errand->attempt, (long long)errand->token);
+    errand->token = token;
+    errand->attempt = cdtx_work_attempt(work);
+    errand->life = life;
+    return errand;
+}
+
+static int32_t write_effect(cdtx_sql *sql, const cdtx_work *work, cdtx_error *err) {
+    const struct note *note = cdtx_work_payload(work, NULL);
+    cdtx_sql_bind_int(sql, note->number);
+    cdtx_sql_bind_int(sql, cdtx_work_token(work));
+    return cdtx_sql_exec(sql, "INSERT INTO errand VALUES (?, ?)", NULL, err);
+}
+
+static int32_t verdict(struct life *life, const struct errand *errand) {
+    struct sim *sim = life->sim;
+    if (sim_fault(sim, FAULT_HANDLER_SLOW, &sim->world.faults, 6))
+        env_think(life, prng_range(&sim->world.faults, 1, 2 * LEASE_MS) * MS);
+    if (errand->hopeless)
+        return CDTX_REFUSED;
+    return sim_fault(sim, FAULT_HANDLER_ERROR, &sim->world.faults, 3) ? CDTX_USER : 0;
+}
+
+static int32_t run_in_local(cdtx_work *work, void *user, cdtx_error *err) {
+    struct handler *handler = user;
+    struct errand *errand = begin(handler->life, work);
+    int32_t rc = write_effect(cdtx_work_sql(work), work, err);
+    return rc != 0 ? rc : verdict(handler->life, errand);
+}
+
+static int32_t run_plain(cdtx_work *work, void *user, cdtx_error *err) {
+    struct handler *handler = user;
+    (void)err;
+    struct errand *errand = begin(handler->life, work);
+    int32_t rc = verdict(handler->life, errand);
+    errand->done |= rc == 0;
+    return rc;
+}
+
+struct pulled {
+    cdtx_work *work;
+    struct life *life;
+};
+
+static int32_t finish_pulled(cdtx_sql *sql, void *user, cdtx_error *err) {
+    struct pulled *pulled = user;
+    int32_t rc = write_effect(sql, pulled->work, err);
+    return rc != 0 ? rc : cdtx_work_done(pulled->work, sql, err);
+}
+
+void errand_pulled(struct life *life, cdtx_work *work) {
+    struct pulled pulled = {work, life};
+    const struct note *note = cdtx_work_payload(work, NULL);
+    int32_t rc = verdict(life, begin(life, work));
+    if (rc == 0) {
+        rc = cdtx_local(life->dbs[note->which], finish_pulled, &pulled, NULL);
+        env_alive(life);
+    }
+    cdtx_settle(work, rc, rc == 0 ? NULL : "the errand failed", NULL);
+    env_alive(life);
+}
+
+int32_t errand_register(struct life *life, int which, cdtx_error *err) {
+    struct handler *handler = world_alloc(&life->sim->world, sizeof *handler);
+    *handler = (struct handler){life, which};
+    int32_t rc = 0;
+    for (int sort = 0; rc == 0 && sort < SORTS; sort++) {
+        cdtx_handler_options options = {
+            .size = sizeof options,
+            .in_local = sort == IN_LOCAL,
+            .handler = sort == IN_LOCAL ? run_in_local
+                       : sort == PLAIN  ? run_plain
+                                        : NULL,
+            .user = handler,
+            .attempts_max = 100000,
+            .crashes_max = 100000,
+            .lease_ms = LEASE_MS,
+            .backoff_min_ms = 10,
+            .backoff_max_ms = BACKOFF_MS,
+        };
+        char name[40];
+        snprintf(name, sizeof name, "%s-%d", handlers[sort], which); /* one name, one database */
+        rc = cdtx_handler_add(life->dbs[which], name, &options, err);
+    }
+    return rc;
+}
+
+/* ---- putting ---- */
+
+struct put {
+    struct sim *sim;
+    struct note note;
+    cdtx_job_options options;
+    char unique_key[24], concurrency_key[24];
+    int fails;
+};
+
+static int32_t put_one(cdtx_sql *sql, void *user, cdtx_error *err) {
+    struct put *put = user;
+    const struct errand *errand = &put->sim->errands->known[put->note.which][put->note.number];
+    char name[40];
+    snprintf(name, sizeof name, "%s-%u", handlers[errand->sort], put->note.which);
+    int64_t id = 0;
+    int32_t rc = cdtx_job_put(sql, name, &put->note, sizeof put->note, &put->options, &id, err);
+    return rc != 0 ? rc : put->fails ? CDTX_USER : 0;
+}
+
+void errand_put(struct life *life, int which) {
+    struct sim *sim = life->sim;
+    struct prng *work = &sim->world.work;
+    if (sim->errands->count[which] == ERRANDS_MAX)
+        return;
+    uint32_t number = sim->errands->count[which]++;
+    struct errand *errand = &sim->errands->known[which][number];
+    errand->sort = (uint8_t)prng_below(work, SORTS);
+    errand->hopeless = prng_chance(work, 1, 10);
+    struct put *put = world_alloc(&sim->world, sizeof *put);
+    *put = (struct put){.sim = sim, .note = {(uint32_t)which, number}, .fails = prng_chance(work, 1, 5)};
+    put->options.size = sizeof put->options;
+    put->options.priority = (int32_t)prng_below(work, CDTX_PRIORITY_MAX + 1);
+    put->options.delay_ms = prng_chance(work, 1, 3) ? prng_range(work, 0, 2000) : 0;
+    if (prng_chance(work, 1, 4)) {
+        snprintf(put->unique_key, sizeof put->unique_key, "unique-%u", number % 3);
+        put->options.unique_key = put->unique_key;
+    }
+    if (prng_chance(work, 1, 4)) {
+        snprintf(put->concurrency_key, sizeof put->concurrency_key, "turn-%u", number % 2);
+        put->options.concurrency_key = put->concurrency_key;
+    }
+    cdtx_error err = {0};
+    int32_t rc = cdtx_local(life->dbs[which], put_one, put, &err);
+    env_alive(life);
+    int32_t happened = cdtx_happened(rc);
+    errand->fate = rc == CDTX_USER || happened == 0 ? NOT_PUT : happened == 1 ? PUT : OPEN;
+    cover(handlers[errand->sort]);
+    tell(&sim->world, life->name, "puts errand %u of %d for %s: %s", number, which, handlers[errand->sort],
+         cdtx_code_name(rc));
+}
+
+/* ---- the end ---- */
+
+static void count_rows(sqlite3 *db, const char *query, uint32_t *counts) {
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(db, query, -1, &s, NULL) == SQLITE_OK)
+        while (sqlite3_step(s) == SQLITE_ROW)
+            counts[sqlite3_column_int64(s, 0) % ERRANDS_MAX]++;
+    sqlite3_finalize(s);
+}
+
+static void note_jobs(sqlite3 *db, int state, uint32_t *counts) {
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(db, "SELECT payload FROM cdtx_job WHERE CASE ? WHEN 3 THEN state = 3 ELSE state < 3 END", -1,
+                           &s, NULL) == SQLITE_OK) {
+        sqlite3_bind_int(s, 1, state);
+        while (sqlite3_step(s) == SQLITE_ROW) {
+            struct note note;
+            memcpy(&note, sqlite3_column_blob(s, 0), sizeof note);
+            counts[note.number % ERRANDS_MAX]++;
+        }
+    }
+    sqlite3_finalize(s);
+}
+
+void errand_final(struct sim *sim, int which, sqlite3 *db) {
+    uint32_t effects[ERRANDS_MAX] = {0}, live[ERRANDS_MAX] = {0}, dead[ERRANDS_MAX] = {0};
+    count_rows(db, "SELECT number FROM errand", effects);
+    note_jobs(db, 0, live);
+    note_jobs(db, 3, dead);
+    for (uint32_t i = 0; i < sim->errands->count[which]; i++) {
+        const struct errand *errand = &sim->errands->known[which][i];
+        int put = errand->fate == PUT || (errand->fate == OPEN && errand->starts > 0);
+        uint32_t wanted = put && !errand->hopeless && errand->sort != PLAIN;
+        if (live[i] != 0)
+            violate(&sim->world, "L1", "job %u of database %d is still waiting after %u starts", i, which,
+                    errand->starts);
+        else if (effects[i] != wanted)
+            violate(&sim->world, "R1", "job %u of database %d (%s) has %u effects after %u starts; it should have %u",
+                    i, which, handlers[errand->sort], effects[i], errand->starts, wanted);
+        else if (put && (dead[i] != 0) != errand->hopeless)
+            violate(&sim->world, "R6", "job %u of database %d is %s, though its handler %s", i, which,
+                    dead[i] ? "dead" : "gone", errand->hopeless ? "refused" : "did not refuse");
+        else if (put && errand->sort == PLAIN && !errand->hopeless && !errand->done)
+            violate(&sim->world, "R1", "plain job %u of database %d is gone, but no handler said yes", i, which);
+    }
+}

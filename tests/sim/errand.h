@@ -1,0 +1,19 @@
+/* Jobs: the clerks put them in their local transactions, and handlers of three sorts run them (inside a local
+ * transaction, plain, pulled). An acknowledged job is done in the end, its effect in the database is there exactly
+ * once, and one that was never put is never run (R1 to R3). */
+#ifndef SIM_ERRAND_H
+#define SIM_ERRAND_H
+
+#include "clerk.h"
+
+void errand_init(struct sim *sim);
+int32_t errand_tables(cdtx_sql *sql, cdtx_error *err);
+/* The handlers of a life on one of its databases. */
+int32_t errand_register(struct life *life, int which, cdtx_error *err);
+/* Puts one job in a local transaction of its own. */
+void errand_put(struct life *life, int which);
+/* A job that cdtx_take gave out; settles it. */
+void errand_pulled(struct life *life, cdtx_work *work);
+void errand_final(struct sim *sim, int which, sqlite3 *db);
+
+#endif
