@@ -120,7 +120,7 @@ enum cdtx_call_op { CDTX_CALL_TRY = 1, CDTX_CALL_CONFIRM = 2, CDTX_CALL_CANCEL =
 typedef struct cdtx_call {
     uint8_t log[16];
     int64_t sequence;
-    uint64_t id;   /* of this delivery, for cdtx_link_reply; unique in the sending engine's life */
+    uint64_t id;   /* of this delivery, for cdtx_link_reply; unique in the sending engine's life, from a random start */
     int64_t epoch; /* of the gid when sent */
     uint32_t branch;
     int32_t op;       /* one of cdtx_call_op */

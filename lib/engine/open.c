@@ -281,6 +281,10 @@ static cdtx *new_engine(const cdtx_options *options) {
     engine->options = *options;
     engine->process = env->process(env->user);
     engine->refs = 1;
+    /* A link that still has a reply to an earlier engine of this process must not hit a call of this one. */
+    if (env->random(env->user, &engine->last_call, sizeof engine->last_call) != 0)
+        engine->last_call = 0;
+    engine->last_call >>= 1; /* far from the end: ids only count up, and 0 is none */
     engine->link = options->link != NULL ? *options->link : *cdtx__link_local();
     engine->scan.fire = cdtx__scan_fire;
     cdtx__pump_init(&engine->pump, env);
