@@ -249,7 +249,7 @@ static int listen_and_kill(struct loop *loop, pid_t pid, int from) {
 }
 
 static void write_unanswered(const struct loop *loop) {
-    char path[PATH_ROOM + 16];
+    char path[PATH_ROOM + 32];
     (void)snprintf(path, sizeof path, "%sunanswered", loop->folder);
     FILE *file = fopen(path, "w");
     if (file == NULL)
@@ -301,12 +301,12 @@ static void one_life(struct loop *loop) {
         loop->kills++;
 }
 
-static void companion_path(const struct loop *loop, unsigned number, char path[PATH_ROOM + 16]) {
-    (void)snprintf(path, PATH_ROOM + 16, "%scompanion%u", loop->folder, number);
+static void companion_path(const struct loop *loop, unsigned number, char path[PATH_ROOM + 32]) {
+    (void)snprintf(path, PATH_ROOM + 32, "%scompanion%u", loop->folder, number);
 }
 
 static void start_companions(struct loop *loop) {
-    char path[PATH_ROOM + 16], life[16];
+    char path[PATH_ROOM + 32], life[16];
     for (unsigned i = 0; i < loop->companions; i++) {
         companion_path(loop, i, path);
         (void)snprintf(life, sizeof life, "c%u", i);
@@ -319,7 +319,7 @@ static void start_companions(struct loop *loop) {
 
 /* What they said is read from their files. */
 static void end_companions(struct loop *loop) {
-    char path[PATH_ROOM + 16], line[LINE_ROOM];
+    char path[PATH_ROOM + 32], line[LINE_ROOM];
     for (unsigned i = 0; i < loop->companions; i++) {
         int status = 0;
         (void)kill(loop->companion[i], SIGKILL);
@@ -329,8 +329,10 @@ static void end_companions(struct loop *loop) {
         companion_path(loop, i, path);
         FILE *file = fopen(path, "r");
         while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-            size_t length = strcspn(line, "\n");
-            line[length] = '\0';
+            char *end = strchr(line, '\n');
+            if (end == NULL)
+                break; /* it did not live to finish it */
+            *end = '\0';
             hear(loop, line);
         }
         if (file == NULL || fclose(file) != 0)

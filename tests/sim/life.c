@@ -188,6 +188,7 @@ static void close_engine(struct life *life) {
 }
 
 static int32_t open_all(struct life *life, cdtx_error *err) {
+    life->engines++;
     int32_t rc = open_engine(life, err);
     env_alive(life);
     if (rc != 0)

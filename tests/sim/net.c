@@ -40,7 +40,12 @@ struct node *net_home(struct sim *sim, const char *participant) {
 
 struct letter *net_letter(struct sim *sim, struct life *from, struct node *to, const cdtx_call *call) {
     struct letter *letter = world_alloc(&sim->world, sizeof *letter);
-    *letter = (struct letter){.sim = sim, .from = from, .to = to, .call = *call, .number = ++sim->net->letters};
+    *letter = (struct letter){.sim = sim,
+                              .from = from,
+                              .to = to,
+                              .call = *call,
+                              .number = ++sim->net->letters,
+                              .engine = from == NULL ? 0 : from->engines};
     letter->call.participant = world_copy(&sim->world, call->participant, strlen(call->participant));
     letter->call.payload = world_copy(&sim->world, call->payload, call->length);
     return letter;
@@ -48,10 +53,14 @@ struct letter *net_letter(struct sim *sim, struct life *from, struct node *to, c
 
 /* ---- the way back ---- */
 
+static int still_there(const struct letter *letter) {
+    return letter->from->attached && letter->from->engines == letter->engine;
+}
+
 static void hand_reply(void *argument) {
     struct answer *answer = argument;
     struct life *life = answer->letter->from;
-    if (life->attached)
+    if (still_there(answer->letter))
         cdtx_link_reply(life->engine, answer->letter->call.id, &answer->reply);
 }
 
@@ -59,7 +68,7 @@ static void reply_arrives(struct world *world, void *argument, uint64_t number) 
     struct answer *answer = argument;
     struct life *life = answer->letter->from;
     (void)number;
-    if (life->attached)
+    if (still_there(answer->letter))
         strand_new(world, &life->owner, "reply", hand_reply, answer, 0);
 }
 

@@ -8,6 +8,7 @@
 struct letter {
     struct sim *sim;
     struct life *from; /* NULL: the rogue's */
+    uint32_t engine;   /* of from's: ids of calls are its own */
     struct node *to;
     cdtx_call call; /* its own copy */
     uint64_t number;

@@ -64,6 +64,7 @@ struct life {
     cdtx_env env;
     cdtx_link link;
     cdtx *engine;
+    uint32_t engines;               /* opened so far: an opening may fail half way and be repeated */
     cdtx_db *dbs[PARTICIPANTS + 1]; /* its databases by clerk.h's numbers */
     int open;                       /* the engine may be called */
     int attached;                   /* the link may name the engine */
