@@ -35,7 +35,7 @@ void knobs_draw(struct knobs *knobs, uint64_t seed) {
     knobs->loopback = prng_chance(&prng, 3, 10);
     knobs->rogue = prng_chance(&prng, 1, 2);
     knobs->pumps = pick(&prng, (const uint32_t[]){1, 1, 2, 3}, 4);
-    knobs->ops = (uint32_t)prng_range(&prng, 8, 50);
+    knobs->ops = (uint32_t)prng_range(&prng, 8, 42);
     knobs->group_max = pick(&prng, (const uint32_t[]){1, 2, 8, 0}, 4);
     knobs->backoff_min_ms = prng_range(&prng, 5, 300);
     knobs->backoff_max_ms = knobs->backoff_min_ms + prng_range(&prng, 50, 4000);
@@ -46,7 +46,7 @@ void knobs_draw(struct knobs *knobs, uint64_t seed) {
     knobs->latency_max = knobs->latency_min + prng_range(&prng, 100, 80 * MS);
     /* A call must be able to come back in time, or nothing could ever end. */
     knobs->call_timeout_ms = 2 * knobs->latency_max / MS + prng_range(&prng, 50, 2000);
-    knobs->run = prng_range(&prng, 3, 25) * SECOND;
+    knobs->run = prng_range(&prng, 3, 18) * SECOND;
     knobs->crash_in = pick(&prng, (const uint32_t[]){60, 200, 600}, 3);
     knobs->fault_in = pick(&prng, (const uint32_t[]){100, 400, 2000}, 3);
     knobs->loss_in = pick(&prng, (const uint32_t[]){3, 8, 30}, 3);
