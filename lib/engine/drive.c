@@ -217,9 +217,11 @@ static void send_calls(cdtx_tx *tx, int32_t op) {
         at = tx->deadline_us;
     if (at != INT64_MAX)
         arm_locked(tx, at);
+    cdtx__tx_ref(tx); /* the calls borrow from it, and a reply to the first may end it before the last is sent */
     cdtx__unlock(engine->env, &tx->lock);
     for (uint32_t i = 0; i < count; i++)
         (void)cdtx__call_send(engine, &calls[i], NULL); /* not sent is like lost: the timer sends again */
+    cdtx__tx_unref(tx);
 }
 
 /* A definite no: repeating the same call cannot help. */
