@@ -84,7 +84,7 @@ static int32_t claim_level(struct claim *claim, cdtx_sql *sql, struct handler *h
                                " AND clock = ? AND priority = ? AND state = 1 AND due <= ? AND " ALONE_BY_KEY
                                " ORDER BY due LIMIT ?",
                                arguments, 6, &claim->rows, NULL, err);
-    for (uint32_t i = 0; rc == 0 && i<claim->rows.count && * room> 0; i++)
+    for (uint32_t i = 0; rc == 0 && i < claim->rows.count && 0 < *room; i++)
         rc = lease(claim, sql, handler, i, room, err);
     return rc;
 }
@@ -110,9 +110,8 @@ static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handl
         "SELECT 1 FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ? AND priority = ? AND state = 1"
         " AND due <= ? LIMIT 1",
         arguments, 5, &claim->rows, NULL, err);
-    if (rc == 0 && claim->rows.count == 1) {
+    if (rc == 0 && claim->rows.count == 1)
         claim->more = *left = 1;
-    }
     return rc;
 }
 

@@ -371,8 +371,7 @@ static void ask(cdtx_tx *tx, int32_t verb, void (*done)(struct coord_request *))
     r->timeout_ms = tx->timeout_ms;
     r->acked = tx->acked;
     r->outcome = tx->outcome;
-    /* Twice one attempt: whoever still waits for a reply then is not disturbed by a second engine. */
-    r->lease_ms = 2 * tx->engine->options.call_timeout_ms + 1000;
+    r->lease_ms = cdtx__lease_ms(tx->engine);
     r->done = done;
     r->user = tx;
     tx->engine->coord.submit(tx->engine->coord.self, r);

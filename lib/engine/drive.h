@@ -95,6 +95,12 @@ void cdtx__drive_resume(cdtx_tx *tx);
 /* A joined one is given back: nothing to decide here. */
 void cdtx__drive_leave(cdtx_tx *tx);
 
+/* For one attempt: twice the time-out of a call, so that a second engine does not disturb whoever still waits for a
+ * reply. */
+static inline int64_t cdtx__lease_ms(const cdtx *engine) {
+    return 2 * engine->options.call_timeout_ms + 1000;
+}
+
 /* Somebody must look into the log by then. */
 static inline void cdtx__scan_by(cdtx *engine, int64_t in_ms) {
     cdtx__pump_arm_by(&engine->pump, &engine->scan, cdtx__now_us(engine->env) + in_ms * 1000);

@@ -55,6 +55,11 @@ static inline void cdtx__add(uint64_t *counter) {
     __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
 }
 
+/* When for_ms from now is over; -1 is for ever. */
+static inline int64_t cdtx__until_us(const cdtx *engine, int64_t for_ms) {
+    return for_ms < 0 ? INT64_MAX : cdtx__now_us(engine->env) + for_ms * 1000;
+}
+
 /* ---- check.c ---- */
 
 /* Every public call that uses the engine stands between these two. enter: MISUSE when closed, NULL or in a forked

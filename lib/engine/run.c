@@ -1,9 +1,5 @@
 #include "engine/engine.h"
 
-static int64_t until_us(cdtx *engine, int64_t for_ms) {
-    return for_ms < 0 ? INT64_MAX : cdtx__now_us(engine->env) + for_ms * 1000;
-}
-
 int32_t cdtx_run(cdtx *engine, int64_t for_ms, cdtx_error *err) {
     int32_t rc = for_ms == -1 ? 0 : cdtx__check_ms(for_ms, "for_ms", err);
     if (rc == 0)
@@ -12,7 +8,7 @@ int32_t cdtx_run(cdtx *engine, int64_t for_ms, cdtx_error *err) {
         return rc;
     rc = cdtx__may_wait(engine, "cdtx_run", err);
     if (rc == 0) {
-        cdtx__pump_until(&engine->pump, NULL, until_us(engine, for_ms), PUMP_TASKS | PUMP_WORK | PUMP_STOPS);
+        cdtx__pump_until(&engine->pump, NULL, cdtx__until_us(engine, for_ms), PUMP_TASKS | PUMP_WORK | PUMP_STOPS);
         rc = cdtx__any_stopped(engine, err);
     }
     cdtx__leave(engine);

@@ -67,7 +67,7 @@ void cdtx__scan_fire(struct timer *timer) {
     scan->engine = engine;
     scan->request.verb = COORD_TAKE;
     scan->request.limit = room < 128 ? room : 128;
-    scan->request.lease_ms = 2 * engine->options.call_timeout_ms + 1000;
+    scan->request.lease_ms = cdtx__lease_ms(engine);
     scan->request.done = scan_done;
     engine->coord.submit(engine->coord.self, &scan->request);
 }

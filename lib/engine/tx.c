@@ -431,7 +431,7 @@ int32_t cdtx_tx_wait(cdtx *engine, const char *gid, int64_t for_ms, int32_t *sta
         rc = enter_log(engine, "cdtx_tx_wait", err);
     if (rc != 0)
         return rc;
-    rc = wait_state(engine, gid, cdtx__now_us(engine->env) + for_ms * 1000, has_ended, state, err);
+    rc = wait_state(engine, gid, cdtx__until_us(engine, for_ms), has_ended, state, err);
     cdtx__leave(engine);
     return rc;
 }
@@ -482,7 +482,7 @@ int32_t cdtx_drain(cdtx *engine, int64_t for_ms, cdtx_error *err) {
         rc = enter_log(engine, "cdtx_drain", err);
     if (rc != 0)
         return rc;
-    int64_t until = cdtx__now_us(engine->env) + for_ms * 1000;
+    int64_t until = cdtx__until_us(engine, for_ms);
     for (int open = 1;;) {
         rc = any_open(engine, &open, err);
         if (rc != 0 || !open)

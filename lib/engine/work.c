@@ -37,8 +37,7 @@ int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *er
     if (rc == 0) {
         cdtx__pump_taker(&engine->pump);
         ring_all(engine);
-        int64_t until = for_ms < 0 ? INT64_MAX : cdtx__now_us(engine->env) + for_ms * 1000;
-        struct list *link = cdtx__pump_take(&engine->pump, until);
+        struct list *link = cdtx__pump_take(&engine->pump, cdtx__until_us(engine, for_ms));
         if (link == NULL)
             rc = cdtx__any_stopped(engine, err);
         else
