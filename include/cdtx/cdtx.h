@@ -34,6 +34,9 @@ typedef struct cdtx_db cdtx_db;
 typedef struct cdtx_sql cdtx_sql;
 typedef struct cdtx_tx cdtx_tx;
 typedef struct cdtx_work cdtx_work;
+/* What a value of SQL or of a report is. */
+enum cdtx_value_type { CDTX_NULL = 0, CDTX_INT = 1, CDTX_REAL = 2, CDTX_TEXT = 3, CDTX_BLOB = 4 };
+
 struct cdtx_env;
 struct cdtx_link;
 struct cdtx_sql_port;
@@ -99,14 +102,22 @@ typedef struct cdtx_options {
     const struct cdtx_link *link; /* how calls reach participants; default: those of this engine (cdtx/port.h) */
     const struct cdtx_sql_port *const *adapters; /* further adapters by URL scheme, asked before the built-in ones */
     uint32_t adapter_count;
-    uint32_t payload_max;    /* bytes of one payload, result or job; default CDTX_PAYLOAD_DEFAULT, at most 16 MiB */
-    uint32_t open_max;       /* global transactions in work here at once; default 10000; more is BUSY */
-    uint32_t group_max;      /* local transactions in one synced commit; default 512 */
-    int64_t call_timeout_ms; /* one call to a participant; default 2000; then it is repeated */
-    int64_t wait_ms;         /* longest wait for a database that an open handle holds; default 10000; then BUSY */
-    int64_t backoff_min_ms;  /* phase two, first repeat at the earliest; default 100 */
-    int64_t backoff_max_ms;  /* phase two, cap of the exponential back-off; default 30000 */
-    const char *coordinator; /* "local" (default) or "loopback", its twin behind encoded calls */
+    uint32_t payload_max;     /* bytes of one payload, result or job; default CDTX_PAYLOAD_DEFAULT, at most 16 MiB */
+    uint32_t open_max;        /* global transactions in work here at once; default 10000; more is BUSY */
+    uint32_t group_max;       /* local transactions in one synced commit; default 512 */
+    int64_t call_timeout_ms;  /* one call to a participant; default 2000; then it is repeated */
+    int64_t wait_ms;          /* longest wait for a database that an open handle holds; default 10000; then BUSY */
+    int64_t backoff_min_ms;   /* phase two, first repeat at the earliest; default 100 */
+    int64_t backoff_max_ms;   /* phase two, cap of the exponential back-off; default 30000 */
+    const char *coordinator;  /* "local" (default) or "loopback", its twin behind encoded calls */
+    uint32_t passive;         /* 1: looks and steps in only (cdtx/admin.h): begins nothing, takes up nothing */
+    uint32_t participant_max; /* of open_max, those that one participant may hold while it does not answer; default
+                                 half; more is BUSY, so that a dead participant leaves room for the others */
+    uint32_t park_attempts;   /* at phase two without an end; default 30; then it is parked and becomes a case */
+    uint32_t reserved;
+    int64_t park_retry_ms; /* between attempts at a parked one; default 600000 */
+    int64_t retention_ms;  /* the outcome of an ended one can be asked for so long; default 7 days; then EXPIRED */
+    int64_t closure_ms;    /* a closure or handler that holds its database longer raises an alarm; default 1000 */
 } cdtx_options;
 
 /* Opens an engine; with a log it opens that database, brings its tables up to date and takes up what a dead
@@ -207,7 +218,9 @@ enum cdtx_tx_state {
     CDTX_TX_COMMITTING = 2,   /* decided; branches are being confirmed */
     CDTX_TX_ROLLING_BACK = 3, /* decided; branches are being cancelled */
     CDTX_TX_COMMITTED = 4,    /* ended */
-    CDTX_TX_ROLLED_BACK = 5   /* ended */
+    CDTX_TX_ROLLED_BACK = 5,  /* ended */
+    CDTX_TX_REVERSING = 6,    /* decided again, by its policy: confirms said no, what was confirmed is being reversed */
+    CDTX_TX_REVERSED = 7      /* ended */
 };
 
 enum cdtx_tx_wait_for {
@@ -217,11 +230,16 @@ enum cdtx_tx_wait_for {
 
 typedef struct cdtx_tx_options {
     uint32_t size;
-    int32_t wait_for;   /* what run, commit and rollback wait for; CDTX_WAIT_ENDED */
-    const char *name;   /* what kind of business step, for people; default "tx" */
-    const char *key;    /* business key: the same key joins the same global transaction; default none */
-    int64_t timeout_ms; /* from begin to decision; default 10000; then it is rolled back */
-    uint64_t tag;       /* comes back with the completion of cdtx_tx_submit */
+    int32_t wait_for;          /* what run, commit and rollback wait for; CDTX_WAIT_ENDED */
+    const char *name;          /* what kind of business step, for people; default "tx" */
+    const char *key;           /* business key: the same key joins the same global transaction; default none */
+    int64_t timeout_ms;        /* global: from begin to decision; default 10000; then it is rolled back */
+    uint64_t tag;              /* comes back with the completion of cdtx_tx_submit */
+    int64_t branch_timeout_ms; /* from a branch's first try to its answer; default timeout_ms; then it is rolled back */
+    uint32_t reverse_after;    /* policy: after so many definite noes from confirms, take it back: what was confirmed is
+                                  reversed, and the outcome is REVERSED. Every participant needs on_reverse. COMMITTED is
+                                  answered only at the end, so wait_for must be CDTX_WAIT_ENDED. Default 0: never */
+    uint32_t reserved;
 } cdtx_tx_options;
 
 /* A handle for one global transaction; nothing is durable yet. Errors: MISUSE (the engine has no log), INVALID,

@@ -48,8 +48,6 @@ typedef struct cdtx_env {
 
 /* ---- SQL port ---- */
 
-enum cdtx_value_type { CDTX_NULL = 0, CDTX_INT = 1, CDTX_REAL = 2, CDTX_TEXT = 3, CDTX_BLOB = 4 };
-
 /* One value. Frozen. Text and blob: bytes + length; text in rows is NUL-terminated behind its length. */
 typedef struct cdtx_value {
     int32_t type;
@@ -113,7 +111,11 @@ typedef struct cdtx_sql_port {
 
 /* ---- link port: deliver a call ---- */
 
-enum cdtx_call_op { CDTX_CALL_TRY = 1, CDTX_CALL_CONFIRM = 2, CDTX_CALL_CANCEL = 3 };
+enum cdtx_call_op { CDTX_CALL_TRY = 1, CDTX_CALL_CONFIRM = 2, CDTX_CALL_CANCEL = 3, CDTX_CALL_REVERSE = 4 };
+
+enum cdtx_call_flags {
+    CDTX_CALL_REVERSIBLE = 1 /* with try: may be reversed after its confirm; who cannot must refuse it now */
+};
 
 /* One call from a coordinator's engine to a participant. Everything is borrowed for the length of the function it is
  * given to. (log, sequence) is the gid. */
@@ -126,6 +128,9 @@ typedef struct cdtx_call {
     int32_t op;       /* one of cdtx_call_op */
     uint32_t attempt; /* from 1 */
     uint32_t length;  /* of payload */
+    uint32_t flags;   /* of cdtx_call_flags */
+    uint32_t reserved;
+    int64_t floor; /* every gid of this log with a lower sequence has ended; the participant may forget them */
     const char *participant;
     const void *payload;
 } cdtx_call;

@@ -18,7 +18,8 @@ typedef struct cdtx_tcc_call cdtx_tcc_call;
 
 /* Runs under the rules of cdtx_local_fn. on_try: 0 reserves; CDTX_REFUSED is a definite no that is remembered with
  * err's text, and whatever the handler wrote is undone; another code is no answer, and the try is repeated until the
- * deadline. on_confirm and on_cancel: 0 done; any other code undoes what they wrote and they are called again later. */
+ * deadline. on_confirm, on_cancel and on_reverse: 0 done; any other code undoes what they wrote and they are called
+ * again later. CDTX_REFUSED from on_confirm is a definite no, which counts for the policy reverse_after. */
 typedef int32_t (*cdtx_tcc_fn)(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err);
 
 typedef struct cdtx_tcc_handlers {
@@ -29,10 +30,11 @@ typedef struct cdtx_tcc_handlers {
     cdtx_tcc_fn on_cancel;
     void *user;
     void (*drop)(void *user); /* called once when the engine no longer needs user; may be NULL */
+    cdtx_tcc_fn on_reverse;   /* undoes a confirm; only for transactions with reverse_after; may be NULL */
 } cdtx_tcc_handlers;
 
-/* Registers a participant whose effects are in db. All three handlers are required. Errors: CONFLICT (name taken in
- * this engine), INVALID, NO_MEMORY. */
+/* Registers a participant whose effects are in db. on_try, on_confirm and on_cancel are required. Errors: CONFLICT
+ * (name taken in this engine), INVALID, NO_MEMORY. */
 int32_t cdtx_tcc_add(cdtx_db *db, const char *participant, const cdtx_tcc_handlers *handlers, cdtx_error *err);
 
 /* What a handler can ask; pointers are borrowed for the handler's run. */

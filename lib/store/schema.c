@@ -68,7 +68,34 @@ static const char *const version_2[] = {
     NULL,
 };
 
-static const char *const *const versions[SCHEMA_VERSION] = {version_1, version_2};
+static const char *const version_3[] = {
+    "ALTER TABLE cdtx_tx ADD COLUMN began INTEGER NOT NULL DEFAULT 0", /* wall clock, ms, for people */
+    "ALTER TABLE cdtx_tx ADD COLUMN ended INTEGER", /* on the durable clock; its outcome is kept for a while */
+    "ALTER TABLE cdtx_tx ADD COLUMN parked TEXT",   /* why; NULL: it is not */
+    "ALTER TABLE cdtx_tx ADD COLUMN error TEXT",    /* the last that phase two met */
+    "ALTER TABLE cdtx_tx ADD COLUMN reverse_after INTEGER NOT NULL DEFAULT 0", /* policy; 0: never */
+    "ALTER TABLE cdtx_tx ADD COLUMN noes INTEGER NOT NULL DEFAULT 0",          /* definite ones, from confirms */
+    "CREATE INDEX cdtx_tx_parked ON cdtx_tx (seq) WHERE parked IS NOT NULL",
+    /* What participants know of each log: guards below the floor are gone, and work below it is refused. */
+    "CREATE TABLE cdtx_floor ("
+    " log BLOB PRIMARY KEY,"
+    " floor INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "DROP TABLE cdtx_case",
+    "CREATE TABLE cdtx_case ("
+    " id INTEGER PRIMARY KEY,"
+    " state INTEGER NOT NULL," /* enum cdtx_case_state */
+    " kind TEXT NOT NULL,"
+    " subject TEXT NOT NULL,"
+    " reason TEXT NOT NULL,"
+    " evidence TEXT NOT NULL,"
+    " assignee TEXT,"
+    " opened_ms INTEGER NOT NULL,"
+    " closed_ms INTEGER) STRICT",
+    "CREATE UNIQUE INDEX cdtx_case_open ON cdtx_case (kind, subject) WHERE state = 1",
+    NULL,
+};
+
+static const char *const *const versions[SCHEMA_VERSION] = {version_1, version_2, version_3};
 
 /* The one table that must be readable before its version is known; so it never changes. */
 static const char meta_table[] = "CREATE TABLE IF NOT EXISTS cdtx_meta ("
