@@ -1,7 +1,10 @@
 /* The local coordinator: global transactions as rows of cdtx_tx in the log, every verb one rider of the log's groups.
  * It keeps nothing in memory, so several engines on one log need no more than what is in the rows (README.md, D1 to
  * D5). */
+#include <stdio.h>
+
 #include "base/sm.h"
+#include "engine/case.h"
 #include "engine/engine.h"
 #include "store/guard.h"
 #include "store/record.h"
@@ -28,12 +31,19 @@ struct op {
 /* The published graph of a global transaction's states (README.md, D2). */
 static const struct sm_state states[] = {
     [CDTX_TX_ACTIVE] = {"ACTIVE", SM_TO(CDTX_TX_COMMITTING) | SM_TO(CDTX_TX_ROLLING_BACK), 0},
-    [CDTX_TX_COMMITTING] = {"COMMITTING", SM_TO(CDTX_TX_COMMITTED), 0},
+    [CDTX_TX_COMMITTING] = {"COMMITTING", SM_TO(CDTX_TX_COMMITTED) | SM_TO(CDTX_TX_REVERSING), 0},
     [CDTX_TX_ROLLING_BACK] = {"ROLLING_BACK", SM_TO(CDTX_TX_ROLLED_BACK), 0},
     [CDTX_TX_COMMITTED] = {"COMMITTED", 0, 1},
     [CDTX_TX_ROLLED_BACK] = {"ROLLED_BACK", 0, 1},
+    [CDTX_TX_REVERSING] = {"REVERSING", SM_TO(CDTX_TX_REVERSED), 0},
+    [CDTX_TX_REVERSED] = {"REVERSED", 0, 1},
 };
-static const struct sm machine = {"global transaction", states, CDTX_TX_ROLLED_BACK + 1};
+static const struct sm machine = {"global transaction", states, CDTX_TX_REVERSED + 1};
+
+/* Where each decision ends. */
+static const int32_t ends[] = {[CDTX_TX_COMMITTING] = CDTX_TX_COMMITTED,
+                               [CDTX_TX_ROLLING_BACK] = CDTX_TX_ROLLED_BACK,
+                               [CDTX_TX_REVERSING] = CDTX_TX_REVERSED};
 
 static int64_t now_ms(const cdtx_sql *sql) {
     return cdtx__store_clock_ms(sql->store);
@@ -49,7 +59,7 @@ static int32_t absent(const cdtx_sql *sql, int64_t sequence, cdtx_error *err) {
     return cdtx__fail(err, CDTX_NOT_FOUND, "gid number %lld was never begun in this log", (long long)sequence);
 }
 
-/* rows gets (seq, state, epoch, reason, due). */
+/* rows gets (seq, state, epoch, reason, reverse_after). */
 static int32_t read_row(struct op *op, cdtx_sql *sql, const char *statement, const cdtx_value *key, cdtx_error *err) {
     cdtx__rows_reset(&op->rows);
     int32_t rc = cdtx__sql_run(sql, statement, key, 1, &op->rows, NULL, err);
@@ -61,12 +71,12 @@ static int32_t read_row(struct op *op, cdtx_sql *sql, const char *statement, con
 
 static int32_t read_sequence(struct op *op, cdtx_sql *sql, int64_t sequence, cdtx_error *err) {
     cdtx_value key = SQL_INT(sequence);
-    return read_row(op, sql, "SELECT seq, state, epoch, reason, due FROM cdtx_tx WHERE seq = ?", &key, err);
+    return read_row(op, sql, "SELECT seq, state, epoch, reason, reverse_after FROM cdtx_tx WHERE seq = ?", &key, err);
 }
 
 static int32_t read_key(struct op *op, cdtx_sql *sql, const char *business_key, cdtx_error *err) {
     cdtx_value key = cdtx__sql_text(business_key);
-    return read_row(op, sql, "SELECT seq, state, epoch, reason, due FROM cdtx_tx WHERE key = ?", &key, err);
+    return read_row(op, sql, "SELECT seq, state, epoch, reason, reverse_after FROM cdtx_tx WHERE key = ?", &key, err);
 }
 
 static void answer_row(struct op *op) {
@@ -74,6 +84,7 @@ static void answer_row(struct op *op) {
     op->request->state = (int32_t)cdtx__rows_int(&op->rows, 0, 1);
     op->request->epoch = cdtx__rows_int(&op->rows, 0, 2);
     op->request->reason = (int32_t)cdtx__rows_int(&op->rows, 0, 3);
+    op->request->reverse_after = (uint32_t)cdtx__rows_int(&op->rows, 0, 4);
 }
 
 /* ---- begin and register ---- */
@@ -109,11 +120,12 @@ static int32_t run_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     int64_t sequence = sql->store->meta.sequence + 1;
     cdtx_value arguments[] = {SQL_INT(sequence), SQL_INT(in_ms(sql, request->timeout_ms)),
                               cdtx__sql_text(request->name), cdtx__sql_text(request->key),
-                              cdtx__sql_blob(op->record.bytes, op->record.length)};
+                              cdtx__sql_blob(op->record.bytes, op->record.length),
+                              SQL_INT(cdtx__wall_ms(sql->store->env)), SQL_INT(request->reverse_after)};
     rc = cdtx__sql_run(sql,
-                       "INSERT INTO cdtx_tx (seq, state, reason, epoch, attempts, due, acked, name, key, branches)"
-                       " VALUES (?, 1, 0, 1, 0, ?, 0, ?, ?, ?)",
-                       arguments, 5, NULL, NULL, err);
+                       "INSERT INTO cdtx_tx (seq, state, reason, epoch, attempts, due, acked, name, key, branches,"
+                       " began, reverse_after) VALUES (?, 1, 0, 1, 0, ?, 0, ?, ?, ?, ?, ?)",
+                       arguments, 7, NULL, NULL, err);
     if (rc != 0)
         return rc;
     sql->store->meta.sequence = sequence;
@@ -200,10 +212,35 @@ static int32_t move(struct op *op, cdtx_sql *sql, int32_t outcome, int32_t reaso
     return 0;
 }
 
+/* The policy's second decision (trap 18). Its acknowledgements are new ones: those of the confirms say nothing about
+ * what is reversed. */
+static int32_t run_reverse(struct op *op, cdtx_sql *sql, cdtx_error *err) {
+    struct coord_request *request = op->request;
+    INVARIANT(cdtx__sm_allows(&machine, CDTX_TX_COMMITTING, CDTX_TX_REVERSING));
+    int64_t changes = 0;
+    cdtx_value arguments[] = {SQL_INT(in_ms(sql, request->lease_ms)), SQL_INT(request->noes),
+                              SQL_INT(request->sequence), SQL_INT(op->epoch)};
+    int32_t rc = cdtx__sql_run(sql,
+                               "UPDATE cdtx_tx SET state = 6, epoch = epoch + 1, attempts = 1, acked = 0, due = ?,"
+                               " noes = ? WHERE seq = ? AND epoch = ? AND state = 2",
+                               arguments, 4, NULL, &changes, err);
+    if (rc != 0)
+        return rc;
+    if (changes == 0)
+        return cdtx__fail(err, CDTX_CONFLICT, "another engine has taken gid number %lld over",
+                          (long long)request->sequence);
+    request->found = 0;
+    request->state = CDTX_TX_REVERSING;
+    request->epoch = op->epoch + 1;
+    return 0;
+}
+
 static int32_t run_decide(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct op *op = LIST_OF(rider, struct op, rider);
     struct coord_request *request = op->request;
     int moved = 0;
+    if (request->outcome == CDTX_TX_REVERSING)
+        return run_reverse(op, sql, err);
     int32_t rc = move(op, sql, request->outcome, op->reason, &moved, err);
     if (rc != 0 || moved)
         return rc;
@@ -263,13 +300,16 @@ static int32_t reserve_branches(struct op *op, uint32_t count, cdtx_error *err) 
     return op->branches == NULL ? cdtx__fail(err, CDTX_NO_MEMORY, "no memory for %u branches", count) : 0;
 }
 
-/* Rows are (seq, state, epoch, acked, attempts, reason, due, name, branches). */
+/* What rows_to_items reads, but for the branches. */
+#define ITEM_COLUMNS "seq, state, epoch, acked, attempts, reason, due, name, reverse_after, noes, parked IS NOT NULL"
+enum { ITEM_BRANCHES = 11 };
+
 static int32_t rows_to_items(struct op *op, cdtx_error *err) {
     struct coord_branch read[CDTX_BRANCHES_MAX];
     uint32_t total = 0, count = 0;
     int32_t rc = reserve_items(op, op->rows.count, err);
     for (uint32_t i = 0; rc == 0 && i < op->rows.count; i++) {
-        const cdtx_value *record = cdtx__rows_at(&op->rows, i, 8);
+        const cdtx_value *record = cdtx__rows_at(&op->rows, i, ITEM_BRANCHES);
         rc = cdtx__record_read(record->bytes, record->length, read, &count, err);
         total += count;
     }
@@ -277,7 +317,7 @@ static int32_t rows_to_items(struct op *op, cdtx_error *err) {
         rc = reserve_branches(op, total, err);
     uint32_t at = 0;
     for (uint32_t i = 0; rc == 0 && i < op->rows.count; i++) {
-        const cdtx_value *record = cdtx__rows_at(&op->rows, i, 8);
+        const cdtx_value *record = cdtx__rows_at(&op->rows, i, ITEM_BRANCHES);
         rc = cdtx__record_read(record->bytes, record->length, read, &count, err);
         op->items[i] = (struct coord_item){
             .sequence = cdtx__rows_int(&op->rows, i, 0),
@@ -287,6 +327,9 @@ static int32_t rows_to_items(struct op *op, cdtx_error *err) {
             .attempts = (uint32_t)cdtx__rows_int(&op->rows, i, 4),
             .reason = (int32_t)cdtx__rows_int(&op->rows, i, 5),
             .name = cdtx__rows_at(&op->rows, i, 7)->bytes,
+            .reverse_after = (uint32_t)cdtx__rows_int(&op->rows, i, 8),
+            .noes = (uint32_t)cdtx__rows_int(&op->rows, i, 9),
+            .parked = (int32_t)cdtx__rows_int(&op->rows, i, 10),
             .branch_count = count,
             .branches = count == 0 ? NULL : op->branches + at,
         };
@@ -306,7 +349,7 @@ static int32_t run_list(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
                               SQL_INT(request->limit)};
     cdtx__rows_reset(&op->rows);
     int32_t rc = cdtx__sql_run(sql,
-                               "SELECT seq, state, epoch, acked, attempts, reason, due, name, x'01' FROM cdtx_tx"
+                               "SELECT " ITEM_COLUMNS ", x'01' FROM cdtx_tx"
                                " WHERE seq > ? AND (state = ? OR (? = 0 AND due IS NOT NULL)) ORDER BY seq LIMIT ?",
                                arguments, 4, &op->rows, NULL, err);
     return rc != 0 ? rc : rows_to_items(op, err);
@@ -362,7 +405,7 @@ static int32_t select_due(struct op *op, cdtx_sql *sql, uint32_t limit, cdtx_err
     cdtx_value arguments[] = {SQL_INT(now_ms(sql)), SQL_INT(limit)};
     cdtx__rows_reset(&op->rows);
     return cdtx__sql_run(sql,
-                         "SELECT seq, state, epoch, acked, attempts, reason, due, name, branches FROM cdtx_tx"
+                         "SELECT " ITEM_COLUMNS ", branches FROM cdtx_tx"
                          " WHERE due <= ? ORDER BY due, seq LIMIT ?",
                          arguments, 2, &op->rows, NULL, err);
 }
@@ -379,34 +422,161 @@ static int32_t run_take(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     return rc != 0 ? rc : next_due(op, sql, err);
 }
 
+/* ---- settle ---- */
+
+/* By the epoch and state that the holder knows; CONFLICT when somebody else has it. */
+static int32_t held(const struct coord_request *request, int64_t changes, cdtx_error *err) {
+    if (changes != 0)
+        return 0;
+    return cdtx__fail(err, CDTX_CONFLICT, "another engine has taken gid number %lld over",
+                      (long long)request->sequence);
+}
+
+static int32_t end_row(struct op *op, cdtx_sql *sql, cdtx_error *err) {
+    struct coord_request *request = op->request;
+    int32_t state = ends[request->outcome];
+    INVARIANT(cdtx__sm_allows(&machine, request->outcome, state));
+    int64_t changes = 0;
+    cdtx_value arguments[] = {SQL_INT(state),          SQL_INT(cdtx__store_stamp_ms(sql->store)),
+                              SQL_INT(request->acked), SQL_INT(request->sequence),
+                              SQL_INT(op->epoch),      SQL_INT(request->outcome)};
+    int32_t rc;
+    if (MUTANT(sql->store->env, "bug-11"))
+        rc = cdtx__sql_run(
+            sql, "UPDATE cdtx_tx SET state = ?, due = NULL, ended = ?, acked = ?, epoch = epoch + 1 WHERE seq = ?",
+            arguments, 4, NULL, &changes, err);
+    else
+        rc = cdtx__sql_run(sql,
+                           "UPDATE cdtx_tx SET state = ?, due = NULL, ended = ?, acked = ?, epoch = epoch + 1,"
+                           " parked = NULL WHERE seq = ? AND epoch = ? AND state = ?",
+                           arguments, 6, NULL, &changes, err);
+    if (rc == 0)
+        rc = held(request, changes, err);
+    if (rc == 0)
+        request->state = state;
+    return rc;
+}
+
+static int32_t keep_row(struct op *op, cdtx_sql *sql, cdtx_error *err) {
+    struct coord_request *request = op->request;
+    int64_t changes = 0;
+    cdtx_value arguments[] = {SQL_INT(in_ms(sql, request->due_in_ms)),
+                              SQL_INT(request->acked),
+                              SQL_INT(request->noes),
+                              cdtx__sql_text(request->error),
+                              cdtx__sql_text(request->park),
+                              SQL_INT(request->sequence),
+                              SQL_INT(op->epoch),
+                              SQL_INT(request->outcome)};
+    int32_t rc;
+    if (MUTANT(sql->store->env, "bug-11"))
+        rc = cdtx__sql_run(sql,
+                           "UPDATE cdtx_tx SET due = ?, acked = ?, noes = ?, error = ?, parked = ?, epoch = epoch + 1"
+                           " WHERE seq = ?",
+                           arguments, 6, NULL, &changes, err);
+    else
+        rc = cdtx__sql_run(sql,
+                           "UPDATE cdtx_tx SET due = ?, acked = ?, noes = ?, error = ?, parked = coalesce(parked, ?),"
+                           " epoch = epoch + 1 WHERE seq = ? AND epoch = ? AND state = ?",
+                           arguments, 8, NULL, &changes, err);
+    if (rc == 0)
+        rc = held(request, changes, err);
+    if (rc == 0)
+        request->state = request->outcome;
+    return rc;
+}
+
+static int32_t open_case(struct op *op, cdtx_sql *sql, const char *gid, cdtx_error *err) {
+    struct coord_request *request = op->request;
+    char evidence[512];
+    int opened = 0;
+    snprintf(evidence, sizeof evidence, "%s; branches answered: bits %llx; definite noes: %u; last answer: %.300s",
+             cdtx__sm_name(&machine, request->outcome), (unsigned long long)request->acked, request->noes,
+             request->error == NULL ? "none" : request->error);
+    int32_t rc = cdtx__case_open(sql, "tx", gid, request->park, evidence, "cdtx", &opened, err);
+    if (rc == 0)
+        request->found = opened;
+    return rc;
+}
+
+/* Parking, and the end of what was parked, go with their case in one commit. */
 static int32_t run_settle(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct op *op = LIST_OF(rider, struct op, rider);
     struct coord_request *request = op->request;
-    int32_t state = request->outcome;
-    if (request->ended)
-        state = state == CDTX_TX_COMMITTING ? CDTX_TX_COMMITTED : CDTX_TX_ROLLED_BACK;
-    INVARIANT(!request->ended || cdtx__sm_allows(&machine, request->outcome, state));
-    cdtx_value due = request->ended ? SQL_NULL : SQL_INT(in_ms(sql, request->due_in_ms));
-    cdtx_value arguments[] = {SQL_INT(state),          due,
-                              SQL_INT(request->acked), SQL_INT(request->sequence),
-                              SQL_INT(op->epoch),      SQL_INT(request->outcome)};
-    int64_t changes = 0;
-    int32_t rc;
-    if (MUTANT(sql->store->env, "bug-11"))
-        rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET state = ?, due = ?, acked = ?, epoch = epoch + 1 WHERE seq = ?",
-                           arguments, 4, NULL, &changes, err);
-    else
-        rc = cdtx__sql_run(sql,
-                           "UPDATE cdtx_tx SET state = ?, due = ?, acked = ?, epoch = epoch + 1"
-                           " WHERE seq = ? AND epoch = ? AND state = ?",
-                           arguments, 6, NULL, &changes, err);
-    if (rc != 0)
+    char gid[CDTX_GID_MAX];
+    request->found = 0;
+    int32_t rc = request->ended ? end_row(op, sql, err) : keep_row(op, sql, err);
+    if (rc != 0 || (request->park == NULL && !request->parked))
         return rc;
-    if (changes == 0)
-        return cdtx__fail(err, CDTX_CONFLICT, "another engine has taken gid number %lld over",
-                          (long long)request->sequence);
-    request->state = state;
+    cdtx__gid_text(sql->store->uuid, request->sequence, gid);
+    if (request->ended)
+        return cdtx__case_close(sql, "tx", gid, "cdtx", "it has ended", err);
+    return request->parked ? 0 : open_case(op, sql, gid, err);
+}
+
+/* ---- trim ---- */
+
+enum { FLOOR_STEP = 20000 };
+
+/* Looked for from where it stood: each row is passed once. NOT INDEXED, because the index of due rows would have to be
+ * sorted. */
+static int32_t raise_floor(cdtx_sql *sql, int *more, cdtx_error *err) {
+    struct store_meta *meta = &sql->store->meta;
+    cdtx_rows rows;
+    cdtx__rows_init(&rows, sql->store->env, 4096);
+    int64_t end = meta->sequence + 1, upto = meta->floor + FLOOR_STEP < end ? meta->floor + FLOOR_STEP : end;
+    cdtx_value arguments[] = {SQL_INT(meta->floor), SQL_INT(upto)};
+    int32_t rc = cdtx__sql_run(sql,
+                               "SELECT seq FROM cdtx_tx NOT INDEXED WHERE seq >= ? AND seq < ? AND due IS NOT NULL"
+                               " ORDER BY seq LIMIT 1",
+                               arguments, 2, &rows, NULL, err);
+    if (rc == 0) {
+        int64_t floor = rows.count == 1 ? cdtx__rows_int(&rows, 0, 0) : upto;
+        if (MUTANT(sql->store->env, "floor-over-open"))
+            floor = upto;
+        *more = rows.count == 0 && upto < end;
+        sql->store->meta.dirty |= floor != meta->floor;
+        meta->floor = floor;
+    }
+    cdtx__rows_free(&rows);
+    return rc;
+}
+
+/* The oldest ended ones first; what is still open among them is passed over. */
+static int32_t drop_outcomes(struct op *op, cdtx_sql *sql, int64_t *dropped, cdtx_error *err) {
+    cdtx_value arguments[] = {SQL_INT(op->request->limit), SQL_INT(now_ms(sql) - op->request->retention_ms)};
+    return cdtx__sql_run(sql,
+                         "DELETE FROM cdtx_tx WHERE seq IN (SELECT seq FROM (SELECT seq, ended FROM cdtx_tx NOT INDEXED"
+                         " WHERE due IS NULL ORDER BY seq LIMIT ?) WHERE ended <= ?)",
+                         arguments, 2, NULL, dropped, err);
+}
+
+static int32_t next_expiry(struct op *op, cdtx_sql *sql, cdtx_error *err) {
+    cdtx__rows_reset(&op->rows);
+    int32_t rc = cdtx__sql_run(sql, "SELECT ended FROM cdtx_tx NOT INDEXED WHERE due IS NULL ORDER BY seq LIMIT 1",
+                               NULL, 0, &op->rows, NULL, err);
+    if (rc != 0 || op->rows.count == 0)
+        return rc;
+    int64_t in = cdtx__rows_int(&op->rows, 0, 0) + op->request->retention_ms - now_ms(sql);
+    op->request->next_due_ms = in < 1000 ? 1000 : in;
     return 0;
+}
+
+static int32_t run_trim(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
+    struct op *op = LIST_OF(rider, struct op, rider);
+    struct coord_request *request = op->request;
+    int64_t dropped = 0;
+    int more = 0;
+    request->next_due_ms = -1;
+    int32_t rc = raise_floor(sql, &more, err);
+    if (rc == 0)
+        rc = drop_outcomes(op, sql, &dropped, err);
+    if (rc == 0)
+        rc = next_expiry(op, sql, err);
+    if (rc == 0 && (more || dropped == (int64_t)request->limit))
+        request->next_due_ms = 0;
+    request->floor = sql->store->meta.floor;
+    return rc;
 }
 
 /* ---- the port ---- */
@@ -449,12 +619,12 @@ static const struct {
     [COORD_BEGIN] = {run_begin, RIDER_PLAIN},   [COORD_REGISTER] = {run_register, RIDER_PLAIN},
     [COORD_DECIDE] = {run_decide, RIDER_PLAIN}, [COORD_QUERY] = {run_query, RIDER_PLAIN},
     [COORD_LIST] = {run_list, RIDER_PLAIN},     [COORD_TAKE] = {run_take, 0},
-    [COORD_SETTLE] = {run_settle, RIDER_PLAIN},
+    [COORD_SETTLE] = {run_settle, RIDER_PLAIN}, [COORD_TRIM] = {run_trim, 0},
 };
 
 static void submit(void *self, struct coord_request *request) {
     struct coord_local *local = self;
-    INVARIANT(request->verb >= COORD_BEGIN && request->verb <= COORD_SETTLE);
+    INVARIANT(request->verb >= COORD_BEGIN && request->verb <= COORD_TRIM);
     const cdtx_env *env = local->db->engine->env;
     request->held = NULL;
     request->items = NULL;
@@ -474,8 +644,10 @@ static void submit(void *self, struct coord_request *request) {
     op->rider.run = verbs[request->verb].run;
     op->rider.done = done;
     op->rider.flags = verbs[request->verb].flags;
-    if (request->verb == COORD_SETTLE && request->ended)
-        op->rider.flags |= RIDER_LAZY; /* losing it only means that the participants are asked once more */
+    if (request->verb == COORD_SETTLE && (request->park != NULL || request->parked))
+        op->rider.flags = 0; /* its row and its case are more than one statement */
+    if ((request->verb == COORD_SETTLE && request->ended) || request->verb == COORD_TRIM)
+        op->rider.flags |= RIDER_LAZY; /* losing it only means that it is done once more */
     cdtx__store_submit(local->db->store, &op->rider);
 }
 
@@ -506,12 +678,12 @@ static int32_t run_recover(struct rider *rider, cdtx_sql *sql, cdtx_error *err) 
         if (rc != 0)
             return rc;
     }
-    return cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 0 WHERE due IS NOT NULL", NULL, 0, NULL, NULL, err);
+    return cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 0 WHERE due IS NOT NULL AND parked IS NULL", NULL, 0, NULL, NULL, err);
 }
 
 int32_t cdtx__coord_local_open(cdtx_db *log, struct coord_port *port, cdtx_error *err) {
     cdtx *engine = log->engine;
-    if (log->store->ownership == CDTX_OWN_ALONE) {
+    if (log->store->ownership == CDTX_OWN_ALONE && !engine->options.passive) {
         struct waited_rider waited = {.rider.run = run_recover};
         int32_t rc = cdtx__ride(engine, log->store, &waited, err);
         if (rc != 0)

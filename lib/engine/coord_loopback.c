@@ -33,6 +33,16 @@ static const char *get_text(struct reader *reader) {
     return cdtx__read_u8(reader) == 0 ? NULL : cdtx__read_name(reader);
 }
 
+static const char *get_sentence(struct reader *reader) {
+    if (cdtx__read_u8(reader) == 0)
+        return NULL;
+    uint32_t length = 0;
+    const char *text = cdtx__read_block(reader, &length);
+    if (!reader->failed && strlen(text) != length)
+        reader->failed = 1;
+    return reader->failed ? NULL : text;
+}
+
 static void put_branches(struct buf *buf, const struct coord_branch *branches, uint32_t count) {
     cdtx__buf_u32(buf, count);
     for (uint32_t i = 0; i < count; i++) {
@@ -77,6 +87,12 @@ static void encode_request(struct buf *buf, const struct coord_request *r) {
     cdtx__buf_u32(buf, (uint32_t)r->outcome);
     cdtx__buf_u32(buf, (uint32_t)r->reason);
     cdtx__buf_u32(buf, (uint32_t)r->ended);
+    put_i64(buf, r->retention_ms);
+    cdtx__buf_u32(buf, r->reverse_after);
+    cdtx__buf_u32(buf, r->noes);
+    cdtx__buf_u32(buf, (uint32_t)r->parked);
+    put_text(buf, r->error);
+    put_text(buf, r->park);
 }
 
 static int32_t decode_request(struct crossing *crossing, cdtx_error *err) {
@@ -99,7 +115,13 @@ static int32_t decode_request(struct crossing *crossing, cdtx_error *err) {
     r->outcome = (int32_t)cdtx__read_u32(&reader);
     r->reason = (int32_t)cdtx__read_u32(&reader);
     r->ended = (int32_t)cdtx__read_u32(&reader);
-    if (!cdtx__read_done(&reader) || r->verb < COORD_BEGIN || r->verb > COORD_SETTLE)
+    r->retention_ms = get_i64(&reader);
+    r->reverse_after = cdtx__read_u32(&reader);
+    r->noes = cdtx__read_u32(&reader);
+    r->parked = (int32_t)cdtx__read_u32(&reader);
+    r->error = get_sentence(&reader);
+    r->park = get_sentence(&reader);
+    if (!cdtx__read_done(&reader) || r->verb < COORD_BEGIN || r->verb > COORD_TRIM)
         return cdtx__fail(err, CDTX_CORRUPT, "a coordinator's request is cut or garbled");
     return 0;
 }
@@ -115,6 +137,8 @@ static void encode_answer(struct buf *buf, const struct coord_request *r) {
     cdtx__buf_u32(buf, (uint32_t)r->found);
     cdtx__buf_u32(buf, r->branch);
     put_i64(buf, r->next_due_ms);
+    put_i64(buf, r->floor);
+    cdtx__buf_u32(buf, r->reverse_after);
     uint32_t items = r->result == 0 ? r->item_count : 0, branches = 0;
     for (uint32_t i = 0; i < items; i++)
         branches += r->items[i].branch_count;
@@ -128,6 +152,9 @@ static void encode_answer(struct buf *buf, const struct coord_request *r) {
         cdtx__buf_u32(buf, (uint32_t)item->state);
         cdtx__buf_u32(buf, (uint32_t)item->reason);
         cdtx__buf_u32(buf, item->attempts);
+        cdtx__buf_u32(buf, item->reverse_after);
+        cdtx__buf_u32(buf, item->noes);
+        cdtx__buf_u32(buf, (uint32_t)item->parked);
         put_text(buf, item->name);
         put_branches(buf, item->branches, item->branch_count);
     }
@@ -138,7 +165,7 @@ static void encode_answer(struct buf *buf, const struct coord_request *r) {
 static int32_t reserve(struct crossing *crossing, const struct reader *reader, uint32_t items, uint32_t branches) {
     const cdtx_env *env = crossing->self->env;
     size_t left = reader->length - reader->at;
-    if (reader->failed || items > left / 36 || branches > left / 10)
+    if (reader->failed || items > left / 48 || branches > left / 10)
         return CDTX_CORRUPT;
     if (items > 0)
         crossing->items = cdtx__alloc(env, items * sizeof *crossing->items);
@@ -157,6 +184,9 @@ static void decode_item(struct crossing *crossing, struct reader *reader, uint32
     item->state = (int32_t)cdtx__read_u32(reader);
     item->reason = (int32_t)cdtx__read_u32(reader);
     item->attempts = cdtx__read_u32(reader);
+    item->reverse_after = cdtx__read_u32(reader);
+    item->noes = cdtx__read_u32(reader);
+    item->parked = (int32_t)cdtx__read_u32(reader);
     item->name = get_text(reader);
     item->branches = crossing->item_branches == NULL ? NULL : crossing->item_branches + *branches;
     item->branch_count = get_branches(reader, item->branches, crossing->branch_room - *branches);
@@ -177,6 +207,8 @@ static int32_t decode_answer(struct crossing *crossing, cdtx_error *err) {
     r->found = (int32_t)cdtx__read_u32(&reader);
     r->branch = cdtx__read_u32(&reader);
     r->next_due_ms = get_i64(&reader);
+    r->floor = get_i64(&reader);
+    r->reverse_after = cdtx__read_u32(&reader);
     uint32_t items = cdtx__read_u32(&reader), count = cdtx__read_u32(&reader), branches = 0;
     int32_t rc = reserve(crossing, &reader, items, count);
     for (uint32_t i = 0; rc == 0 && i < items && !reader.failed; i++)

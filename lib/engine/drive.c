@@ -1,12 +1,17 @@
 #include "engine/drive.h"
 
+#include <stdio.h>
+
 #include "base/backoff.h"
 
 /* Every event locks the transaction, moves it by one step, and only then, unlocked, does what the new step asks for:
  * links and coordinators may answer before they return. Whoever made the move is the only one to act on it. */
 
 static void send_calls(cdtx_tx *tx, int32_t op);
+typedef void (*move_fn)(cdtx_tx *tx); /* what to do next, unlocked; NULL: nothing */
+
 static void decide(cdtx_tx *tx);
+static void reverse(cdtx_tx *tx);
 static void settle(cdtx_tx *tx);
 static void over(cdtx_tx *tx);
 
@@ -70,10 +75,11 @@ int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *pa
         tx->branches = bigger;
         tx->branch_room = room;
     }
-    struct drive_branch b = {.length = length, .participant = cdtx__copy_text(env, participant)};
+    struct drive_branch b = {.length = length, .expiry_us = INT64_MAX, .participant = cdtx__copy_text(env, participant)};
+    b.peer = cdtx__peer(tx->engine, participant);
     if (length > 0)
         b.payload = copy_bytes(env, payload, length);
-    if (b.participant == NULL || (length > 0 && b.payload == NULL)) {
+    if (b.participant == NULL || b.peer == NULL || (length > 0 && b.payload == NULL)) {
         cdtx__free_text(env, b.participant);
         cdtx__free(env, b.payload, length);
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for branch '%s'", participant);
@@ -103,7 +109,11 @@ static void tell(cdtx_tx *tx) {
 static int32_t outcome_result(cdtx_tx *tx, int32_t state, int32_t reason, cdtx_error *err) {
     if (state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED)
         return 0;
-    if (tx->refusal != 0 && tx->refusal != CDTX_TIMEOUT && reason == COORD_REASON_ASKED) {
+    if (state == CDTX_TX_REVERSING || state == CDTX_TX_REVERSED)
+        return cdtx__fail(err, CDTX_REFUSED, "%s was taken back by its policy, after definite noes from confirms%s%.300s",
+                          tx->gid, tx->refusal_err.text[0] == '\0' ? "" : "; the last: ", tx->refusal_err.text);
+    int timed_out = tx->refusal == CDTX_TIMEOUT;
+    if (tx->refusal != 0 && reason == (timed_out ? COORD_REASON_TIMEOUT : COORD_REASON_ASKED)) {
         *err = tx->refusal_err;
         return tx->refusal;
     }
@@ -111,9 +121,8 @@ static int32_t outcome_result(cdtx_tx *tx, int32_t state, int32_t reason, cdtx_e
         return cdtx__fail(err, CDTX_REFUSED, "%s was rolled back on request", tx->gid);
     if (reason == COORD_REASON_ABANDONED)
         return cdtx__fail(err, CDTX_REFUSED, "%s was rolled back: its initiator ended before its decision", tx->gid);
-    const char *last = tx->refusal_err.text;
-    return cdtx__fail(err, CDTX_TIMEOUT, "%s was rolled back: no decision before its deadline%s%.300s", tx->gid,
-                      last[0] == '\0' ? "" : "; last answer: ", last);
+    return cdtx__fail(err, CDTX_TIMEOUT, "%s was rolled back: its global timeout_ms was over before it was decided",
+                      tx->gid);
 }
 
 /* ---- timer ---- */
@@ -127,9 +136,16 @@ static void arm_locked(cdtx_tx *tx, int64_t at_us) {
 
 /* ---- calls ---- */
 
+static void wait_locked(struct drive_branch *b, int waiting) {
+    if (b->waiting != waiting)
+        cdtx__peer_waits(b->peer, waiting ? 1 : -1);
+    b->waiting = waiting;
+}
+
 static void forget_calls_locked(cdtx_tx *tx) {
     for (uint32_t i = 0; i < tx->branch_count; i++) {
         struct drive_branch *b = &tx->branches[i];
+        wait_locked(b, 0);
         if (b->call != 0 && cdtx__call_forget(tx->engine, b->call))
             cdtx__tx_unref(tx); /* never the last: being under way holds one */
         b->call = 0;
@@ -157,6 +173,9 @@ static uint64_t register_calls_locked(cdtx_tx *tx, uint64_t strangers) {
         if (strangers & UINT64_C(1) << i)
             continue; /* cdtx__drives_recheck may still come in time for this attempt */
         b->attempt++;
+        if (tx->step == STEP_TRYING && b->expiry_us == INT64_MAX)
+            b->expiry_us = now + tx->branch_timeout_ms * 1000;
+        wait_locked(b, 1);
         struct outgoing outgoing = {.replied = replied, .user = tx, .branch = i};
         cdtx__tx_ref(tx);
         if (cdtx__call_register(tx->engine, &outgoing, &b->call, NULL) != 0) {
@@ -170,10 +189,14 @@ static uint64_t register_calls_locked(cdtx_tx *tx, uint64_t strangers) {
 }
 
 static int64_t next_call_locked(const cdtx_tx *tx) {
-    int64_t at = INT64_MAX;
-    for (uint32_t i = 0; i < tx->branch_count; i++)
-        if (!tx->branches[i].answered && tx->branches[i].again_us < at)
-            at = tx->branches[i].again_us;
+    int64_t at = tx->step == STEP_TRYING ? tx->deadline_us : INT64_MAX;
+    for (uint32_t i = 0; i < tx->branch_count; i++) {
+        const struct drive_branch *b = &tx->branches[i];
+        if (!b->answered && b->again_us < at)
+            at = b->again_us;
+        if (!b->answered && tx->step == STEP_TRYING && b->expiry_us < at)
+            at = b->expiry_us;
+    }
     return at;
 }
 
@@ -208,13 +231,13 @@ static void send_calls(cdtx_tx *tx, int32_t op) {
                             .op = op,
                             .attempt = b->attempt,
                             .length = b->length,
+                            .flags = op == CDTX_CALL_TRY && tx->reverse_after > 0 ? CDTX_CALL_REVERSIBLE : 0,
+                            .floor = __atomic_load_n(&engine->floor, __ATOMIC_RELAXED),
                             .participant = b->participant,
                             .payload = b->payload};
         memcpy(call->log, engine->coord.log(engine->coord.self), sizeof call->log);
     }
     int64_t at = next_call_locked(tx);
-    if (tx->step == STEP_TRYING && tx->deadline_us < at)
-        at = tx->deadline_us;
     if (at != INT64_MAX)
         arm_locked(tx, at);
     cdtx__tx_ref(tx); /* the calls borrow from it, and a reply to the first may end it before the last is sent */
@@ -247,6 +270,7 @@ static int try_replied_locked(cdtx_tx *tx, struct drive_branch *b, const cdtx_re
             b->result_length = reply->length;
         }
         b->answered = 1;
+        wait_locked(b, 0);
         return --tx->outstanding == 0;
     }
     keep_text(&tx->refusal_err, b, reply);
@@ -255,7 +279,7 @@ static int try_replied_locked(cdtx_tx *tx, struct drive_branch *b, const cdtx_re
         return 1;
     }
     b->again_us = cdtx__now_us(tx->engine->env) + backoff_ms(tx->engine, b->attempt) * 1000;
-    arm_locked(tx, b->again_us < tx->deadline_us ? b->again_us : tx->deadline_us);
+    arm_locked(tx, next_call_locked(tx));
     return 0;
 }
 
@@ -275,16 +299,36 @@ static int tries_over_locked(cdtx_tx *tx, int32_t code, const cdtx_error *err) {
 static int finish_replied_locked(cdtx_tx *tx, uint32_t branch, const cdtx_reply *reply) {
     struct drive_branch *b = &tx->branches[branch];
     b->answered = 1; /* for this attempt */
+    wait_locked(b, 0);
     if (reply->code == 0)
         tx->acked |= INT64_C(1) << branch;
     else
         keep_text(&tx->refusal_err, b, reply);
+    if (reply->code == CDTX_REFUSED && tx->outcome == CDTX_TX_COMMITTING)
+        tx->noes++;
     return --tx->outstanding == 0;
+}
+
+static int all_acked(const cdtx_tx *tx) {
+    int64_t all = (INT64_C(1) << tx->branch_count) - 1;
+    return (tx->acked & all) == all;
+}
+
+/* One attempt at phase two is over. Only definite noes count for the policy, never time-outs (trap 18). */
+static move_fn attempt_over_locked(cdtx_tx *tx) {
+    forget_calls_locked(tx);
+    int give_up = tx->outcome == CDTX_TX_COMMITTING && tx->reverse_after > 0 && tx->noes >= tx->reverse_after;
+    if (give_up && !all_acked(tx)) {
+        tx->step = STEP_DECIDING;
+        return reverse;
+    }
+    tx->step = STEP_SETTLING;
+    return settle;
 }
 
 static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply) {
     cdtx_tx *tx = user;
-    void (*next)(cdtx_tx *) = NULL;
+    move_fn next = NULL;
     int told = 0;
     cdtx__lock(tx->engine->env, &tx->lock);
     struct drive_branch *b = &tx->branches[branch];
@@ -296,8 +340,7 @@ static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *
             else
                 told = 1;
         } else if (tx->step == STEP_FINISHING && finish_replied_locked(tx, branch, reply)) {
-            tx->step = STEP_SETTLING;
-            next = settle;
+            next = attempt_over_locked(tx);
         }
     }
     cdtx__unlock(tx->engine->env, &tx->lock);
@@ -311,20 +354,47 @@ static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *
 static void query_joined(cdtx_tx *tx);
 
 static void send_finishing(cdtx_tx *tx) {
-    send_calls(tx, tx->outcome == CDTX_TX_COMMITTING ? CDTX_CALL_CONFIRM : CDTX_CALL_CANCEL);
+    send_calls(tx, tx->outcome == CDTX_TX_COMMITTING   ? CDTX_CALL_CONFIRM
+                   : tx->outcome == CDTX_TX_REVERSING ? CDTX_CALL_REVERSE
+                                                      : CDTX_CALL_CANCEL);
+}
+
+static const struct drive_branch *late_branch_locked(const cdtx_tx *tx, int64_t now) {
+    for (uint32_t i = 0; i < tx->branch_count; i++) {
+        const struct drive_branch *b = &tx->branches[i];
+        if (!b->answered && (b->expiry_us <= now || tx->deadline_us <= now))
+            return b;
+    }
+    return NULL;
+}
+
+/* Says which of the three time-outs was over: the global one, the branch's, and how many calls had run into theirs. */
+static void time_out_locked(cdtx_tx *tx, const struct drive_branch *b, int64_t now) {
+    const char *last = tx->refusal_err.text;
+    cdtx_error err;
+    char which[64];
+    if (tx->deadline_us <= now)
+        snprintf(which, sizeof which, "global timeout_ms, %lld,", (long long)tx->timeout_ms);
+    else
+        snprintf(which, sizeof which, "branch_timeout_ms, %lld,", (long long)tx->branch_timeout_ms);
+    cdtx__fail(&err, CDTX_TIMEOUT,
+               "%s: its %s was over before '%s' had answered try (%u calls, call_timeout_ms %lld%s%.200s)",
+               tx->gid, which, b->participant, b->attempt, (long long)tx->engine->options.call_timeout_ms,
+               last[0] == '\0' ? "" : "; last answer: ", last);
+    tx->refusal_err = err;
+    tx->refusal = CDTX_TIMEOUT; /* a step-by-step one can only be rolled back from here */
 }
 
 static void fire(struct timer *timer) {
     cdtx_tx *tx = LIST_OF(timer, struct cdtx_tx, timer);
-    void (*next)(cdtx_tx *) = NULL;
+    move_fn next = NULL;
     int told = 0, again = 0;
     cdtx__lock(tx->engine->env, &tx->lock);
     int64_t now = cdtx__now_us(tx->engine->env);
-    if (tx->step == STEP_TRYING && now >= tx->deadline_us) {
-        cdtx_error err;
-        int32_t code = cdtx__fail(&err, CDTX_TIMEOUT, "%s: its deadline came before every try had answered", tx->gid);
-        tx->refusal = code; /* a step-by-step one can only be rolled back from here */
-        if (tries_over_locked(tx, code, &err))
+    const struct drive_branch *late = tx->step == STEP_TRYING ? late_branch_locked(tx, now) : NULL;
+    if (late != NULL) {
+        time_out_locked(tx, late, now);
+        if (tries_over_locked(tx, tx->refusal, &tx->refusal_err))
             next = decide;
         else
             told = 1;
@@ -338,10 +408,8 @@ static void fire(struct timer *timer) {
         next = send_finishing;
     } else if (tx->step == STEP_FINISHING && now < next_call_locked(tx)) {
         arm_locked(tx, next_call_locked(tx));
-    } else if (tx->step == STEP_FINISHING) { /* this attempt is over; the log says when the next one is due */
-        forget_calls_locked(tx);
-        tx->step = STEP_SETTLING;
-        next = settle;
+    } else if (tx->step == STEP_FINISHING) { /* the log says when the next attempt is due */
+        next = attempt_over_locked(tx);
     } else if (tx->step == STEP_JOINED) {
         next = query_joined;
     }
@@ -370,6 +438,9 @@ static void ask(cdtx_tx *tx, int32_t verb, void (*done)(struct coord_request *))
     r->epoch = tx->epoch;
     r->timeout_ms = tx->timeout_ms;
     r->acked = tx->acked;
+    r->noes = tx->noes;
+    r->parked = tx->parked;
+    r->reverse_after = tx->reverse_after;
     r->outcome = tx->outcome;
     r->lease_ms = cdtx__lease_ms(tx->engine);
     r->done = done;
@@ -456,6 +527,8 @@ static void begin_done(struct coord_request *request) {
     cdtx__gid_text(engine->coord.log(engine->coord.self), tx->sequence, tx->gid);
     tx->deadline_us = cdtx__now_us(engine->env) + tx->timeout_ms * 1000;
     tx->joined = request->found;
+    if (tx->joined)
+        tx->reverse_after = request->reverse_after;
     tx->outstanding = tx->branch_count;
     int idle = !tx->declared;
     if (idle) {
@@ -582,6 +655,12 @@ static void finish(cdtx_tx *tx) {
         send_finishing(tx);
 }
 
+static void count_outcome(cdtx *engine, int32_t state) {
+    cdtx__add(state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED ? &engine->committed
+              : state == CDTX_TX_REVERSED                               ? &engine->reversed
+                                                                        : &engine->rolled_back);
+}
+
 static void decide_done(struct coord_request *request) {
     cdtx_tx *tx = request->user;
     cdtx *engine = tx->engine;
@@ -614,12 +693,14 @@ static void decide_done(struct coord_request *request) {
     tx->attempts = 1;
     tx->result = code;
     tx->err = err;
+    int settled = tx->reverse_after == 0 || tx->outcome == CDTX_TX_ROLLING_BACK;
     start_finishing_locked(tx);
     int told = tx->wait_for == CDTX_WAIT_DECIDED;
     if (told)
         answer_locked(tx, code, &err);
     cdtx__unlock(engine->env, &tx->lock);
-    cdtx__add(request->state == CDTX_TX_COMMITTING ? &engine->committed : &engine->rolled_back);
+    if (settled)
+        count_outcome(engine, request->state);
     (void)FAILPOINT(engine->env, "drive.decided");
     if (told)
         tell(tx);
@@ -648,26 +729,102 @@ void cdtx__drive_resume(cdtx_tx *tx) {
     finish(tx);
 }
 
+/* ---- the second decision ---- */
+
+/* The row is not ended and not ours any more; it is taken again when it is due. Whoever waits for the outcome of a
+ * transaction that may still be reversed goes on asking. */
+static void let_go(cdtx_tx *tx) {
+    cdtx *engine = tx->engine;
+    cdtx__lock(engine->env, &tx->lock);
+    int asks = !tx->answered && !tx->adopted;
+    if (asks) {
+        tx->step = STEP_JOINED;
+        arm_locked(tx, cdtx__now_us(engine->env) + 1000);
+    }
+    cdtx__unlock(engine->env, &tx->lock);
+    if (!asks)
+        over(tx);
+}
+
+static void reverse_done(struct coord_request *request) {
+    cdtx_tx *tx = request->user;
+    cdtx *engine = tx->engine;
+    if (request->result != 0) {
+        if (request->result != CDTX_CONFLICT)
+            cdtx__scan_by(engine, request->lease_ms);
+        let_go(tx);
+        return;
+    }
+    cdtx__lock(engine->env, &tx->lock);
+    tx->epoch = request->epoch;
+    tx->acked = 0;
+    tx->attempts = 1;
+    tx->result = outcome_result(tx, CDTX_TX_REVERSING, COORD_REASON_NONE, &tx->err);
+    start_finishing_locked(tx);
+    cdtx__unlock(engine->env, &tx->lock);
+    (void)FAILPOINT(engine->env, "drive.reversing");
+    finish(tx);
+}
+
+static void reverse(cdtx_tx *tx) {
+    tx->outcome = CDTX_TX_REVERSING;
+    ask(tx, COORD_DECIDE, reverse_done);
+}
+
 /* ---- settle ---- */
+
+static int answers_at_end(const cdtx_tx *tx) {
+    return tx->reverse_after > 0 && tx->outcome != CDTX_TX_ROLLING_BACK;
+}
 
 static void settle_done(struct coord_request *request) {
     cdtx_tx *tx = request->user;
+    cdtx *engine = tx->engine;
     if (request->result != 0 && request->result != CDTX_CONFLICT)
-        cdtx__log(tx->engine->env, CDTX_LOG_WARNING, "%s: %s", tx->gid, request->err.text);
+        cdtx__log(engine->env, CDTX_LOG_WARNING, "%s: %s", tx->gid, request->err.text);
     if (request->result != CDTX_CONFLICT && (request->result != 0 || !request->ended))
-        cdtx__scan_by(tx->engine, request->result != 0 ? request->lease_ms : request->due_in_ms);
-    over(tx);
+        cdtx__scan_by(engine, request->result != 0 ? request->lease_ms : request->due_in_ms);
+    if (request->result == 0 && request->found)
+        cdtx__alarm(engine, "%s is parked and has become a case: %s; last answer: %s", tx->gid, tx->parking,
+                    tx->refusal_err.text);
+    if (request->result != 0 || !request->ended) {
+        let_go(tx);
+        return;
+    }
+    cdtx__trim_soon(engine);
+    if (answers_at_end(tx))
+        count_outcome(engine, request->state);
+    conclude(tx, tx->result, &tx->err);
+}
+
+/* The last attempt of a parked one may be long ago, and still be the only news: it keeps its text. */
+static void note_failure(cdtx_tx *tx) {
+    cdtx *engine = tx->engine;
+    struct coord_request *r = &tx->request;
+    r->error = tx->refusal_err.text[0] == '\0' ? "no answer within call_timeout_ms" : tx->refusal_err.text;
+    r->park = NULL;
+    if (!tx->parked && tx->attempts >= engine->options.park_attempts) {
+        snprintf(tx->parking, sizeof tx->parking, "%u attempts at phase two without an end", tx->attempts);
+        r->park = tx->parking;
+    }
+    r->due_in_ms =
+        tx->parked || r->park != NULL ? engine->options.park_retry_ms : backoff_ms(engine, tx->attempts);
 }
 
 static void settle(cdtx_tx *tx) {
     cdtx *engine = tx->engine;
+    struct coord_request *r = &tx->request;
     cdtx__lock(engine->env, &tx->lock);
-    int64_t all = (INT64_C(1) << tx->branch_count) - 1;
-    tx->request.ended = (tx->acked & all) == all || MUTANT(engine->env, "end-unacked");
-    tx->request.due_in_ms = tx->request.ended ? 0 : backoff_ms(engine, tx->attempts);
-    answer_locked(tx, tx->result, &tx->err);
+    r->ended = all_acked(tx) || MUTANT(engine->env, "end-unacked");
+    r->error = r->park = NULL;
+    r->due_in_ms = 0;
+    if (!r->ended)
+        note_failure(tx);
+    int told = !answers_at_end(tx);
+    if (told)
+        answer_locked(tx, tx->result, &tx->err);
     cdtx__unlock(engine->env, &tx->lock);
-    if (!tx->submitted)
+    if (told && !tx->submitted)
         tell(tx);
     ask(tx, COORD_SETTLE, settle_done);
 }
@@ -684,9 +841,14 @@ static void query_done(struct coord_request *request) {
         conclude(tx, code, &err);
         return;
     }
-    if (request->result != 0 || request->state == CDTX_TX_ACTIVE) {
+    int known = request->result == 0 && cdtx__outcome_known(request->state, request->reverse_after);
+    if (!known && !tx->hosted && !tx->submitted) { /* nobody waits any more */
+        over(tx);
+        return;
+    }
+    if (!known) {
         cdtx__lock(engine->env, &tx->lock);
-        tx->poll_us = tx->poll_us == 0 ? 1000 : tx->poll_us >= 100000 ? 200000 : tx->poll_us * 2;
+        tx->poll_us = tx->poll_us == 0 ? 1000 : tx->poll_us >= 500000 ? 1000000 : tx->poll_us * 2;
         arm_locked(tx, cdtx__now_us(engine->env) + tx->poll_us);
         cdtx__unlock(engine->env, &tx->lock);
         return;

@@ -31,9 +31,12 @@ struct drive_branch {
     uint32_t attempt;
     uint8_t *result; /* of the try */
     uint32_t result_length;
-    int answered;     /* to the operation now under way */
-    uint64_t call;    /* id of the call under way, 0: none */
-    int64_t again_us; /* when to call again */
+    int answered;      /* to the operation now under way */
+    uint64_t call;     /* id of the call under way, 0: none */
+    int64_t again_us;  /* when to call again */
+    int64_t expiry_us; /* of its try; INT64_MAX: before its first call */
+    struct peer *peer;
+    int waiting; /* counted at its peer */
 };
 
 struct cdtx_tx {
@@ -53,7 +56,11 @@ struct cdtx_tx {
     struct gate gate;
 
     char *name, *key;
-    int64_t timeout_ms;
+    int64_t timeout_ms, branch_timeout_ms;
+    uint32_t reverse_after; /* policy; 0: never */
+    uint32_t noes;          /* definite ones from confirms, so far */
+    int parked;
+    char parking[80]; /* why it is to be parked */
     int32_t wait_for;
     uint64_t tag;
 
@@ -63,7 +70,7 @@ struct cdtx_tx {
     int32_t refusal; /* code of the first definite no, with its text */
     cdtx_error refusal_err;
     int64_t acked;
-    uint32_t attempts; /* at phase two */
+    uint32_t attempts; /* at phase two of the outcome */
     uint32_t outstanding;
     struct drive_branch *branches;
     uint32_t branch_count, branch_room;
@@ -100,6 +107,17 @@ void cdtx__drive_leave(cdtx_tx *tx);
 static inline int64_t cdtx__lease_ms(const cdtx *engine) {
     return 2 * engine->options.call_timeout_ms + 1000;
 }
+
+/* Is the outcome certain in that state? Under the policy only at the end: a commit may still be taken back. */
+static inline int cdtx__outcome_known(int32_t state, uint32_t reverse_after) {
+    if (reverse_after > 0)
+        return state == CDTX_TX_COMMITTED || state == CDTX_TX_ROLLING_BACK || state == CDTX_TX_ROLLED_BACK ||
+               state == CDTX_TX_REVERSED;
+    return state != CDTX_TX_ACTIVE;
+}
+
+/* Something has ended: the floor may rise. */
+void cdtx__trim_soon(cdtx *engine);
 
 /* Somebody must look into the log by then. */
 static inline void cdtx__scan_by(cdtx *engine, int64_t in_ms) {

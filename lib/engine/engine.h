@@ -19,6 +19,7 @@ struct cdtx_db {
     struct task lead;
     struct timer kick;
     struct job_room *jobs; /* job.c's part; NULL until the first handler */
+    struct floor_keeper *floors; /* floor.c's part; NULL until the first participant */
 };
 
 struct cdtx {
@@ -33,6 +34,7 @@ struct cdtx {
     struct list databases;    /* of cdtx_db */
     struct list participants; /* of struct participant */
     struct list drives;       /* of struct drive */
+    struct list peers;        /* of struct peer */
     uint32_t drive_count;     /* atomic */
     cdtx_db *log;             /* NULL: no log */
 
@@ -44,11 +46,14 @@ struct cdtx {
     struct cdtx_link link;
     struct timer scan; /* the log: due transactions */
     int scanning;      /* atomic: a TAKE is under way */
+    struct timer trim; /* the log: the floor, and outcomes kept long enough */
+    int trimming;      /* atomic: its timer is set, for what has ended */
+    int64_t floor;     /* atomic: of our log, as calls carry it */
 
     uint64_t threads[THREADS_MAX];
     uint32_t thread_count;
 
-    uint64_t begun, committed, rolled_back, calls_sent, alarms; /* atomic */
+    uint64_t begun, committed, rolled_back, reversed, calls_sent, alarms; /* atomic */
 };
 
 static inline void cdtx__add(uint64_t *counter) {
@@ -142,6 +147,25 @@ void cdtx__calls_close(cdtx *engine);
 /* The default link: the participants of the sending engine itself. */
 const cdtx_link *cdtx__link_local(void);
 
+/* ---- peer.c: the participants that calls go to ---- */
+
+struct peer;
+/* The one of that name, made at first use and kept until the engine closes; NULL: no memory. */
+struct peer *cdtx__peer(cdtx *engine, const char *name);
+/* BUSY when it leaves participant_max calls unanswered already: what is begun with it would only wait behind them, and
+ * take the room of others. */
+int32_t cdtx__peer_has_room(const cdtx *engine, const struct peer *peer, cdtx_error *err);
+/* A branch waits for its answer, from its first call on, or waits no more. */
+void cdtx__peer_waits(struct peer *peer, int by);
+void cdtx__peers_free(cdtx *engine);
+
+/* ---- floor.c: guards that nobody will ask for again ---- */
+
+/* Everything of that log below floor has ended: db's guards of it may go. Cheap; the work is done later. */
+void cdtx__floor_heard(cdtx_db *db, const uint8_t *log, int64_t floor);
+int32_t cdtx__floor_keep(cdtx_db *db, cdtx_error *err);
+void cdtx__floor_close(cdtx_db *db);
+
 /* ---- coord_local.c, coord_loopback.c ---- */
 
 /* The coordinator on that database. Blocks for recovery: undecided transactions of a dead owner become due at once. */
@@ -155,6 +179,7 @@ int32_t cdtx__coord_outrun_guards(cdtx_db *log, cdtx_db *db, cdtx_error *err);
 /* ---- drive.c, scan.c: driving global transactions ---- */
 
 void cdtx__scan_fire(struct timer *timer);
+void cdtx__trim_fire(struct timer *timer);
 /* A participant was registered: what waits for one is called again. */
 void cdtx__drives_recheck(cdtx *engine);
 void cdtx__drives_close(cdtx *engine);

@@ -163,6 +163,8 @@ static int32_t default_ms(int64_t *ms, int64_t standard, const char *what, cdtx_
 static int32_t fill_options(cdtx_options *o, cdtx_error *err) {
     o->payload_max = or_default(o->payload_max, CDTX_PAYLOAD_DEFAULT);
     o->open_max = or_default(o->open_max, 10000);
+    o->participant_max = or_default(o->participant_max, o->open_max / 2 + 1);
+    o->park_attempts = or_default(o->park_attempts, 30);
     o->group_max = or_default(o->group_max, 512);
     if (o->coordinator == NULL)
         o->coordinator = "local";
@@ -180,6 +182,12 @@ static int32_t fill_options(cdtx_options *o, cdtx_error *err) {
         rc = default_ms(&o->backoff_min_ms, 100, "backoff_min_ms", err);
     if (rc == 0)
         rc = default_ms(&o->backoff_max_ms, 30000, "backoff_max_ms", err);
+    if (rc == 0)
+        rc = default_ms(&o->park_retry_ms, 600000, "park_retry_ms", err);
+    if (rc == 0)
+        rc = default_ms(&o->retention_ms, INT64_C(7) * 86400000, "retention_ms", err);
+    if (rc == 0)
+        rc = default_ms(&o->closure_ms, 1000, "closure_ms", err);
     if (rc == 0 && o->backoff_max_ms < o->backoff_min_ms)
         rc = cdtx__fail(err, CDTX_INVALID, "backoff_max_ms is less than backoff_min_ms");
     for (uint32_t i = 0; rc == 0 && i < o->adapter_count; i++)
@@ -221,8 +229,10 @@ static int32_t open_log(cdtx *engine, cdtx_error *err) {
         size_t message_max = (size_t)CDTX_BRANCHES_MAX * (engine->options.payload_max + 512) + 65536;
         rc = cdtx__coord_loopback_open(engine->env, message_max, &inner, &engine->coord, err);
     }
-    if (rc == 0)
+    if (rc == 0 && !engine->options.passive) {
         cdtx__pump_arm(&engine->pump, &engine->scan, cdtx__now_us(engine->env));
+        cdtx__pump_arm(&engine->pump, &engine->trim, cdtx__now_us(engine->env));
+    }
     return rc;
 }
 
@@ -265,10 +275,12 @@ static void shut(cdtx *engine) {
     for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next) {
         cdtx_db *db = LIST_OF(link, struct cdtx_db, link);
         cdtx__jobs_close(db);
+        cdtx__floor_close(db);
         cdtx__store_close(db->store);
         db->store = NULL;
     }
     cdtx__calls_close(engine);
+    cdtx__peers_free(engine);
     cdtx__unref(engine);
 }
 
@@ -287,10 +299,12 @@ static cdtx *new_engine(const cdtx_options *options) {
     engine->last_call >>= 1; /* far from the end: ids only count up, and 0 is none */
     engine->link = options->link != NULL ? *options->link : *cdtx__link_local();
     engine->scan.fire = cdtx__scan_fire;
+    engine->trim.fire = cdtx__trim_fire;
     cdtx__pump_init(&engine->pump, env);
     list_init(&engine->databases);
     list_init(&engine->participants);
     list_init(&engine->drives);
+    list_init(&engine->peers);
     return engine;
 }
 

@@ -21,6 +21,9 @@ int32_t cdtx__participant_add(cdtx_db *db, const char *name,
     cdtx *engine = db->engine;
     if (find(engine, name) != NULL)
         return cdtx__fail(err, CDTX_CONFLICT, "a participant named '%s' is registered already", name);
+    int32_t rc = cdtx__floor_keep(db, err);
+    if (rc != 0)
+        return rc;
     struct participant *participant = cdtx__alloc(engine->env, sizeof *participant);
     char *copy = cdtx__copy_text(engine->env, name);
     if (participant == NULL || copy == NULL) {
@@ -76,6 +79,7 @@ static void done(struct rider *rider) {
         reply.length = (uint32_t)served->result.length;
     }
     served->answer(served->user, served->call.id, &reply);
+    cdtx__floor_heard(served->participant->db, served->call.log, served->call.floor);
     cdtx__buf_free(&served->result);
     cdtx__free(engine->env, served, served->size);
 }
@@ -83,7 +87,7 @@ static void done(struct rider *rider) {
 static int32_t check(cdtx *engine, const cdtx_call *call, cdtx_answer_fn answer, cdtx_error *err) {
     if (call == NULL || answer == NULL)
         return cdtx__fail(err, CDTX_INVALID, "the call or its answer function is NULL");
-    if (call->op < CDTX_CALL_TRY || call->op > CDTX_CALL_CANCEL)
+    if (call->op < CDTX_CALL_TRY || call->op > CDTX_CALL_REVERSE)
         return cdtx__fail(err, CDTX_INVALID, "a call with the unknown operation %d", call->op);
     if (call->sequence <= 0 || call->branch >= CDTX_BRANCHES_MAX)
         return cdtx__fail(err, CDTX_INVALID, "a call for branch %u of gid %lld, which cannot be", call->branch,

@@ -1,4 +1,4 @@
-/* Taking what is due in the log: what nobody decided in time, and what was decided and has not ended. */
+/* Looking into the log: what nobody decided in time, what was decided and has not ended, and what may be forgotten. */
 #include "engine/drive.h"
 
 struct scan {
@@ -22,9 +22,12 @@ static int32_t adopt(cdtx *engine, const struct coord_item *item) {
         tx->outcome = item->state;
         tx->acked = item->acked & ((INT64_C(1) << tx->branch_count) - 1);
         tx->attempts = item->attempts;
+        tx->reverse_after = item->reverse_after;
+        tx->noes = item->noes;
+        tx->parked = item->parked;
         cdtx__gid_text(engine->coord.log(engine->coord.self), tx->sequence, tx->gid);
         cdtx__drive_resume(tx);
-        if (item->attempts == 1)
+        if (item->attempts == 1 && item->state == CDTX_TX_ROLLING_BACK)
             cdtx__add(&engine->rolled_back); /* decided by the take itself */
     }
     cdtx__tx_unref(tx);
@@ -69,5 +72,60 @@ void cdtx__scan_fire(struct timer *timer) {
     scan->request.limit = room < 128 ? room : 128;
     scan->request.lease_ms = cdtx__lease_ms(engine);
     scan->request.done = scan_done;
+    engine->coord.submit(engine->coord.self, &scan->request);
+}
+
+/* ---- trimming ---- */
+
+enum { TRIM_MS = 1000, TRIM_ROWS = 2000 };
+
+static void trim_by(cdtx *engine, int64_t in_ms) {
+    cdtx__pump_arm_by(&engine->pump, &engine->trim, cdtx__now_us(engine->env) + in_ms * 1000);
+}
+
+void cdtx__trim_soon(cdtx *engine) {
+    if (__atomic_exchange_n(&engine->trimming, 1, __ATOMIC_ACQ_REL) == 0)
+        trim_by(engine, TRIM_MS);
+}
+
+/* Databases of this engine hear of the floor here, so that they come clean when no call brings it any more. */
+static void tell_databases(cdtx *engine, int64_t floor) {
+    const uint8_t *log = engine->coord.log(engine->coord.self);
+    cdtx__lock(engine->env, &engine->lock);
+    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next)
+        cdtx__floor_heard(LIST_OF(link, struct cdtx_db, link), log, floor);
+    cdtx__unlock(engine->env, &engine->lock);
+}
+
+static void trim_done(struct coord_request *request) {
+    struct scan *scan = LIST_OF(request, struct scan, request);
+    cdtx *engine = scan->engine;
+    int64_t next_ms = request->next_due_ms;
+    if (request->result == 0) {
+        __atomic_store_n(&engine->floor, request->floor, __ATOMIC_RELAXED);
+        tell_databases(engine, request->floor);
+    } else if (request->result != CDTX_STOPPED) {
+        cdtx__log(engine->env, CDTX_LOG_WARNING, "the log keeps old outcomes: %s", request->err.text);
+        next_ms = 10 * TRIM_MS;
+    }
+    engine->coord.release(engine->coord.self, request);
+    if (next_ms >= 0 && request->result != CDTX_STOPPED)
+        trim_by(engine, next_ms);
+    cdtx__free(engine->env, scan, sizeof *scan);
+}
+
+void cdtx__trim_fire(struct timer *timer) {
+    cdtx *engine = LIST_OF(timer, struct cdtx, trim);
+    __atomic_store_n(&engine->trimming, 0, __ATOMIC_RELEASE); /* what ends from now on asks for the next one */
+    struct scan *scan = FAILPOINT(engine->env, "trim.start") ? NULL : cdtx__alloc(engine->env, sizeof *scan);
+    if (scan == NULL) {
+        trim_by(engine, 10 * TRIM_MS);
+        return;
+    }
+    scan->engine = engine;
+    scan->request.verb = COORD_TRIM;
+    scan->request.limit = TRIM_ROWS;
+    scan->request.retention_ms = engine->options.retention_ms;
+    scan->request.done = trim_done;
     engine->coord.submit(engine->coord.self, &scan->request);
 }

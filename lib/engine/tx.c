@@ -8,19 +8,28 @@ static int32_t check_options(const cdtx_tx_options *o, cdtx_error *err) {
         rc = cdtx__check_name(o->key, "the business key", err);
     if (rc == 0)
         rc = cdtx__check_ms(o->timeout_ms, "the transaction's timeout_ms", err);
+    if (rc == 0)
+        rc = cdtx__check_ms(o->branch_timeout_ms, "the transaction's branch_timeout_ms", err);
     if (rc == 0 && o->wait_for != CDTX_WAIT_ENDED && o->wait_for != CDTX_WAIT_DECIDED)
         rc = cdtx__fail(err, CDTX_INVALID, "wait_for is %d, which is no cdtx_tx_wait_for", o->wait_for);
+    if (rc == 0 && o->wait_for == CDTX_WAIT_DECIDED && o->reverse_after > 0)
+        rc = cdtx__fail(err, CDTX_INVALID, "with reverse_after the outcome is known only at the end: "
+                                           "wait_for must be CDTX_WAIT_ENDED");
     return rc;
 }
 
 static int32_t new_tx(cdtx *engine, const cdtx_tx_options *o, cdtx_tx **tx, cdtx_error *err) {
     if (engine->log == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "this engine was opened without a log, so it begins no transactions");
+    if (engine->options.passive)
+        return cdtx__fail(err, CDTX_MISUSE, "this engine is passive: it looks and steps in, and begins nothing");
     cdtx_tx *t = cdtx__tx_alloc(engine);
     if (t == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for a transaction '%s'", o->name);
     t->hosted = 1;
     t->timeout_ms = o->timeout_ms;
+    t->branch_timeout_ms = o->branch_timeout_ms == 0 ? o->timeout_ms : o->branch_timeout_ms;
+    t->reverse_after = o->reverse_after;
     t->wait_for = o->wait_for;
     t->tag = o->tag;
     t->name = cdtx__copy_text(engine->env, o->name);
@@ -127,9 +136,12 @@ int32_t cdtx_tx_add(cdtx_tx *tx, const char *participant, const void *payload, s
 
 static int32_t check_known(cdtx_tx *tx, const char *participant, cdtx_error *err) {
     const struct cdtx_link *link = &tx->engine->link;
-    if (link->knows(link->user, tx->engine, participant))
-        return 0;
-    return cdtx__fail(err, CDTX_NOT_FOUND, "no participant '%s' is known here; nothing was begun", participant);
+    if (!link->knows(link->user, tx->engine, participant))
+        return cdtx__fail(err, CDTX_NOT_FOUND, "no participant '%s' is known here; nothing was begun", participant);
+    const struct peer *peer = cdtx__peer(tx->engine, participant);
+    if (peer == NULL)
+        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for participant '%s'; nothing was begun", participant);
+    return cdtx__peer_has_room(tx->engine, peer, err);
 }
 
 enum form { STEP_BY_STEP, RUN, SUBMIT };
@@ -238,7 +250,8 @@ static int32_t enter_log(cdtx *engine, const char *what, cdtx_error *err) {
     return rc;
 }
 
-static int32_t query_gid(cdtx *engine, const char *gid, int32_t *state, cdtx_error *err) {
+/* *known, if not NULL, gets whether that state says the outcome. */
+static int32_t query_gid(cdtx *engine, const char *gid, int32_t *state, int *known, cdtx_error *err) {
     uint8_t log[16];
     int64_t sequence;
     int32_t rc = cdtx__gid_parse(gid, log, &sequence, err);
@@ -253,28 +266,29 @@ static int32_t query_gid(cdtx *engine, const char *gid, int32_t *state, cdtx_err
     rc = pose(question, err);
     if (rc == 0)
         *state = question->request.state;
+    if (rc == 0 && known != NULL)
+        *known = cdtx__outcome_known(*state, question->request.reverse_after);
     drop_question(question);
     return rc;
 }
 
-static int is_decided(int32_t state) {
-    return state != CDTX_TX_ACTIVE;
+static int has_ended(int32_t state) {
+    return state == CDTX_TX_COMMITTED || state == CDTX_TX_ROLLED_BACK || state == CDTX_TX_REVERSED;
 }
 
-static int has_ended(int32_t state) {
-    return state == CDTX_TX_COMMITTED || state == CDTX_TX_ROLLED_BACK;
-}
+enum wait_until { OUTCOME_KNOWN, ENDED };
 
 /* Asks again and again, with a growing pause, helping meanwhile. */
-static int32_t wait_state(cdtx *engine, const char *gid, int64_t until, int (*enough)(int32_t), int32_t *state,
+static int32_t wait_state(cdtx *engine, const char *gid, int64_t until, enum wait_until what, int32_t *state,
                           cdtx_error *err) {
     for (int64_t pause = 500;; pause = pause < 50000 ? pause * 2 : 100000) {
-        int32_t rc = query_gid(engine, gid, state, err);
+        int known = 0;
+        int32_t rc = query_gid(engine, gid, state, &known, err);
         int64_t now = cdtx__now_us(engine->env);
-        if (rc != 0 || enough(*state))
+        if (rc != 0 || (what == ENDED ? has_ended(*state) : known))
             return rc;
         if (now >= until)
-            return cdtx__fail(err, CDTX_TIMEOUT, "%s is still not %s", gid, enough == has_ended ? "ended" : "decided");
+            return cdtx__fail(err, CDTX_TIMEOUT, "%s is still not %s", gid, what == ENDED ? "ended" : "decided");
         int64_t next = now + pause < until ? now + pause : until;
         if (cdtx__pump_until(&engine->pump, NULL, next, PUMP_TASKS) == CDTX_STOPPED)
             return cdtx__fail(err, CDTX_UNKNOWN, "%s: the engine was closed while waiting", gid);
@@ -302,14 +316,16 @@ int32_t cdtx_tx_begin(cdtx_tx *tx, cdtx_error *err) {
 static int32_t joined_outcome(cdtx_tx *tx, int32_t asked, cdtx_error *err) {
     int32_t state = 0;
     int64_t until = cdtx__now_us(tx->engine->env) + tx->timeout_ms * 1000;
-    int32_t rc = wait_state(tx->engine, tx->gid, until, is_decided, &state, err);
+    int32_t rc = wait_state(tx->engine, tx->gid, until, OUTCOME_KNOWN, &state, err);
     if (rc != 0)
         return cdtx__fail(err, CDTX_UNKNOWN, "%s, joined by its key, is not decided yet", tx->gid);
     int committed = state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED;
     if (committed == (asked == CDTX_TX_COMMITTING))
         return 0;
-    return cdtx__fail(err, CDTX_REFUSED, "%s, joined by its key, %s", tx->gid,
-                      committed ? "is committed already" : "was rolled back");
+    const char *how = committed                                                      ? "is committed already"
+                      : state == CDTX_TX_REVERSING || state == CDTX_TX_REVERSED ? "was taken back"
+                                                                                    : "was rolled back";
+    return cdtx__fail(err, CDTX_REFUSED, "%s, joined by its key, %s", tx->gid, how);
 }
 
 static int32_t try_branch(cdtx_tx *tx, const char *participant, const void *payload, size_t length, cdtx_error *err) {
@@ -418,7 +434,7 @@ int32_t cdtx_tx_query(cdtx *engine, const char *gid, int32_t *state, cdtx_error 
     int32_t rc = enter_log(engine, "cdtx_tx_query", err);
     if (rc != 0)
         return rc;
-    rc = query_gid(engine, gid, state, err);
+    rc = query_gid(engine, gid, state, NULL, err);
     cdtx__leave(engine);
     return rc;
 }
@@ -431,7 +447,7 @@ int32_t cdtx_tx_wait(cdtx *engine, const char *gid, int64_t for_ms, int32_t *sta
         rc = enter_log(engine, "cdtx_tx_wait", err);
     if (rc != 0)
         return rc;
-    rc = wait_state(engine, gid, cdtx__until_us(engine, for_ms), has_ended, state, err);
+    rc = wait_state(engine, gid, cdtx__until_us(engine, for_ms), ENDED, state, err);
     cdtx__leave(engine);
     return rc;
 }

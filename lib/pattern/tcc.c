@@ -29,22 +29,34 @@ enum action {
     ALARM_REJECTED
 };
 
-static const struct {
-    uint8_t on_try, on_confirm, on_cancel;
-} table[GUARD_STATES] = {
-    [GUARD_ABSENT] = {RUN, ALARM_NO_TRY, MARK_EMPTY},    [GUARD_TRIED] = {AGAIN, RUN, RUN},
-    [GUARD_REJECTED] = {AGAIN, ALARM_REJECTED, NOTHING}, [GUARD_CONFIRMED] = {AGAIN, OK_AGAIN, ALARM_OVER},
-    [GUARD_CANCELLED] = {REFUSE, ALARM_OVER, OK_AGAIN},  [GUARD_EMPTY_CANCELLED] = {REFUSE, ALARM_OVER, OK_AGAIN},
+enum { OPS = CDTX_CALL_REVERSE + 1 };
+
+static const uint8_t table[GUARD_STATES][OPS] = {
+    /* guard \\ arrives      try     confirm         cancel      reverse */
+    [GUARD_ABSENT] = {0, RUN, ALARM_NO_TRY, MARK_EMPTY, ALARM_NO_TRY},
+    [GUARD_TRIED] = {0, AGAIN, RUN, RUN, RUN},
+    [GUARD_REJECTED] = {0, AGAIN, ALARM_REJECTED, NOTHING, NOTHING},
+    [GUARD_CONFIRMED] = {0, AGAIN, OK_AGAIN, ALARM_OVER, RUN},
+    [GUARD_CANCELLED] = {0, REFUSE, ALARM_OVER, OK_AGAIN, NOTHING},
+    [GUARD_EMPTY_CANCELLED] = {0, REFUSE, ALARM_OVER, OK_AGAIN, NOTHING},
+    [GUARD_REVERSED] = {0, REFUSE, REFUSE, NOTHING, OK_AGAIN},
 };
 
-static const char *const state_names[GUARD_STATES] = {"absent", "tried", "rejected", "confirmed", "cancelled", "empty"};
-static const char *const op_names[] = {
-    [CDTX_CALL_TRY] = "try", [CDTX_CALL_CONFIRM] = "confirm", [CDTX_CALL_CANCEL] = "cancel"};
+static const char *const state_names[GUARD_STATES] = {"absent",    "tried", "rejected", "confirmed",
+                                                      "cancelled", "empty", "reversed"};
+static const char *const op_names[OPS] = {"", "try", "confirm", "cancel", "reverse"};
+/* Where an operation that runs leaves the guard. */
+static const int32_t marks[OPS] = {0, GUARD_TRIED, GUARD_CONFIRMED, GUARD_CANCELLED, GUARD_REVERSED};
 
 static enum action action_for(int32_t state, int32_t op) {
-    return op == CDTX_CALL_TRY       ? table[state].on_try
-           : op == CDTX_CALL_CONFIRM ? table[state].on_confirm
-                                     : table[state].on_cancel;
+    return table[state][op];
+}
+
+/* What runs: taking back what was only tried is its cancel. NULL: this participant cannot. */
+static cdtx_tcc_fn handler_for(const cdtx_tcc_handlers *handlers, int32_t state, int32_t op) {
+    const cdtx_tcc_fn by_op[OPS] = {NULL, handlers->on_try, handlers->on_confirm, handlers->on_cancel,
+                                    state == GUARD_TRIED ? handlers->on_cancel : handlers->on_reverse};
+    return by_op[op];
 }
 
 /* ---- what a handler may ask ---- */
@@ -184,9 +196,10 @@ static int mutated(cdtx_tcc_call *call, int32_t state, int32_t *rc, cdtx_error *
     snprintf(name, sizeof name, "mutant:guard-%s-%s", state_names[state], op_names[op]);
     if (env->failpoint == NULL || env->failpoint(env->user, name) == 0)
         return 0;
+    cdtx_tcc_fn handler = handler_for(handlers, state, op);
     switch (action_for(state, op)) {
     case RUN: /* tries without a mark; ends without an effect */
-        *rc = op == CDTX_CALL_TRY ? handle(call, handlers->on_try, err) : 0;
+        *rc = op == CDTX_CALL_TRY ? handle(call, handler, err) : 0;
         return 1;
     case MARK_EMPTY:
         *rc = 0;
@@ -194,25 +207,30 @@ static int mutated(cdtx_tcc_call *call, int32_t state, int32_t *rc, cdtx_error *
     default: /* whatever should have been kept out runs */
         *rc = cdtx__guard_insert(call->sql, &call->key, GUARD_TRIED, NULL, 0, &done, err);
         for (int32_t s = GUARD_TRIED; s < GUARD_STATES && *rc == 0; s++)
-            *rc = cdtx__guard_move(call->sql, &call->key, s,
-                                   op == CDTX_CALL_TRY       ? GUARD_TRIED
-                                   : op == CDTX_CALL_CONFIRM ? GUARD_CONFIRMED
-                                                             : GUARD_CANCELLED,
-                                   &done, err);
-        if (*rc == 0)
-            *rc = handle(call,
-                         op == CDTX_CALL_TRY       ? handlers->on_try
-                         : op == CDTX_CALL_CONFIRM ? handlers->on_confirm
-                                                   : handlers->on_cancel,
-                         err);
+            *rc = cdtx__guard_move(call->sql, &call->key, s, marks[op], &done, err);
+        if (*rc == 0 && handler != NULL)
+            *rc = handle(call, handler, err);
         return 1;
     }
 }
 #endif
 
+/* Below the floor there are no guards, because everything there has ended: whatever still comes is an old copy. */
+static int32_t below_floor(cdtx_tcc_call *call, int *below, cdtx_error *err) {
+    int64_t floor = 0;
+    int32_t rc = cdtx__guard_floor(call->sql, call->key.log, &floor, err);
+    *below = rc == 0 && call->key.sequence < floor;
+    return rc;
+}
+
 /* The guard could not be marked for RUN, or the operation never runs from this state. */
 static int32_t settled(cdtx_tcc_call *call, int32_t state, cdtx_error *err) {
-    int marked = 0;
+    int marked = 0, below = 0;
+    if (state == GUARD_ABSENT) {
+        int32_t rc = below_floor(call, &below, err);
+        if (rc != 0 || below)
+            return rc != 0 ? rc : definite(call->served, CDTX_EXPIRED, "this gid has ended, and its guard is gone");
+    }
     switch (action_for(state, call->served->call.op)) {
     case AGAIN:
         return first_answer(call, state, err);
@@ -236,26 +254,45 @@ static int32_t settled(cdtx_tcc_call *call, int32_t state, cdtx_error *err) {
     return cdtx__busy(err, 1, "the guard of %s branch %u is being changed", call->gid, call->served->call.branch);
 }
 
+/* The rare one: it may run from two states, so it looks first. */
+static int32_t serve_reverse(cdtx_tcc_call *call, cdtx_error *err) {
+    int32_t state = GUARD_ABSENT;
+    int marked = 0;
+    int32_t rc = cdtx__guard_read(call->sql, &call->key, &call->rows, &state, err);
+    if (rc != 0 || action_for(state, CDTX_CALL_REVERSE) != RUN)
+        return rc != 0 ? rc : settled(call, state, err);
+    cdtx_tcc_fn handler = handler_for(call->served->participant->state, state, CDTX_CALL_REVERSE);
+    if (handler == NULL)
+        return alarm(call, CDTX_UNSUPPORTED, "confirmed, and it has no on_reverse");
+    rc = cdtx__guard_move(call->sql, &call->key, state, GUARD_REVERSED, &marked, err);
+    if (rc != 0)
+        return rc;
+    return marked ? handle(call, handler, err) : settled(call, state, err);
+}
+
 static int32_t serve_call(cdtx_tcc_call *call, cdtx_error *err) {
     const cdtx_tcc_handlers *handlers = call->served->participant->state;
     int32_t op = call->served->call.op, state = GUARD_ABSENT, rc;
     int marked = 0;
+    if (op == CDTX_CALL_TRY && (call->served->call.flags & CDTX_CALL_REVERSIBLE) && handlers->on_reverse == NULL)
+        return definite(call->served, CDTX_UNSUPPORTED, "this participant has no on_reverse, which the policy needs");
 #ifdef CDTX_FAILPOINTS
     rc = cdtx__guard_read(call->sql, &call->key, &call->rows, &state, err);
     if (rc != 0 || mutated(call, state, &rc, err))
         return rc;
 #endif
+    if (op == CDTX_CALL_REVERSE)
+        return serve_reverse(call, err);
     if (op == CDTX_CALL_TRY)
         rc = cdtx__guard_insert(call->sql, &call->key, GUARD_TRIED, NULL, 0, &marked, err);
     else
-        rc = cdtx__guard_move(call->sql, &call->key, GUARD_TRIED,
-                              op == CDTX_CALL_CONFIRM ? GUARD_CONFIRMED : GUARD_CANCELLED, &marked, err);
+        rc = cdtx__guard_move(call->sql, &call->key, GUARD_TRIED, marks[op], &marked, err);
     if (rc != 0)
         return rc;
     if (marked && op == CDTX_CALL_TRY)
         return run_try(call, err);
     if (marked)
-        return handle(call, op == CDTX_CALL_CONFIRM ? handlers->on_confirm : handlers->on_cancel, err);
+        return handle(call, handler_for(handlers, GUARD_TRIED, op), err);
     rc = cdtx__guard_read(call->sql, &call->key, &call->rows, &state, err);
     return rc != 0 ? rc : settled(call, state, err);
 }

@@ -11,14 +11,17 @@
 #include "base/env.h"
 
 enum coord_verb {
-    COORD_BEGIN = 1, /* name, key, timeout_ms, branches -> sequence, epoch, state; a known key joins: found = 1 */
+    COORD_BEGIN = 1, /* name, key, timeout_ms, reverse_after, branches -> sequence, epoch, state; a known key joins:
+                        found = 1, and reverse_after is answered */
     COORD_REGISTER,  /* sequence, epoch, branches[0] -> branch; REFUSED when not ACTIVE */
     COORD_DECIDE,    /* sequence, epoch, outcome, reason, lease_ms -> state, epoch, reason; found = 1: somebody else had
-                        decided */
-    COORD_QUERY,     /* sequence or key -> sequence, state, reason; NOT_FOUND, EXPIRED */
+                        decided. REVERSING is the second decision, from COMMITTING; CONFLICT: the epoch is stale */
+    COORD_QUERY,     /* sequence or key -> sequence, state, reason, reverse_after; NOT_FOUND, EXPIRED */
     COORD_LIST,      /* state (0: all not ended), after, limit -> items without branches, by sequence */
     COORD_TAKE,      /* limit, lease_ms -> items: due ones, each now decided, at a new epoch and leased; next_due_ms */
-    COORD_SETTLE     /* sequence, epoch, outcome, acked, ended or due_in_ms -> state; CONFLICT: the epoch is stale */
+    COORD_SETTLE,    /* sequence, epoch, outcome, acked, noes, ended or (due_in_ms, error, park) -> state; found = 1: it
+                        was parked by this; CONFLICT: the epoch is stale */
+    COORD_TRIM       /* retention_ms, limit -> floor, next_due_ms: outcomes older than that are dropped, the floor raised */
 };
 
 enum coord_reason {
@@ -42,6 +45,9 @@ struct coord_item {
     int32_t state; /* cdtx_tx_state */
     int32_t reason;
     uint32_t attempts;
+    uint32_t reverse_after;
+    uint32_t noes;
+    int32_t parked;
     uint32_t branch_count;
     const char *name;
     struct coord_branch *branches;
@@ -64,16 +70,23 @@ struct coord_request {
     int64_t due_in_ms;
     int64_t acked;
     int64_t after;
+    int64_t retention_ms;
     int32_t state;   /* LIST: asked; else answered */
-    int32_t outcome; /* DECIDE, SETTLE: CDTX_TX_COMMITTING or CDTX_TX_ROLLING_BACK */
+    int32_t outcome; /* DECIDE, SETTLE: CDTX_TX_COMMITTING, CDTX_TX_ROLLING_BACK or CDTX_TX_REVERSING */
     int32_t reason;  /* DECIDE: of a rollback; else answered */
     int32_t ended;
+    uint32_t reverse_after; /* also answered by BEGIN and QUERY */
+    uint32_t noes;
+    int32_t parked;    /* it is parked already */
+    const char *error; /* the last that phase two met, or NULL */
+    const char *park;  /* why it is to be parked, or NULL */
 
     /* answered */
     int32_t result;
     int32_t found;
     uint32_t branch;
-    int64_t next_due_ms; /* TAKE: until the earliest row not taken, -1: none; 0: there are more now */
+    int64_t next_due_ms; /* TAKE, TRIM: until there is more to do, -1: never; 0: there is more now */
+    int64_t floor;       /* every lower sequence has ended */
     struct coord_item *items;
     uint32_t item_count;
     cdtx_error err;

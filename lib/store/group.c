@@ -15,7 +15,7 @@ void cdtx__group_stop(struct store *store, const char *why) {
 static int32_t read_meta(struct store *store, cdtx_error *err) {
     cdtx__rows_reset(&store->rows);
     int32_t rc =
-        store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT epoch, seq, job, clock FROM cdtx_meta WHERE id = 1",
+        store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT epoch, seq, job, floor, clock FROM cdtx_meta WHERE id = 1",
                           NULL, 0, &store->rows, NULL, err);
     if (rc != 0)
         return rc;
@@ -25,7 +25,8 @@ static int32_t read_meta(struct store *store, cdtx_error *err) {
         .epoch = cdtx__rows_int(&store->rows, 0, 0),
         .sequence = cdtx__rows_int(&store->rows, 0, 1),
         .job = cdtx__rows_int(&store->rows, 0, 2),
-        .clock_ms = cdtx__rows_int(&store->rows, 0, 3),
+        .floor = cdtx__rows_int(&store->rows, 0, 3),
+        .clock_ms = cdtx__rows_int(&store->rows, 0, 4),
     };
     if (store->ownership == CDTX_OWN_ALONE && store->meta.epoch != store->epoch) {
         cdtx__group_stop(store, "another process took its ownership over");
@@ -60,9 +61,10 @@ static int32_t write_meta(struct store *store, cdtx_error *err) {
     if (!store->meta.dirty)
         return 0;
     cdtx_value arguments[] = {SQL_INT(store->meta.sequence), SQL_INT(store->meta.job),
-                              SQL_INT(cdtx__store_clock_ms(store)), SQL_INT(cdtx__wall_ms(store->env))};
+                              SQL_INT(store->meta.floor), SQL_INT(cdtx__store_clock_ms(store)),
+                              SQL_INT(cdtx__wall_ms(store->env))};
     return store->port->exec(store->connection, CDTX_SQL_OURS,
-                             "UPDATE cdtx_meta SET seq = ?, job = ?, clock = ?, wall = ? WHERE id = 1", arguments, 4,
+                             "UPDATE cdtx_meta SET seq = ?, job = ?, floor = ?, clock = ?, wall = ? WHERE id = 1", arguments, 5,
                              NULL, NULL, err);
 }
 

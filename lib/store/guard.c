@@ -5,11 +5,13 @@
 int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t state, const void *answer, size_t length,
                            int *done, cdtx_error *err) {
     int64_t changes = 0;
-    cdtx_value arguments[] = {KEY(key), SQL_INT(state), length == 0 ? SQL_NULL : cdtx__sql_blob(answer, length)};
+    cdtx_value arguments[] = {KEY(key), SQL_INT(state), length == 0 ? SQL_NULL : cdtx__sql_blob(answer, length),
+                              cdtx__sql_blob(key->log, 16), SQL_INT(key->sequence)};
     int32_t rc = cdtx__sql_run(sql,
-                               "INSERT INTO cdtx_guard (log, seq, branch, state, answer) VALUES (?, ?, ?, ?, ?)"
+                               "INSERT INTO cdtx_guard (log, seq, branch, state, answer) SELECT ?, ?, ?, ?, ?"
+                               " WHERE NOT EXISTS (SELECT 1 FROM cdtx_floor WHERE log = ? AND floor > ?)"
                                " ON CONFLICT DO NOTHING",
-                               arguments, 5, NULL, &changes, err);
+                               arguments, 7, NULL, &changes, err);
     if (rc == 0)
         *done = changes == 1;
     return rc;
@@ -49,13 +51,57 @@ int32_t cdtx__guard_read(cdtx_sql *sql, const struct guard_key *key, cdtx_rows *
     return 0;
 }
 
-int32_t cdtx__guard_highest(cdtx_sql *sql, const uint8_t *log, int64_t *sequence, cdtx_error *err) {
+/* One number that a statement over one log answers, 0 when it answers none. */
+static int32_t ask_number(cdtx_sql *sql, const char *statement, const cdtx_value *arguments, uint32_t count,
+                          int64_t *number, cdtx_error *err) {
     cdtx_rows rows;
     cdtx__rows_init(&rows, sql->store->env, 4096);
-    cdtx_value argument = cdtx__sql_blob(log, 16);
-    int32_t rc = cdtx__sql_run(sql, "SELECT max(seq) FROM cdtx_guard WHERE log = ?", &argument, 1, &rows, NULL, err);
+    int32_t rc = cdtx__sql_run(sql, statement, arguments, count, &rows, NULL, err);
     if (rc == 0)
-        *sequence = cdtx__rows_int(&rows, 0, 0);
+        *number = cdtx__rows_int(&rows, 0, 0);
     cdtx__rows_free(&rows);
+    return rc;
+}
+
+int32_t cdtx__guard_highest(cdtx_sql *sql, const uint8_t *log, int64_t *sequence, cdtx_error *err) {
+    cdtx_value argument = cdtx__sql_blob(log, 16);
+    int64_t highest = 0, floor = 0;
+    int32_t rc = ask_number(sql, "SELECT max(seq) FROM cdtx_guard WHERE log = ?", &argument, 1, &highest, err);
+    if (rc == 0)
+        rc = cdtx__guard_floor(sql, log, &floor, err);
+    if (rc == 0)
+        *sequence = highest >= floor ? highest : floor - 1;
+    return rc;
+}
+
+int32_t cdtx__guard_floor(cdtx_sql *sql, const uint8_t *log, int64_t *floor, cdtx_error *err) {
+    cdtx_value argument = cdtx__sql_blob(log, 16);
+    return ask_number(sql, "SELECT floor FROM cdtx_floor WHERE log = ?", &argument, 1, floor, err);
+}
+
+int32_t cdtx__guard_trim(cdtx_sql *sql, const uint8_t *log, int64_t floor, uint32_t most, int64_t *reached,
+                         cdtx_error *err) {
+    int64_t known = 0, next = 0;
+    int32_t rc = cdtx__guard_floor(sql, log, &known, err);
+    if (rc != 0)
+        return rc;
+    *reached = known;
+    if (known >= floor)
+        return 0;
+    cdtx_value range[] = {cdtx__sql_blob(log, 16), SQL_INT(floor), SQL_INT(most)};
+    rc = ask_number(sql, "SELECT seq FROM cdtx_guard WHERE log = ? AND seq < ? ORDER BY seq LIMIT 1 OFFSET ?", range, 3,
+                    &next, err);
+    if (rc != 0)
+        return rc;
+    cdtx_value reach[] = {cdtx__sql_blob(log, 16), SQL_INT(next == 0 ? floor : next)};
+    rc = cdtx__sql_run(sql, "DELETE FROM cdtx_guard WHERE log = ? AND seq < ?", reach, 2, NULL, NULL, err);
+    /* In the same transaction: no moment at which a guard is gone and its work not refused (trap 19). */
+    if (rc == 0)
+        rc = cdtx__sql_run(sql,
+                           "INSERT INTO cdtx_floor (log, floor) VALUES (?, ?)"
+                           " ON CONFLICT (log) DO UPDATE SET floor = excluded.floor",
+                           reach, 2, NULL, NULL, err);
+    if (rc == 0)
+        *reached = reach[1].integer;
     return rc;
 }

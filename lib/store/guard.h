@@ -12,7 +12,8 @@ enum guard_state {
     GUARD_CONFIRMED = 3,
     GUARD_CANCELLED = 4,
     GUARD_EMPTY_CANCELLED = 5,
-    GUARD_STATES = 6
+    GUARD_REVERSED = 6,
+    GUARD_STATES = 7
 };
 
 struct guard_key {
@@ -21,7 +22,7 @@ struct guard_key {
     uint32_t branch;
 };
 
-/* *done gets 1 if it was absent and now stands in state. */
+/* *done gets 1 if it was absent and now stands in state; never below the log's floor here, where guards are gone. */
 int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t state, const void *answer, size_t length,
                            int *done, cdtx_error *err);
 /* *done gets 1 if it stood in from and now stands in to. */
@@ -31,7 +32,14 @@ int32_t cdtx__guard_set_answer(cdtx_sql *sql, const struct guard_key *key, const
                                cdtx_error *err);
 /* rows gets (state, answer), or nothing when absent. CORRUPT when the state is none of ours. */
 int32_t cdtx__guard_read(cdtx_sql *sql, const struct guard_key *key, cdtx_rows *rows, int32_t *state, cdtx_error *err);
-/* The highest sequence that any guard of that log has here, 0 if none: a restored log must not give it out again. */
+/* The highest sequence of that log that is known here, 0 if none: a restored log must not give it out again. */
 int32_t cdtx__guard_highest(cdtx_sql *sql, const uint8_t *log, int64_t *sequence, cdtx_error *err);
+
+/* The floor of that log as it is known here: every guard below it is gone, because its gid has ended. 0: none. */
+int32_t cdtx__guard_floor(cdtx_sql *sql, const uint8_t *log, int64_t *floor, cdtx_error *err);
+/* Raises it towards floor and deletes the guards below, at most about most of them; *reached gets where it stands
+ * now. */
+int32_t cdtx__guard_trim(cdtx_sql *sql, const uint8_t *log, int64_t floor, uint32_t most, int64_t *reached,
+                         cdtx_error *err);
 
 #endif

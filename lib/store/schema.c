@@ -75,6 +75,7 @@ static const char *const version_3[] = {
     "ALTER TABLE cdtx_tx ADD COLUMN error TEXT",    /* the last that phase two met */
     "ALTER TABLE cdtx_tx ADD COLUMN reverse_after INTEGER NOT NULL DEFAULT 0", /* policy; 0: never */
     "ALTER TABLE cdtx_tx ADD COLUMN noes INTEGER NOT NULL DEFAULT 0",          /* definite ones, from confirms */
+    "UPDATE cdtx_tx SET ended = (SELECT clock FROM cdtx_meta) WHERE due IS NULL",
     "CREATE INDEX cdtx_tx_parked ON cdtx_tx (seq) WHERE parked IS NOT NULL",
     /* What participants know of each log: guards below the floor are gone, and work below it is refused. */
     "CREATE TABLE cdtx_floor ("

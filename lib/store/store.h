@@ -46,7 +46,7 @@ struct rider {
 
 /* Counters and clock as the transaction that is open sees them; written back by its commit when dirty. */
 struct store_meta {
-    int64_t epoch, sequence, job, clock_ms;
+    int64_t epoch, sequence, job, floor, clock_ms;
     int dirty;
     int rings; /* jobs were put */
 };
