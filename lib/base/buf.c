@@ -140,12 +140,12 @@ static int is_control(const char *text) {
     return b[0] < 0x20 || b[0] == 0x7f || (b[0] == 0xc2 && b[1] < 0xa0);
 }
 
-int32_t cdtx__check_name(const char *text, const char *what, cdtx_error *err) {
+int32_t cdtx__check_text(const char *text, size_t max, const char *what, cdtx_error *err) {
     if (text == NULL || text[0] == '\0')
         return cdtx__fail(err, CDTX_INVALID, "%s is empty", what);
-    size_t length = strnlen(text, CDTX_NAME_MAX + 1);
-    if (length > CDTX_NAME_MAX)
-        return cdtx__fail(err, CDTX_INVALID, "%s is longer than %d bytes: '%.40s...'", what, CDTX_NAME_MAX, text);
+    size_t length = strnlen(text, max + 1);
+    if (length > max)
+        return cdtx__fail(err, CDTX_INVALID, "%s is longer than %zu bytes: '%.40s...'", what, max, text);
     for (size_t i = 0; i < length; i += utf8_length(text + i)) {
         if (utf8_length(text + i) == 0)
             return cdtx__fail(err, CDTX_INVALID, "%s is not UTF-8 at byte %zu", what, i);
@@ -153,4 +153,24 @@ int32_t cdtx__check_name(const char *text, const char *what, cdtx_error *err) {
             return cdtx__fail(err, CDTX_INVALID, "%s has a control character at byte %zu", what, i);
     }
     return 0;
+}
+
+int32_t cdtx__check_name(const char *text, const char *what, cdtx_error *err) {
+    return cdtx__check_text(text, CDTX_NAME_MAX, what, err);
+}
+
+void cdtx__clean_text(char *clean, size_t room, const char *text) {
+    size_t at = 0;
+    while (*text != '\0') {
+        size_t length = utf8_length(text);
+        int bad = length == 0 || is_control(text);
+        if (at + (bad ? 1 : length) >= room)
+            break;
+        if (bad)
+            clean[at++] = '?';
+        for (size_t i = 0; !bad && i < length; i++)
+            clean[at++] = text[i];
+        text += length == 0 ? 1 : length;
+    }
+    clean[at] = '\0';
 }

@@ -41,16 +41,17 @@ has_symbol() {
 }
 
 check_needed() {
-    local name libc=0 sqlite=0
+    local name libc=0 sqlite=0 crypto=0
     while read -r name; do
         case $name in
             libc.so.*) libc=1 ;;
             libsqlite3.so.*) sqlite=1 ;;
+            libcrypto.so.*) crypto=1 ;;
             ld-linux*) ;; # part of libc: thread-local variables
             *) die "libcdtx.so needs $name" ;;
         esac
     done < <(needed "$libdir/libcdtx.so")
-    [ $libc$sqlite = 11 ] || die "libcdtx.so must need libc and libsqlite3"
+    [ $libc$sqlite$crypto = 111 ] || die "libcdtx.so must need libc, libsqlite3 and libcrypto"
 }
 
 check_hardened() {
