@@ -40,8 +40,10 @@ int main(void) {
     cdtx_tx *tx = NULL;
     cdtx_error err;
     cdtx_options options = {.size = sizeof options, .log = "sqlite:log.db"};
-    cdtx_tcc_handlers in_a = {sizeof in_a, 0, on_try, on_confirm, on_cancel, ann, NULL};
-    cdtx_tcc_handlers in_b = {sizeof in_b, 0, on_try, on_confirm, on_cancel, bob, NULL};
+    cdtx_tcc_handlers in_a = {.size = sizeof in_a, .on_try = on_try, .on_confirm = on_confirm,
+                              .on_cancel = on_cancel, .user = ann};
+    cdtx_tcc_handlers in_b = {.size = sizeof in_b, .on_try = on_try, .on_confirm = on_confirm,
+                              .on_cancel = on_cancel, .user = bob};
     int ok = !cdtx_open(&options, &engine, &err) && !cdtx_db_open(engine, "a", "sqlite:bank_a.db", &a, &err) &&
              !cdtx_db_open(engine, "b", "sqlite:bank_b.db", &b, &err) && !cdtx_local(a, make, &start_a, &err) &&
              !cdtx_local(b, make, &start_b, &err) && !cdtx_tcc_add(a, "ann.pays", &in_a, &err) &&

@@ -28,9 +28,9 @@ typedef struct cdtx_tcc_handlers {
     cdtx_tcc_fn on_try;
     cdtx_tcc_fn on_confirm;
     cdtx_tcc_fn on_cancel;
+    cdtx_tcc_fn on_reverse; /* undoes a confirm; only for transactions with reverse_after; may be NULL */
     void *user;
     void (*drop)(void *user); /* called once when the engine no longer needs user; may be NULL */
-    cdtx_tcc_fn on_reverse;   /* undoes a confirm; only for transactions with reverse_after; may be NULL */
 } cdtx_tcc_handlers;
 
 /* Registers a participant whose effects are in db. on_try, on_confirm and on_cancel are required. Errors: CONFLICT

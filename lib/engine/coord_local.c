@@ -118,10 +118,13 @@ static int32_t run_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     if (rc != 0)
         return rc;
     int64_t sequence = sql->store->meta.sequence + 1;
-    cdtx_value arguments[] = {SQL_INT(sequence), SQL_INT(in_ms(sql, request->timeout_ms)),
-                              cdtx__sql_text(request->name), cdtx__sql_text(request->key),
+    cdtx_value arguments[] = {SQL_INT(sequence),
+                              SQL_INT(in_ms(sql, request->timeout_ms)),
+                              cdtx__sql_text(request->name),
+                              cdtx__sql_text(request->key),
                               cdtx__sql_blob(op->record.bytes, op->record.length),
-                              SQL_INT(cdtx__wall_ms(sql->store->env)), SQL_INT(request->reverse_after)};
+                              SQL_INT(cdtx__wall_ms(sql->store->env)),
+                              SQL_INT(request->reverse_after)};
     rc = cdtx__sql_run(sql,
                        "INSERT INTO cdtx_tx (seq, state, reason, epoch, attempts, due, acked, name, key, branches,"
                        " began, reverse_after) VALUES (?, 1, 0, 1, 0, ?, 0, ?, ?, ?, ?, ?)",
@@ -678,7 +681,8 @@ static int32_t run_recover(struct rider *rider, cdtx_sql *sql, cdtx_error *err) 
         if (rc != 0)
             return rc;
     }
-    return cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 0 WHERE due IS NOT NULL AND parked IS NULL", NULL, 0, NULL, NULL, err);
+    return cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 0 WHERE due IS NOT NULL AND parked IS NULL", NULL, 0, NULL,
+                         NULL, err);
 }
 
 int32_t cdtx__coord_local_open(cdtx_db *log, struct coord_port *port, cdtx_error *err) {

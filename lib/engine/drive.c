@@ -75,7 +75,8 @@ int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *pa
         tx->branches = bigger;
         tx->branch_room = room;
     }
-    struct drive_branch b = {.length = length, .expiry_us = INT64_MAX, .participant = cdtx__copy_text(env, participant)};
+    struct drive_branch b = {
+        .length = length, .expiry_us = INT64_MAX, .participant = cdtx__copy_text(env, participant)};
     b.peer = cdtx__peer(tx->engine, participant);
     if (length > 0)
         b.payload = copy_bytes(env, payload, length);
@@ -110,8 +111,9 @@ static int32_t outcome_result(cdtx_tx *tx, int32_t state, int32_t reason, cdtx_e
     if (state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED)
         return 0;
     if (state == CDTX_TX_REVERSING || state == CDTX_TX_REVERSED)
-        return cdtx__fail(err, CDTX_REFUSED, "%s was taken back by its policy, after definite noes from confirms%s%.300s",
-                          tx->gid, tx->refusal_err.text[0] == '\0' ? "" : "; the last: ", tx->refusal_err.text);
+        return cdtx__fail(err, CDTX_REFUSED,
+                          "%s was taken back by its policy, after definite noes from confirms%s%.300s", tx->gid,
+                          tx->refusal_err.text[0] == '\0' ? "" : "; the last: ", tx->refusal_err.text);
     int timed_out = tx->refusal == CDTX_TIMEOUT;
     if (tx->refusal != 0 && reason == (timed_out ? COORD_REASON_TIMEOUT : COORD_REASON_ASKED)) {
         *err = tx->refusal_err;
@@ -354,7 +356,7 @@ static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *
 static void query_joined(cdtx_tx *tx);
 
 static void send_finishing(cdtx_tx *tx) {
-    send_calls(tx, tx->outcome == CDTX_TX_COMMITTING   ? CDTX_CALL_CONFIRM
+    send_calls(tx, tx->outcome == CDTX_TX_COMMITTING  ? CDTX_CALL_CONFIRM
                    : tx->outcome == CDTX_TX_REVERSING ? CDTX_CALL_REVERSE
                                                       : CDTX_CALL_CANCEL);
 }
@@ -378,8 +380,8 @@ static void time_out_locked(cdtx_tx *tx, const struct drive_branch *b, int64_t n
     else
         snprintf(which, sizeof which, "branch_timeout_ms, %lld,", (long long)tx->branch_timeout_ms);
     cdtx__fail(&err, CDTX_TIMEOUT,
-               "%s: its %s was over before '%s' had answered try (%u calls, call_timeout_ms %lld%s%.200s)",
-               tx->gid, which, b->participant, b->attempt, (long long)tx->engine->options.call_timeout_ms,
+               "%s: its %s was over before '%s' had answered try (%u calls, call_timeout_ms %lld%s%.200s)", tx->gid,
+               which, b->participant, b->attempt, (long long)tx->engine->options.call_timeout_ms,
                last[0] == '\0' ? "" : "; last answer: ", last);
     tx->refusal_err = err;
     tx->refusal = CDTX_TIMEOUT; /* a step-by-step one can only be rolled back from here */
@@ -807,8 +809,7 @@ static void note_failure(cdtx_tx *tx) {
         snprintf(tx->parking, sizeof tx->parking, "%u attempts at phase two without an end", tx->attempts);
         r->park = tx->parking;
     }
-    r->due_in_ms =
-        tx->parked || r->park != NULL ? engine->options.park_retry_ms : backoff_ms(engine, tx->attempts);
+    r->due_in_ms = tx->parked || r->park != NULL ? engine->options.park_retry_ms : backoff_ms(engine, tx->attempts);
 }
 
 static void settle(cdtx_tx *tx) {

@@ -1,6 +1,6 @@
-/* A participant's side of the floor (trap 19): calls say below which gid of their log everything has ended; now and then
- * the guards below are deleted and the floor is stored, in one commit. A guard that is never deleted costs room, one
- * deleted too early costs the truth; so all of this may be lost, and none of it may come early. */
+/* A participant's side of the floor (trap 19): calls say below which gid of their log everything has ended; now and
+ * then the guards below are deleted and the floor is stored, in one commit. A guard that is never deleted costs room,
+ * one deleted too early costs the truth; so all of this may be lost, and none of it may come early. */
 #include "engine/engine.h"
 #include "store/guard.h"
 

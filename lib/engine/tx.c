@@ -13,8 +13,9 @@ static int32_t check_options(const cdtx_tx_options *o, cdtx_error *err) {
     if (rc == 0 && o->wait_for != CDTX_WAIT_ENDED && o->wait_for != CDTX_WAIT_DECIDED)
         rc = cdtx__fail(err, CDTX_INVALID, "wait_for is %d, which is no cdtx_tx_wait_for", o->wait_for);
     if (rc == 0 && o->wait_for == CDTX_WAIT_DECIDED && o->reverse_after > 0)
-        rc = cdtx__fail(err, CDTX_INVALID, "with reverse_after the outcome is known only at the end: "
-                                           "wait_for must be CDTX_WAIT_ENDED");
+        rc = cdtx__fail(err, CDTX_INVALID,
+                        "with reverse_after the outcome is known only at the end: "
+                        "wait_for must be CDTX_WAIT_ENDED");
     return rc;
 }
 
@@ -322,9 +323,9 @@ static int32_t joined_outcome(cdtx_tx *tx, int32_t asked, cdtx_error *err) {
     int committed = state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED;
     if (committed == (asked == CDTX_TX_COMMITTING))
         return 0;
-    const char *how = committed                                                      ? "is committed already"
+    const char *how = committed                                                 ? "is committed already"
                       : state == CDTX_TX_REVERSING || state == CDTX_TX_REVERSED ? "was taken back"
-                                                                                    : "was rolled back";
+                                                                                : "was rolled back";
     return cdtx__fail(err, CDTX_REFUSED, "%s, joined by its key, %s", tx->gid, how);
 }
 

@@ -21,7 +21,7 @@ enum coord_verb {
     COORD_TAKE,      /* limit, lease_ms -> items: due ones, each now decided, at a new epoch and leased; next_due_ms */
     COORD_SETTLE,    /* sequence, epoch, outcome, acked, noes, ended or (due_in_ms, error, park) -> state; found = 1: it
                         was parked by this; CONFLICT: the epoch is stale */
-    COORD_TRIM       /* retention_ms, limit -> floor, next_due_ms: outcomes older than that are dropped, the floor raised */
+    COORD_TRIM /* retention_ms, limit -> floor, next_due_ms: outcomes older than that are dropped, the floor raised */
 };
 
 enum coord_reason {

@@ -14,9 +14,9 @@ void cdtx__group_stop(struct store *store, const char *why) {
 
 static int32_t read_meta(struct store *store, cdtx_error *err) {
     cdtx__rows_reset(&store->rows);
-    int32_t rc =
-        store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT epoch, seq, job, floor, clock FROM cdtx_meta WHERE id = 1",
-                          NULL, 0, &store->rows, NULL, err);
+    int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS,
+                                   "SELECT epoch, seq, job, floor, clock FROM cdtx_meta WHERE id = 1", NULL, 0,
+                                   &store->rows, NULL, err);
     if (rc != 0)
         return rc;
     if (store->rows.count != 1)
@@ -60,12 +60,11 @@ int32_t cdtx__group_open(struct store *store, cdtx_error *err) {
 static int32_t write_meta(struct store *store, cdtx_error *err) {
     if (!store->meta.dirty)
         return 0;
-    cdtx_value arguments[] = {SQL_INT(store->meta.sequence), SQL_INT(store->meta.job),
-                              SQL_INT(store->meta.floor), SQL_INT(cdtx__store_clock_ms(store)),
-                              SQL_INT(cdtx__wall_ms(store->env))};
+    cdtx_value arguments[] = {SQL_INT(store->meta.sequence), SQL_INT(store->meta.job), SQL_INT(store->meta.floor),
+                              SQL_INT(cdtx__store_clock_ms(store)), SQL_INT(cdtx__wall_ms(store->env))};
     return store->port->exec(store->connection, CDTX_SQL_OURS,
-                             "UPDATE cdtx_meta SET seq = ?, job = ?, floor = ?, clock = ?, wall = ? WHERE id = 1", arguments, 5,
-                             NULL, NULL, err);
+                             "UPDATE cdtx_meta SET seq = ?, job = ?, floor = ?, clock = ?, wall = ? WHERE id = 1",
+                             arguments, 5, NULL, NULL, err);
 }
 
 int32_t cdtx__group_commit(struct store *store, cdtx_error *err) {

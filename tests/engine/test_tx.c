@@ -554,9 +554,11 @@ START_TEST(a_dead_participant_is_a_timeout) {
     OK(cdtx_test_link_rule(courier, "stock", CDTX_CALL_TRY, CDTX_FAULT_LOSE_CALL, 1000, &E));
     cdtx_tx *tx = order_of((cdtx_tx_options){.timeout_ms = 5000}, "one", "two");
     int64_t before = now_ms();
-    FAILS(CDTX_TIMEOUT, "deadline", cdtx_tx_run(tx, &E));
+    FAILS(CDTX_TIMEOUT, "global timeout_ms, 5000,", cdtx_tx_run(tx, &E));
     ck_assert_int_ge(now_ms() - before, 5000);
     ck_assert_int_lt(now_ms() - before, 7000);
+    drain();
+    ck_assert_int_eq(lab_sql("stock.db", "SELECT state FROM cdtx_guard WHERE seq = 1"), 5);
     cdtx_tx_close(tx);
     tx = new_tx((cdtx_tx_options){.timeout_ms = 5000});
     OK(cdtx_tx_begin(tx, &E));
@@ -565,7 +567,7 @@ START_TEST(a_dead_participant_is_a_timeout) {
     cdtx_tx_close(tx);
     drain();
     ck_assert_str_eq(all_effects(), "101 000"); /* an empty cancel has no effect */
-    ck_assert_int_eq(lab_sql("stock.db", "SELECT count(*) FROM cdtx_guard WHERE state = 5"), 2);
+    ck_assert_int_eq(lab_sql("stock.db", "SELECT state FROM cdtx_guard WHERE seq = 2"), 5);
     free_shop();
 }
 END_TEST
@@ -593,7 +595,7 @@ START_TEST(a_late_try_finds_its_cancel) {
     make_shop(_i);
     OK(cdtx_test_link_rule(courier, "stock", CDTX_CALL_TRY, CDTX_FAULT_HOLD, 1000, &E));
     cdtx_tx *tx = order_of((cdtx_tx_options){.timeout_ms = 5000}, "one", "two");
-    FAILS(CDTX_TIMEOUT, "deadline", cdtx_tx_run(tx, &E));
+    FAILS(CDTX_TIMEOUT, "global timeout_ms, 5000,", cdtx_tx_run(tx, &E));
     drain();
     ck_assert_str_eq(all_effects(), "101 000");
     ck_assert_uint_ge(cdtx_test_link_release(courier), 2);

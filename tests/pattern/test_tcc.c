@@ -429,7 +429,7 @@ START_TEST(bad_calls_are_refused) {
     memset(name, 'n', 128);
     cdtx_call call = make_call(1, 0, 0, "yes");
     refuse_call(call, CDTX_INVALID, "0");
-    refuse_call(make_call(1, 0, 4, "yes"), CDTX_INVALID, "4");
+    refuse_call(make_call(1, 0, CDTX_CALL_REVERSE + 1, "yes"), CDTX_INVALID, "5");
     refuse_call(make_call(1, 0, -1, "yes"), CDTX_INVALID, "-1");
     refuse_call(make_call(0, 0, TRY, "yes"), CDTX_INVALID, "0");
     refuse_call(make_call(-5, 0, TRY, "yes"), CDTX_INVALID, "-5");

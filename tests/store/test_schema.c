@@ -2,7 +2,7 @@
  * left as it is. */
 #include "../engine/lab.h"
 
-enum { NEWEST = 2 };
+enum { NEWEST = 3 };
 
 static cdtx *engine;
 static cdtx_db *db;
@@ -84,7 +84,7 @@ static int32_t mail(cdtx_work *work, void *user, cdtx_error *err) {
 START_TEST(work_of_an_older_library_is_finished) {
     confirms = mails = 0;
     make_from("old.db", "fixture-v1.sql");
-    engine = lab_engine((cdtx_options){.log = lab_url("old.db")});
+    engine = lab_engine((cdtx_options){.log = lab_url("old.db"), .retention_ms = CDTX_TIME_MAX_MS});
     OK(cdtx_db_log(engine, &db, &E));
     cdtx_tcc_handlers three = {.size = sizeof three, .on_try = never, .on_confirm = on_confirm, .on_cancel = never};
     cdtx_handler_options options = {.size = sizeof options, .handler = mail};
@@ -162,7 +162,7 @@ START_TEST(a_newer_file_is_refused_untouched) {
     ck_assert_ptr_null(none);
     ck_assert_int_eq(version("shop.db"), 99);
     ck_assert_int_eq(lab_sql("shop.db", "SELECT epoch FROM cdtx_meta WHERE owner = 'process 99'"), epoch);
-    lab_sql("shop.db", "UPDATE cdtx_meta SET version = 2");
+    lab_sql("shop.db", "UPDATE cdtx_meta SET version = 3");
     OK(cdtx_db_open(engine, "shop", lab_url("shop.db"), &db, &E)); /* neither name nor ownership were kept */
     close_db();
 }
