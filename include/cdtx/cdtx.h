@@ -46,7 +46,8 @@ enum {
     CDTX_GID_MAX = 64,
     CDTX_BRANCHES_MAX = 62,
     CDTX_PRIORITY_MAX = 9,
-    CDTX_PAYLOAD_DEFAULT = 65536
+    CDTX_PAYLOAD_DEFAULT = 65536,
+    CDTX_MANY_MAX = 4096
 };
 
 /* What the caller must do next. */
@@ -326,17 +327,36 @@ typedef struct cdtx_job_options {
 int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length,
                      const cdtx_job_options *options, int64_t *id, cdtx_error *err);
 
+/* Many jobs of one handler with the same options, numbered from *first_id on without a gap; count is 1 to
+ * CDTX_MANY_MAX. Of more than one none may have a unique_key, for the second would conflict with the first. After an
+ * error roll sql back. */
+typedef struct cdtx_bytes {
+    const void *bytes;
+    size_t length;
+} cdtx_bytes;
+int32_t cdtx_job_put_many(cdtx_sql *sql, const char *handler, const cdtx_bytes *payloads, uint32_t count,
+                          const cdtx_job_options *options, int64_t *first_id, cdtx_error *err);
+
 /* One piece of work: a job for a handler registered without a function, or the completion of a submitted transaction.
  * Does the engine's work meanwhile, up to for_ms (0: what is there now; -1: until cdtx_stop). *work is NULL when none
  * came. Every work must go to cdtx_settle. Blocks. Errors: STOPPED (none came, and a database of the engine has stopped
  * itself), MISUSE. */
 int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *err);
+/* The same for many: waits for the first, and takes with it what else is there, at most `most` (1 to CDTX_MANY_MAX).
+ * *count is 0 when none came. */
+int32_t cdtx_take_many(cdtx *engine, int64_t for_ms, cdtx_work **works, uint32_t most, uint32_t *count,
+                       cdtx_error *err);
 /* Readable when cdtx_take(engine, 0, ...) has something to do; for poll or epoll, never to be read. Owned by the
  * engine. Errors: UNSUPPORTED when the environment has no such descriptor. */
 int32_t cdtx_fd(cdtx *engine, int32_t *fd, cdtx_error *err);
 /* Answers the work and frees it, whatever the result. code as for cdtx_handler_fn; reason (or NULL) is kept as the last
  * error. Blocks. Errors: CONFLICT (lease lost: another has the job; nothing changed), UNKNOWN, STOPPED. */
 int32_t cdtx_settle(cdtx_work *work, int32_t code, const char *reason, cdtx_error *err);
+/* The same for many of one engine: their ends share a synced commit. codes NULL: all 0; reason is that of every one;
+ * results (may be NULL) gets what each met. The first failure is also answered; the others are settled all the same.
+ * INVALID and MISUSE (a NULL, two engines) settle nothing. */
+int32_t cdtx_settle_many(cdtx_work *const *works, const int32_t *codes, const char *reason, uint32_t count,
+                         int32_t *results, cdtx_error *err);
 /* Marks a job done inside the caller's own local transaction on the job's database, so that its effects and its end
  * commit together; settle with 0 afterwards only frees. Errors: CONFLICT (lease lost: roll back), MISUSE (other
  * database, no job). */

@@ -1,7 +1,7 @@
 /* Claiming due jobs, and finding those whose holder is gone. */
 #include "engine/job.h"
 
-enum { CLAIM_MAX = 128, EXPIRED_MAX = 256, ROWS_MAX = 64 << 20 };
+enum { CLAIM_MAX = 512, EXPIRED_MAX = 256, ROWS_MAX = 64 << 20 };
 
 struct claim {
     struct rider rider;

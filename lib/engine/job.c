@@ -62,9 +62,11 @@ static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, s
     return 0;
 }
 
-int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length,
-                     const cdtx_job_options *options, int64_t *id, cdtx_error *err) {
+int32_t cdtx_job_put_many(cdtx_sql *sql, const char *handler, const cdtx_bytes *payloads, uint32_t count,
+                          const cdtx_job_options *options, int64_t *first_id, cdtx_error *err) {
     cdtx_job_options o = {0};
+    if (payloads == NULL || count == 0 || count > CDTX_MANY_MAX)
+        return cdtx__fail(err, CDTX_INVALID, "%u payloads at once; it must be from 1 to %d", count, CDTX_MANY_MAX);
     int32_t rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_job_options", err);
     if (rc == 0)
         rc = cdtx__sql_enter(sql, err);
@@ -72,11 +74,24 @@ int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, si
         return rc;
     if (o.queue == NULL)
         o.queue = "default";
-    rc = check_job(((cdtx_db *)sql->store->owner)->engine, handler, payload, length, &o, err);
-    if (rc == 0)
-        rc = insert(sql, handler, payload, length, &o, id, err);
+    cdtx *engine = ((cdtx_db *)sql->store->owner)->engine;
+    int64_t first = 0;
+    if (count > 1 && o.unique_key != NULL)
+        rc = cdtx__fail(err, CDTX_INVALID, "%u jobs with one unique key: the second would conflict with the first",
+                        count);
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = check_job(engine, handler, payloads[i].bytes, payloads[i].length, &o, err);
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = insert(sql, handler, payloads[i].bytes, payloads[i].length, &o, i == 0 ? &first : NULL, err);
+    if (rc == 0 && first_id != NULL)
+        *first_id = first;
     cdtx__sql_leave(sql);
     return rc;
+}
+
+int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length,
+                     const cdtx_job_options *options, int64_t *id, cdtx_error *err) {
+    return cdtx_job_put_many(sql, handler, &(cdtx_bytes){payload, length}, 1, options, id, err);
 }
 
 /* ---- ending ---- */

@@ -37,6 +37,7 @@ struct job {
     struct handler *handler;
     int64_t id, token;
     uint32_t attempt;
+    struct batch *batch; /* it is being settled with (work.c) */
     int answered; /* in_local: the handler ran, and code is its word */
     int ended;    /* its row's end is in a transaction of the host's */
     cdtx_sql *sql;

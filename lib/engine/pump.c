@@ -230,19 +230,19 @@ void cdtx__pump_deliver(struct pump *pump, struct list *link) {
     unlock_and_wake(pump, word);
 }
 
-void cdtx__pump_taker(struct pump *pump) {
+void cdtx__pump_want(struct pump *pump, uint32_t count) {
     cdtx__lock(pump->env, &pump->lock);
-    pump->takers++;
+    pump->wanted += count;
     pump->pullable = 0;
     cdtx__unlock(pump->env, &pump->lock);
 }
 
-struct list *cdtx__pump_take(struct pump *pump, int64_t until_us) {
+void cdtx__pump_take(struct pump *pump, uint32_t count, int64_t until_us, struct list *taken) {
     struct pump_waiter waiter = {.what = PUMP_TASKS | PUMP_WORK | PUMP_STOPS, .taker = 1};
     cdtx__lock(pump->env, &pump->lock);
     uint32_t stops = pump->stops;
     struct list *link;
-    while ((link = list_pop(&pump->inbox)) == NULL) {
+    while (list_empty(&pump->inbox)) {
         if (over_locked(pump, NULL, stops, PUMP_STOPS) != CDTX_BUSY)
             break;
         if (step_locked(pump, waiter.what))
@@ -250,9 +250,10 @@ struct list *cdtx__pump_take(struct pump *pump, int64_t until_us) {
         if (cdtx__now_us(pump->env) >= until_us || sleep_locked(pump, &waiter, until_us) != 0)
             break;
     }
-    pump->takers--;
+    for (uint32_t n = 0; n < count && (link = list_pop(&pump->inbox)) != NULL; n++)
+        list_push(taken, link);
+    pump->wanted -= count;
     leave_locked(pump);
-    return link;
 }
 
 static uint32_t length(const struct list *head) {
@@ -264,15 +265,15 @@ static uint32_t length(const struct list *head) {
 
 uint32_t cdtx__pump_hungry(struct pump *pump) {
     cdtx__lock(pump->env, &pump->lock);
-    uint32_t served = pump->takers == 0 ? 0 : length(&pump->inbox);
-    uint32_t hungry = pump->takers > served ? pump->takers - served : 0;
+    uint32_t served = pump->wanted == 0 ? 0 : length(&pump->inbox);
+    uint32_t hungry = pump->wanted > served ? pump->wanted - served : 0;
     cdtx__unlock(pump->env, &pump->lock);
     return hungry;
 }
 
 void cdtx__pump_pullable(struct pump *pump) {
     cdtx__lock(pump->env, &pump->lock);
-    pump->pullable = pump->takers == 0;
+    pump->pullable = pump->wanted == 0;
     set_bell_locked(pump);
     cdtx__unlock(pump->env, &pump->lock);
 }

@@ -42,7 +42,7 @@ struct pump {
     struct list idle;   /* of pump_waiter */
     struct list inbox;  /* what cdtx_take hands out; see work.c */
     uint32_t inside;    /* API calls in progress */
-    uint32_t takers;    /* of them, in cdtx_take with nothing in the inbox */
+    uint32_t wanted;    /* pieces of work that those in cdtx_take still want */
     int pullable;       /* something would be claimed if there were a taker */
     uint32_t stops;     /* counts cdtx__pump_stop */
     int closing;
@@ -70,11 +70,11 @@ int32_t cdtx__pump_until(struct pump *pump, struct gate *gate, int64_t until_us,
 
 /* The list that cdtx_take hands out from: put wakes a taker, take waits for one. */
 void cdtx__pump_deliver(struct pump *pump, struct list *link);
-/* A taker counts itself in before it asks for claims, so that a claim that runs meanwhile knows of it. */
-void cdtx__pump_taker(struct pump *pump);
-/* And is counted out by take. */
-struct list *cdtx__pump_take(struct pump *pump, int64_t until_us);
-/* How many takers have nothing yet. With none, and something there to pull, the bell rings until one comes. */
+/* A taker says how much it wants before it asks for claims, so that a claim that runs meanwhile knows of it. */
+void cdtx__pump_want(struct pump *pump, uint32_t count);
+/* Waits for one, moves what is there, at most count, into taken, and no longer wants anything. */
+void cdtx__pump_take(struct pump *pump, uint32_t count, int64_t until_us, struct list *taken);
+/* How much is wanted and not there yet. With none, and something there to pull, the bell rings until a taker comes. */
 uint32_t cdtx__pump_hungry(struct pump *pump);
 void cdtx__pump_pullable(struct pump *pump);
 /* Pops a piece of work that was posted and not run; NULL: none. For closing. */

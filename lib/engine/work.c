@@ -25,9 +25,26 @@ static void ring_all(cdtx *engine) {
     cdtx__unlock(engine->env, &engine->lock);
 }
 
-int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *err) {
-    if (work == NULL)
-        return cdtx__fail(err, CDTX_INVALID, "the place for the work is NULL");
+static uint32_t take(cdtx *engine, int64_t for_ms, cdtx_work **works, uint32_t most) {
+    struct list taken, *link;
+    uint32_t count = 0;
+    list_init(&taken);
+    cdtx__pump_want(&engine->pump, most);
+    ring_all(engine);
+    cdtx__pump_take(&engine->pump, most, cdtx__until_us(engine, for_ms), &taken);
+    while ((link = list_pop(&taken)) != NULL) {
+        cdtx__ref(engine); /* the work's, until it is settled */
+        works[count++] = LIST_OF(link, struct cdtx_work, link);
+    }
+    return count;
+}
+
+int32_t cdtx_take_many(cdtx *engine, int64_t for_ms, cdtx_work **works, uint32_t most, uint32_t *count,
+                       cdtx_error *err) {
+    if (works == NULL || count == NULL)
+        return cdtx__fail(err, CDTX_INVALID, "the place for the work or for its count is NULL");
+    if (most == 0 || most > CDTX_MANY_MAX)
+        return cdtx__fail(err, CDTX_INVALID, "%u pieces of work at once; it must be from 1 to %d", most, CDTX_MANY_MAX);
     int32_t rc = for_ms == -1 ? 0 : cdtx__check_ms(for_ms, "for_ms", err);
     if (rc == 0)
         rc = cdtx__enter(engine, err);
@@ -35,17 +52,24 @@ int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *er
         return rc;
     rc = cdtx__may_wait(engine, "cdtx_take", err);
     if (rc == 0) {
-        cdtx__pump_taker(&engine->pump);
-        ring_all(engine);
-        struct list *link = cdtx__pump_take(&engine->pump, cdtx__until_us(engine, for_ms));
-        if (link == NULL)
+        uint32_t taken = take(engine, for_ms, works, most);
+        if (taken == 0)
             rc = cdtx__any_stopped(engine, err);
-        else
-            cdtx__ref(engine); /* the work's, until it is settled */
         if (rc == 0)
-            *work = link == NULL ? NULL : LIST_OF(link, struct cdtx_work, link);
+            *count = taken;
     }
     cdtx__leave(engine);
+    return rc;
+}
+
+int32_t cdtx_take(cdtx *engine, int64_t for_ms, cdtx_work **work, cdtx_error *err) {
+    cdtx_work *one = NULL;
+    uint32_t count = 0;
+    if (work == NULL)
+        return cdtx__fail(err, CDTX_INVALID, "the place for the work is NULL");
+    int32_t rc = cdtx_take_many(engine, for_ms, &one, 1, &count, err);
+    if (rc == 0)
+        *work = one;
     return rc;
 }
 
@@ -65,53 +89,139 @@ void cdtx__inbox_close(cdtx *engine) {
 
 /* ---- settling ---- */
 
-struct settling {
-    struct waited_rider waited;
-    struct job *job;
+/* Jobs that are answered together: their riders share groups, and one gate opens when the last is done. */
+struct batch {
+    struct gate gate;
+    cdtx *engine;
+    uint32_t left; /* atomic */
 };
 
 static int32_t run_settling(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
-    return cdtx__job_write_end(LIST_OF(rider, struct settling, waited.rider)->job, sql, err);
+    return cdtx__job_write_end(LIST_OF(rider, struct job, rider), sql, err);
 }
 
-static int32_t settle_job(struct job *job, int32_t code, const char *reason, cdtx_error *err) {
-    if (job->ended && code == 0)
-        return 0;
+static void one_less(struct batch *batch) {
+    if (__atomic_sub_fetch(&batch->left, 1, __ATOMIC_ACQ_REL) == 0)
+        cdtx__pump_open(&batch->engine->pump, &batch->gate);
+}
+
+static void settled(struct rider *rider) {
+    one_less(LIST_OF(rider, struct job, rider)->batch);
+}
+
+static void begin_settling(struct job *job, struct batch *batch, int32_t code, const char *reason) {
+    job->batch = batch;
     job->code = code;
     cdtx__fail(&job->err, code, "%s", reason == NULL ? cdtx_code_name(code) : reason);
-    struct settling settling = {.job = job, .waited.rider = {.flags = RIDER_PLAIN, .run = run_settling}};
-    return cdtx__ride(job->work.engine, job->handler->room->db->store, &settling.waited, err);
+    job->rider = (struct rider){.flags = RIDER_PLAIN, .run = run_settling, .done = settled};
+    __atomic_add_fetch(&batch->left, 1, __ATOMIC_RELAXED);
+    cdtx__store_submit(job->handler->room->db->store, &job->rider);
+}
+
+static void withdraw(struct job *job, struct batch *batch) {
+    struct store *store = job->handler->room->db->store;
+    if (!cdtx__store_withdraw(store, &job->rider))
+        return;
+    job->rider.result = cdtx__busy(&job->rider.err, 100, "database '%s' was held by another transaction", store->name);
+    one_less(batch);
+}
+
+static void await(struct batch *batch, cdtx_work *const *works, uint32_t count) {
+    cdtx *engine = batch->engine;
+    int64_t until = cdtx__now_us(engine->env) + engine->options.wait_ms * 1000;
+    one_less(batch); /* the one that kept it shut while there were more to come */
+    if (cdtx__pump_until(&engine->pump, &batch->gate, until, PUMP_TASKS) == 0)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        if (job_of(works[i]) != NULL && job_of(works[i])->batch == batch)
+            withdraw(job_of(works[i]), batch);
+    /* The rest is in a group: that ends soon, and the riders are ours. */
+    while (cdtx__pump_until(&engine->pump, &batch->gate, INT64_MAX, PUMP_TASKS | PUMP_FIRM) != 0) {
+    }
 }
 
 /* The engine is closed: the row keeps its lease, which the next opening finds. Only memory is left to free. */
-static void abandon(struct job *job) {
-    cdtx__free(job->work.engine->env, job, job->size);
+static void abandon(cdtx_work *work) {
+    cdtx *engine = work->engine;
+    struct job *job = job_of(work);
+    if (engine->env->process(engine->env->user) != engine->process)
+        return; /* a forked child: it is the parent's */
+    if (job == NULL)
+        cdtx__tx_unref(tx_of(work));
+    else
+        cdtx__free(engine->env, job, job->size);
+    cdtx__unref(engine);
+}
+
+/* Frees it; what its answer met. */
+static int32_t finish(cdtx_work *work, struct batch *batch, cdtx_error *err) {
+    cdtx *engine = work->engine;
+    struct job *job = job_of(work);
+    int32_t rc = 0;
+    if (job == NULL) {
+        cdtx__tx_unref(tx_of(work));
+    } else {
+        if (job->batch == batch)
+            rc = job->rider.result;
+        if (rc != 0 && err != NULL)
+            *err = job->rider.err;
+        cdtx__job_free(job);
+    }
+    cdtx__unref(engine);
+    return rc;
+}
+
+static int32_t settle(cdtx *engine, cdtx_work *const *works, const int32_t *codes, const char *reason, uint32_t count,
+                      int32_t *results, cdtx_error *err) {
+    struct batch batch = {.engine = engine, .left = 1};
+    int32_t first = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct job *job = job_of(works[i]);
+        int32_t code = codes == NULL ? 0 : codes[i];
+        if (job != NULL && !(job->ended && code == 0))
+            begin_settling(job, &batch, code, reason);
+    }
+    await(&batch, works, count);
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t rc = finish(works[i], &batch, first == 0 ? err : NULL);
+        if (results != NULL)
+            results[i] = rc;
+        if (first == 0)
+            first = rc;
+    }
+    return first;
+}
+
+static int32_t refuse(cdtx_work *const *works, uint32_t count, int32_t *results, int32_t rc) {
+    for (uint32_t i = 0; i < count; i++) {
+        abandon(works[i]);
+        if (results != NULL)
+            results[i] = rc;
+    }
+    return rc;
+}
+
+int32_t cdtx_settle_many(cdtx_work *const *works, const int32_t *codes, const char *reason, uint32_t count,
+                         int32_t *results, cdtx_error *err) {
+    if (count > CDTX_MANY_MAX || (works == NULL && count > 0))
+        return cdtx__fail(err, CDTX_INVALID, "%u pieces of work at once; it must be at most %d", count, CDTX_MANY_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        if (works[i] == NULL || works[i]->engine != works[0]->engine)
+            return cdtx__fail(err, CDTX_MISUSE, "work %u of %u is NULL, or of another engine", i, count);
+    if (count == 0)
+        return 0;
+    cdtx *engine = works[0]->engine;
+    int32_t rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return refuse(works, count, results, rc);
+    rc = cdtx__may_wait(engine, "cdtx_settle", err);
+    rc = rc != 0 ? refuse(works, count, results, rc) : settle(engine, works, codes, reason, count, results, err);
+    cdtx__leave(engine);
+    return rc;
 }
 
 int32_t cdtx_settle(cdtx_work *work, int32_t code, const char *reason, cdtx_error *err) {
-    if (work == NULL)
-        return cdtx__fail(err, CDTX_MISUSE, "the work is NULL");
-    cdtx *engine = work->engine;
-    struct job *job = job_of(work);
-    if (job == NULL) {
-        cdtx__tx_unref(tx_of(work));
-        cdtx__unref(engine);
-        return 0;
-    }
-    int32_t rc = cdtx__enter(engine, err);
-    if (rc != 0) {
-        if (engine->env->process(engine->env->user) == engine->process)
-            abandon(job);
-        cdtx__unref(engine);
-        return rc;
-    }
-    rc = cdtx__may_wait(engine, "cdtx_settle", err);
-    if (rc == 0)
-        rc = settle_job(job, code, reason, err);
-    cdtx__job_free(job);
-    cdtx__leave(engine);
-    cdtx__unref(engine);
-    return rc;
+    return cdtx_settle_many(&work, &code, reason, 1, NULL, err);
 }
 
 int32_t cdtx_work_done(cdtx_work *work, cdtx_sql *sql, cdtx_error *err) {
