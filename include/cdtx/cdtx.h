@@ -115,10 +115,10 @@ typedef struct cdtx_options {
     uint32_t participant_max; /* of open_max, those that one participant may hold while it does not answer; default
                                  half; more is BUSY, so that a dead participant leaves room for the others */
     uint32_t park_attempts;   /* at phase two without an end; default 30; then it is parked and becomes a case */
-    uint32_t reserved;
-    int64_t park_retry_ms; /* between attempts at a parked one; default 600000 */
-    int64_t retention_ms;  /* the outcome of an ended one can be asked for so long; default 7 days; then EXPIRED */
-    int64_t closure_ms;    /* a closure or handler that holds its database longer raises an alarm; default 1000 */
+    uint32_t waiting_max;     /* local transactions that wait for one database; default 20000; more is BUSY */
+    int64_t park_retry_ms;    /* between attempts at a parked one; default 600000 */
+    int64_t retention_ms;     /* the outcome of an ended one can be asked for so long; default 7 days; then EXPIRED */
+    int64_t closure_ms;       /* a closure or handler that holds its database longer raises an alarm; default 1000 */
 } cdtx_options;
 
 /* Opens an engine; with a log it opens that database, brings its tables up to date and takes up what a dead

@@ -18,6 +18,8 @@ struct cdtx_db {
     uint32_t handles;    /* cdtx_db pointers the host holds, atomic */
     struct task lead;
     struct timer kick;
+    struct timer watch;
+    int watched;                 /* atomic: the timer is set */
     struct job_room *jobs;       /* job.c's part; NULL until the first handler */
     struct floor_keeper *floors; /* floor.c's part; NULL until the first participant */
 };

@@ -38,8 +38,8 @@ struct job {
     int64_t id, token;
     uint32_t attempt;
     struct batch *batch; /* it is being settled with (work.c) */
-    int answered; /* in_local: the handler ran, and code is its word */
-    int ended;    /* its row's end is in a transaction of the host's */
+    int answered;        /* in_local: the handler ran, and code is its word */
+    int ended;           /* its row's end is in a transaction of the host's */
     cdtx_sql *sql;
     int32_t code; /* what the attempt answered */
     cdtx_error err;

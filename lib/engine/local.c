@@ -57,7 +57,7 @@ int32_t cdtx_local(cdtx_db *db, cdtx_local_fn closure, void *user, cdtx_error *e
     int32_t rc = enter_db(db, "cdtx_local", err);
     if (rc != 0)
         return rc;
-    struct closure c = {.run = closure, .user = user, .waited.rider.run = run_closure};
+    struct closure c = {.run = closure, .user = user, .waited.rider = {.flags = RIDER_BOUNDED, .run = run_closure}};
     rc = cdtx__ride(db->engine, db->store, &c.waited, err);
     cdtx__leave(db->engine);
     return rc;
@@ -74,7 +74,7 @@ int32_t cdtx_sql_begin(cdtx_db *db, cdtx_sql **sql, cdtx_error *err) {
     cdtx_sql *handle = NULL;
     rc = cdtx__sql_new(db->store, 1, &handle, err);
     if (rc == 0) {
-        struct waited_rider turn = {.rider.flags = RIDER_HANDLE};
+        struct waited_rider turn = {.rider.flags = RIDER_HANDLE | RIDER_BOUNDED};
         rc = cdtx__ride(db->engine, db->store, &turn, err);
         if (rc != 0)
             cdtx__sql_delete(handle);

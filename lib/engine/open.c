@@ -22,6 +22,31 @@ static void later(void *user, struct store *store, int64_t delay_us) {
     cdtx__pump_arm_by(&db->engine->pump, &db->kick, cdtx__now_us(db->engine->env) + delay_us);
 }
 
+/* Set once for many groups, so that a busy database pays for it once in closure_ms. */
+static void watch_by(cdtx_db *db, int64_t in_us) {
+    if (__atomic_exchange_n(&db->watched, 1, __ATOMIC_ACQ_REL) == 0)
+        cdtx__pump_arm(&db->engine->pump, &db->watch, cdtx__now_us(db->engine->env) + in_us);
+}
+
+static void watch(void *user, struct store *store) {
+    watch_by(user, store->limits.closure_us);
+}
+
+static void watch_fire(struct timer *timer) {
+    cdtx_db *db = LIST_OF(timer, struct cdtx_db, watch);
+    __atomic_store_n(&db->watched, 0, __ATOMIC_RELEASE);
+    int64_t left = cdtx__store_watch(db->store);
+    if (left > 0)
+        watch_by(db, left);
+}
+
+/* Trap 14: nobody can be interrupted inside a database, but somebody must know who holds all others up. */
+static void slow(void *user, struct store *store, int64_t us) {
+    cdtx_db *db = user;
+    cdtx__alarm(db->engine, "a closure or handler has held database '%s' for %lld ms (closure_ms %lld)", store->name,
+                (long long)us / 1000, (long long)db->engine->options.closure_ms);
+}
+
 static void ring(void *user, struct store *store) {
     (void)store;
     cdtx__jobs_ring(user);
@@ -67,9 +92,18 @@ static int32_t open_store(cdtx *engine, cdtx_db *db, const char *name, const cha
     const cdtx_sql_port *port = adapter_for(engine, url);
     if (port == NULL)
         return cdtx__fail(err, CDTX_UNSUPPORTED, "no adapter of this build opens '%.200s'", url);
-    struct store_hooks hooks = {
-        .user = db, .ready = ready, .later = later, .ring = ring, .stopped = stopped, .known = known};
-    struct store_limits limits = {.group_max = engine->options.group_max, .wait_us = engine->options.wait_ms * 1000};
+    struct store_hooks hooks = {.user = db,
+                                .ready = ready,
+                                .later = later,
+                                .ring = ring,
+                                .stopped = stopped,
+                                .watch = watch,
+                                .slow = slow,
+                                .known = known};
+    struct store_limits limits = {.group_max = engine->options.group_max,
+                                  .waiting_max = engine->options.waiting_max,
+                                  .wait_us = engine->options.wait_ms * 1000,
+                                  .closure_us = engine->options.closure_ms * 1000};
     int32_t rc = cdtx__store_open(engine->env, port, name, url, &hooks, &limits, &db->store, err);
     if (rc == 0)
         db->store->owner = db;
@@ -86,6 +120,7 @@ static int32_t add_database(cdtx *engine, const char *name, const char *url, cdt
     d->engine = engine;
     d->lead.run = lead;
     d->kick.fire = kick;
+    d->watch.fire = watch_fire;
     rc = open_store(engine, d, name, url, err);
     if (rc != 0) {
         cdtx__free(engine->env, d, sizeof *d);
@@ -166,6 +201,7 @@ static int32_t fill_options(cdtx_options *o, cdtx_error *err) {
     o->participant_max = or_default(o->participant_max, o->open_max / 2 + 1);
     o->park_attempts = or_default(o->park_attempts, 30);
     o->group_max = or_default(o->group_max, 512);
+    o->waiting_max = or_default(o->waiting_max, 20000);
     if (o->coordinator == NULL)
         o->coordinator = "local";
     if (o->threads > THREADS_MAX)

@@ -138,15 +138,38 @@ static int32_t behind_savepoint(struct store *store, struct rider *rider, cdtx_e
     return rc;
 }
 
+static void tell_slow(struct store *store, int64_t since_us) {
+    int64_t took = cdtx__now_us(store->env) - since_us;
+    if (took < store->limits.closure_us)
+        return;
+    /* Whoever takes the mark away tells. */
+    if (__atomic_compare_exchange_n(&store->closure_since_us, &since_us, 0, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        store->hooks.slow(store->hooks.user, store, took);
+}
+
+int64_t cdtx__store_watch(struct store *store) {
+    int64_t since = __atomic_load_n(&store->closure_since_us, __ATOMIC_ACQUIRE);
+    if (since == 0)
+        return 0;
+    tell_slow(store, since);
+    int64_t left = since + store->limits.closure_us - cdtx__now_us(store->env);
+    return left > 0 ? left : 0;
+}
+
 static void ride(struct store *store, struct rider *rider) {
     cdtx__sql_reset(store->sql);
     store->sql->open = 1;
+    int64_t since = cdtx__now_us(store->env);
     __atomic_store_n(&store->closure_thread, store->env->self(store->env->user), __ATOMIC_RELEASE);
+    __atomic_store_n(&store->closure_since_us, since, __ATOMIC_RELEASE);
     cdtx_error err = {0};
     if (rider->flags & RIDER_PLAIN)
         rider->result = rider->run(rider, store->sql, &err);
     else
         rider->result = behind_savepoint(store, rider, &err);
+    if (!(rider->flags & RIDER_PLAIN))
+        tell_slow(store, since);
+    __atomic_store_n(&store->closure_since_us, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&store->closure_thread, 0, __ATOMIC_RELEASE);
     store->sql->open = 0;
     if (rider->result == 0)

@@ -22,24 +22,36 @@ static void schedule_locked(struct store *store, int *call_ready) {
     store->scheduled = 1;
 }
 
+static void count_locked(struct store *store, const struct rider *rider, int by) {
+    if (!(rider->flags & RIDER_LAZY))
+        store->eager += (uint32_t)by;
+    if (rider->flags & RIDER_BOUNDED)
+        store->waiting += (uint32_t)by;
+}
+
 void cdtx__store_submit(struct store *store, struct rider *rider) {
     int ready = 0, later = 0;
     rider->result = 0;
     cdtx__lock(store->env, &store->lock);
     if (store->stopped != 0) {
-        cdtx__unlock(store->env, &store->lock);
         rider->result = CDTX_STOPPED;
         rider->err = store->stop_err;
+    } else if ((rider->flags & RIDER_BOUNDED) && store->waiting >= store->limits.waiting_max) {
+        rider->result =
+            cdtx__busy(&rider->err, 50, "%u local transactions wait for database '%s' already (waiting_max)",
+                       store->waiting, store->name);
+    }
+    if (rider->result != 0) {
+        cdtx__unlock(store->env, &store->lock);
         rider->done(rider);
         return;
     }
     rider->flags &= ~(uint32_t)RIDER_TAKEN;
-    if (rider->flags & RIDER_LAZY) {
+    count_locked(store, rider, 1);
+    if (rider->flags & RIDER_LAZY)
         later = list_empty(&store->queue) && !store->scheduled;
-    } else {
-        store->eager++;
+    else
         schedule_locked(store, &ready);
-    }
     list_push(&store->queue, &rider->link);
     cdtx__unlock(store->env, &store->lock);
     if (ready)
@@ -53,8 +65,7 @@ int cdtx__store_withdraw(struct store *store, struct rider *rider) {
     int queued = list_linked(&rider->link) && !(rider->flags & RIDER_TAKEN);
     if (queued) {
         list_remove(&rider->link);
-        if (!(rider->flags & RIDER_LAZY))
-            store->eager--;
+        count_locked(store, rider, -1);
     }
     cdtx__unlock(store->env, &store->lock);
     return queued;
@@ -77,8 +88,7 @@ void cdtx__store_kick(struct store *store) {
 static struct rider *pop_locked(struct store *store) {
     struct rider *rider = LIST_OF(list_pop(&store->queue), struct rider, link);
     rider->flags |= RIDER_TAKEN;
-    if (!(rider->flags & RIDER_LAZY))
-        store->eager--;
+    count_locked(store, rider, -1);
     return rider;
 }
 
@@ -108,8 +118,7 @@ static void put_back(struct store *store, struct list *group) {
         struct rider *rider = LIST_OF(link, struct rider, link);
         list_remove(link);
         rider->flags &= ~(uint32_t)RIDER_TAKEN;
-        if (!(rider->flags & RIDER_LAZY))
-            store->eager++;
+        count_locked(store, rider, 1);
         list_push_front(&store->queue, link);
     }
     cdtx__unlock(store->env, &store->lock);
@@ -197,6 +206,7 @@ void cdtx__store_lead(struct store *store) {
         grant(store, handle);
         return;
     }
+    store->hooks.watch(store->hooks.user, store);
     if (cdtx__group_run(store, &group, &err) == CDTX_BUSY) {
         wait_for_turn(store, &group, &err);
         return;

@@ -17,20 +17,25 @@ struct store_hooks {
     void (*ready)(void *user, struct store *store);                   /* call cdtx__store_lead once, soon */
     void (*later)(void *user, struct store *store, int64_t delay_us); /* call cdtx__store_kick after that time */
     void (*ring)(void *user, struct store *store);                    /* a transaction that put jobs has committed */
-    void (*stopped)(void *user, struct store *store);         /* it has stopped itself: nothing more is to come */
-    const char *(*known)(void *user, const uint8_t uuid[16]); /* the name this database is open under, or NULL */
+    void (*stopped)(void *user, struct store *store);          /* it has stopped itself: nothing more is to come */
+    void (*watch)(void *user, struct store *store);            /* riders run now: call cdtx__store_watch later */
+    void (*slow)(void *user, struct store *store, int64_t us); /* a rider has held everybody up for so long */
+    const char *(*known)(void *user, const uint8_t uuid[16]);  /* the name this database is open under, or NULL */
 };
 
 struct store_limits {
     uint32_t group_max;
+    uint32_t waiting_max; /* bounded riders in the queue */
     int64_t wait_us;
+    int64_t closure_us; /* a rider's run longer than this is told by `slow` */
 };
 
 enum rider_flags {
-    RIDER_LAZY = 1,   /* starts no group by itself, unless nobody else comes */
-    RIDER_PLAIN = 2,  /* leaves nothing behind when it fails, so it needs no savepoint */
-    RIDER_HANDLE = 4, /* wants the whole transaction: granted by done with result 0, until cdtx__store_handle_end */
-    RIDER_TAKEN = 8   /* the store's own: it is in a group now */
+    RIDER_LAZY = 1,    /* starts no group by itself, unless nobody else comes */
+    RIDER_PLAIN = 2,   /* leaves nothing behind when it fails, so it needs no savepoint */
+    RIDER_HANDLE = 4,  /* wants the whole transaction: granted by done with result 0, until cdtx__store_handle_end */
+    RIDER_BOUNDED = 8, /* the host's: BUSY when too many wait already */
+    RIDER_TAKEN = 16   /* the store's own: it is in a group now */
 };
 
 struct rider {
@@ -75,6 +80,7 @@ struct store {
     struct lock lock; /* guards all below */
     struct list queue;
     uint32_t eager;        /* riders in the queue that are not lazy */
+    uint32_t waiting;      /* and those that are bounded */
     int scheduled;         /* ready was called, or a leader or a handle is at work, or busy */
     int busy;              /* another process has the turn; `later` will kick */
     int64_t busy_since_us; /* first BUSY of the present row of them; 0: none */
@@ -82,8 +88,9 @@ struct store {
     cdtx_error stop_err;
     uint64_t groups, riders; /* atomic */
 
-    uint64_t closure_thread; /* atomic: who runs a rider right now, 0: nobody */
-    void *owner;             /* how higher rooms find theirs from a cdtx_sql */
+    uint64_t closure_thread;  /* atomic: who runs a rider right now, 0: nobody */
+    int64_t closure_since_us; /* atomic: since when, 0: nobody; told once when it takes too long */
+    void *owner;              /* how higher rooms find theirs from a cdtx_sql */
 };
 
 /* Opens url with the adapter, becomes its writer, brings the tables up to date. Blocks. Errors as cdtx_db_open. */
@@ -101,6 +108,8 @@ void cdtx__store_submit(struct store *store, struct rider *rider);
 int cdtx__store_withdraw(struct store *store, struct rider *rider);
 /* Runs one group on the calling thread; only in answer to `ready`. */
 void cdtx__store_lead(struct store *store);
+/* Tells of a rider that runs too long; the time until one may, 0: none runs. */
+int64_t cdtx__store_watch(struct store *store);
 /* Starts a group for lazy riders, or again after BUSY. */
 void cdtx__store_kick(struct store *store);
 /* The turn that was granted is this handle's now; it gets a reference. */

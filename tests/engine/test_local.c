@@ -468,7 +468,86 @@ START_TEST(database_outlives_its_handle) {
 }
 END_TEST
 
+/* ---- who holds others up ---- */
+
+static int32_t linger(cdtx_sql *sql, void *user, cdtx_error *err) {
+    cdtx_test_env_advance(user, 1500);
+    return cdtx_sql_exec(sql, "UPDATE account SET cents = 7", NULL, err);
+}
+
+START_TEST(a_slow_closure_is_an_alarm) {
+    cdtx_test_env *world = NULL;
+    OK(cdtx_test_env_new(&world, &E));
+    open_with((cdtx_options){.env = cdtx_test_env_port(world), .closure_ms = 2000});
+    OK(cdtx_local(db, linger, world, &E));
+    ck_assert_uint_eq(lab_counts(engine).alarms, 0);
+    close_shop();
+    OK(cdtx_test_env_new(&world, &E));
+    engine = lab_engine((cdtx_options){.env = cdtx_test_env_port(world), .closure_ms = 1500});
+    OK(cdtx_db_open(engine, "shop", lab_url("shop.db"), &db, &E));
+    OK(cdtx_local(db, linger, world, &E)); /* it is told, and still whole */
+    ck_assert_int_eq(cents(), 14);
+    ck_assert_uint_eq(lab_counts(engine).alarms, 1);
+    close_shop();
+    cdtx_test_env_free(world);
+}
+END_TEST
+
+static uint32_t hold;
+
+static int32_t hold_on(cdtx_sql *sql, void *user, cdtx_error *err) {
+    (void)user, (void)err;
+    while (__atomic_load_n(&hold, __ATOMIC_ACQUIRE) == 1)
+        usleep(1000);
+    return sql == NULL ? CDTX_USER : 0;
+}
+
+static void *hold_thread(void *argument) {
+    return cdtx_local(argument, hold_on, NULL, NULL) == 0 ? argument : NULL;
+}
+
+static void *wait_thread(void *argument) {
+    int32_t code = 0, rc;
+    do
+        rc = cdtx_local(argument, add_then_return, &code, NULL);
+    while (rc == CDTX_BUSY);
+    return rc == 0 ? argument : NULL;
+}
+
+START_TEST(too_many_waiters_are_busy) {
+    pthread_t holder, waiters[2];
+    void *done = NULL;
+    int32_t code = 0;
+    open_with((cdtx_options){.waiting_max = 2, .closure_ms = 20, .wait_ms = 30});
+    hold = 1;
+    pthread_create(&holder, NULL, hold_thread, db);
+    while (lab_counts(engine).alarms == 0) /* a second thread sees that the first holds the database */
+        OK(cdtx_run(engine, 10, &E));
+    for (int i = 0; i < 2; i++)
+        pthread_create(&waiters[i], NULL, wait_thread, db);
+    memset(&E, 0, sizeof E);
+    for (int i = 0; i < 1000 && strstr(E.text, "waiting_max") == NULL; i++) {
+        cdtx_sql *sql = NULL;
+        ck_assert_int_eq(cdtx_sql_begin(db, &sql, &E), CDTX_BUSY);
+    }
+    ck_assert_ptr_nonnull(strstr(E.text, "'shop'"));
+    ck_assert_int_gt(E.retry_after_ms, 0);
+    __atomic_store_n(&hold, 0, __ATOMIC_RELEASE);
+    pthread_join(holder, &done);
+    ck_assert_ptr_nonnull(done);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(waiters[i], &done);
+        ck_assert_ptr_nonnull(done);
+    }
+    OK(cdtx_local(db, add_then_return, &code, &E)); /* and there is room again */
+    ck_assert_int_eq(cents(), 30);
+    close_shop();
+}
+END_TEST
+
 static void tests(TCase *tcase) {
+    tcase_add_test(tcase, a_slow_closure_is_an_alarm);
+    tcase_add_test(tcase, too_many_waiters_are_busy);
     tcase_add_test(tcase, closure_commits_or_undoes);
     tcase_add_test(tcase, failed_statement_has_no_effect);
     tcase_add_test(tcase, unmet_deferred_constraint_fails_its_closure_only);

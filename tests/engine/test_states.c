@@ -8,9 +8,9 @@ enum { KINDS = 2 };
 static cdtx_test_env *world;
 static cdtx_test_link *courier;
 static cdtx *engine;
-static int noes;        /* definite ones that confirms of stock still have to say */
-static int failures;    /* and other failures */
-static int reversible;  /* stock has on_reverse */
+static int noes;       /* definite ones that confirms of stock still have to say */
+static int failures;   /* and other failures */
+static int reversible; /* stock has on_reverse */
 static char alarms[2048];
 
 /* ---- two participants that note what they did ---- */
