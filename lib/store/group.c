@@ -15,7 +15,7 @@ void cdtx__group_stop(struct store *store, const char *why) {
 static int32_t read_meta(struct store *store, cdtx_error *err) {
     cdtx__rows_reset(&store->rows);
     int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS,
-                                   "SELECT epoch, seq, job, floor, clock FROM cdtx_meta WHERE id = 1", NULL, 0,
+                                   "SELECT epoch, seq, job, floor, clock, mono FROM cdtx_meta WHERE id = 1", NULL, 0,
                                    &store->rows, NULL, err);
     if (rc != 0)
         return rc;
@@ -26,16 +26,15 @@ static int32_t read_meta(struct store *store, cdtx_error *err) {
         .sequence = cdtx__rows_int(&store->rows, 0, 1),
         .job = cdtx__rows_int(&store->rows, 0, 2),
         .floor = cdtx__rows_int(&store->rows, 0, 3),
-        .clock_ms = cdtx__rows_int(&store->rows, 0, 4),
     };
     if (store->ownership == CDTX_OWN_ALONE && store->meta.epoch != store->epoch) {
         cdtx__group_stop(store, "another process took its ownership over");
         return cdtx__fail(err, CDTX_STOPPED, "database '%s': another process took its ownership over", store->name);
     }
-    /* Processes that share the file each run their own clock from their own opening; the fastest leads. */
-    int64_t behind = store->meta.clock_ms - cdtx__store_clock_ms(store);
-    if (behind > 0)
-        store->clock_base_ms += behind;
+    /* Processes that share the file each run the clock from their own opening; who is ahead leads. */
+    int64_t offset_ms = cdtx__rows_int(&store->rows, 0, 4) - cdtx__rows_int(&store->rows, 0, 5);
+    if (store->ownership != CDTX_OWN_ALONE && offset_ms > store->clock_offset_ms)
+        store->clock_offset_ms = offset_ms;
     return 0;
 }
 
@@ -60,11 +59,14 @@ int32_t cdtx__group_open(struct store *store, cdtx_error *err) {
 static int32_t write_meta(struct store *store, cdtx_error *err) {
     if (!store->meta.dirty)
         return 0;
-    cdtx_value arguments[] = {SQL_INT(store->meta.sequence), SQL_INT(store->meta.job), SQL_INT(store->meta.floor),
-                              SQL_INT(cdtx__store_clock_ms(store)), SQL_INT(cdtx__wall_ms(store->env))};
-    return store->port->exec(store->connection, CDTX_SQL_OURS,
-                             "UPDATE cdtx_meta SET seq = ?, job = ?, floor = ?, clock = ?, wall = ? WHERE id = 1",
-                             arguments, 5, NULL, NULL, err);
+    int64_t mono = cdtx__now_us(store->env) / 1000;
+    cdtx_value arguments[] = {SQL_INT(store->meta.sequence),      SQL_INT(store->meta.job),
+                              SQL_INT(store->meta.floor),         SQL_INT(store->clock_offset_ms + mono),
+                              SQL_INT(cdtx__wall_ms(store->env)), SQL_INT(mono)};
+    return store->port->exec(
+        store->connection, CDTX_SQL_OURS,
+        "UPDATE cdtx_meta SET seq = ?, job = ?, floor = ?, clock = ?, wall = ?, mono = ? WHERE id = 1", arguments, 6,
+        NULL, NULL, err);
 }
 
 int32_t cdtx__group_commit(struct store *store, cdtx_error *err) {

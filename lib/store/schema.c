@@ -69,6 +69,8 @@ static const char *const version_2[] = {
 };
 
 static const char *const version_3[] = {
+    /* The monotonic clock, ms, when the durable clock was saved: processes that share a file share this one too. */
+    "ALTER TABLE cdtx_meta ADD COLUMN mono INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE cdtx_tx ADD COLUMN began INTEGER NOT NULL DEFAULT 0", /* wall clock, ms, for people */
     "ALTER TABLE cdtx_tx ADD COLUMN ended INTEGER", /* on the durable clock; its outcome is kept for a while */
     "ALTER TABLE cdtx_tx ADD COLUMN parked TEXT",   /* why; NULL: it is not */
@@ -98,7 +100,7 @@ static const char *const version_3[] = {
 
 static const char *const *const versions[SCHEMA_VERSION] = {version_1, version_2, version_3};
 
-/* The one table that must be readable before its version is known; so it never changes. */
+/* The one table that must be readable before its version is known; so its columns only get more. */
 static const char meta_table[] = "CREATE TABLE IF NOT EXISTS cdtx_meta ("
                                  " id INTEGER PRIMARY KEY CHECK (id = 1),"
                                  " uuid BLOB NOT NULL,"

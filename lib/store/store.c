@@ -7,7 +7,7 @@
 #include "store/sql.h"
 
 int64_t cdtx__store_clock_ms(const struct store *store) {
-    return store->clock_base_ms + (cdtx__now_us(store->env) - store->clock_base_us) / 1000;
+    return store->clock_offset_ms + cdtx__now_us(store->env) / 1000;
 }
 
 int64_t cdtx__store_stamp_ms(struct store *store) {
@@ -334,7 +334,8 @@ static int32_t sign_in(struct store *store, cdtx_error *err) {
         return rc;
     cdtx__rows_reset(&store->rows);
     rc = cdtx__schema_exec(store->port, store->connection,
-                           "SELECT uuid, epoch, clock, wall FROM cdtx_meta WHERE id = 1", NULL, 0, &store->rows, err);
+                           "SELECT uuid, epoch, clock, wall, mono FROM cdtx_meta WHERE id = 1", NULL, 0, &store->rows,
+                           err);
     if (rc != 0)
         return rc;
     const cdtx_value *uuid = cdtx__rows_at(&store->rows, 0, 0);
@@ -346,11 +347,15 @@ static int32_t sign_in(struct store *store, cdtx_error *err) {
     memcpy(store->uuid, uuid->bytes, sizeof store->uuid);
     store->epoch = cdtx__rows_int(&store->rows, 0, 1);
     int64_t wall = cdtx__wall_ms(store->env), away = wall - cdtx__rows_int(&store->rows, 0, 3);
-    store->clock_base_ms = cdtx__rows_int(&store->rows, 0, 2) + (away > 0 ? away : 0);
-    store->clock_base_us = cdtx__now_us(store->env);
-    cdtx_value clock[] = {SQL_INT(store->clock_base_ms), SQL_INT(wall)};
-    return cdtx__schema_exec(store->port, store->connection, "UPDATE cdtx_meta SET clock = ?, wall = ? WHERE id = 1",
-                             clock, 2, NULL, err);
+    int64_t mono = cdtx__now_us(store->env) / 1000;
+    /* While another process has the file open, this machine has not been restarted since the clock was saved: then its
+     * monotonic clock knows how long ago that was, and no step of the wall clock can make anything due. */
+    if (store->ownership == CDTX_OWN_SHARED)
+        away = mono - cdtx__rows_int(&store->rows, 0, 4);
+    store->clock_offset_ms = cdtx__rows_int(&store->rows, 0, 2) + (away > 0 ? away : 0) - mono;
+    cdtx_value clock[] = {SQL_INT(store->clock_offset_ms + mono), SQL_INT(wall), SQL_INT(mono)};
+    return cdtx__schema_exec(store->port, store->connection,
+                             "UPDATE cdtx_meta SET clock = ?, wall = ?, mono = ? WHERE id = 1", clock, 3, NULL, err);
 }
 
 static int32_t set_up(struct store *store, cdtx_error *err) {

@@ -51,7 +51,7 @@ struct rider {
 
 /* Counters and clock as the transaction that is open sees them; written back by its commit when dirty. */
 struct store_meta {
-    int64_t epoch, sequence, job, floor, clock_ms;
+    int64_t epoch, sequence, job, floor;
     int dirty;
     int rings; /* jobs were put */
 };
@@ -67,8 +67,8 @@ struct store {
     uint8_t uuid[16];
     uint64_t process; /* that opened it */
     int32_t ownership;
-    int64_t epoch; /* of our ownership */
-    int64_t clock_base_ms, clock_base_us;
+    int64_t epoch;           /* of our ownership */
+    int64_t clock_offset_ms; /* of the durable clock, from the monotonic one */
     struct store_meta meta;
     cdtx_sql *sql; /* the one that riders and handles use in turn */
     cdtx_rows rows;

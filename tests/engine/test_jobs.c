@@ -232,6 +232,37 @@ static int32_t put_and_fail(cdtx_sql *sql, void *user, cdtx_error *err) {
     return rc != 0 ? rc : cdtx_error_set(err, CDTX_USER, "changed my mind");
 }
 
+START_TEST(who_opens_later_moves_no_clock) {
+    char url[700];
+    make_shop();
+    snprintf(url, sizeof url, "%s?share=1", lab_url("shared.db"));
+    cdtx_db_close(db);
+    OK(cdtx_db_open(engine, "shared", url, &db, &E));
+    handle("print", (cdtx_handler_options){.handler = run_job});
+    lab_exec(db, "CREATE TABLE effect (id INTEGER, payload TEXT)");
+    put("pull", "x", (cdtx_job_options){.delay_ms = 3600000});
+    cdtx_test_env_advance(world, 1000000);
+    cdtx_test_env_step_wall(world, 86400000);
+    cdtx *second = NULL;
+    cdtx_db *its = NULL;
+    cdtx_options options = {.size = sizeof options, .env = cdtx_test_env_port(world)};
+    cdtx_handler_options pulled = {.size = sizeof pulled};
+    cdtx_work *work = NULL;
+    OK(cdtx_open(&options, &second, &E));
+    OK(cdtx_db_open(second, "shared", url, &its, &E));
+    OK(cdtx_handler_add(its, "pull", &pulled, &E));
+    int64_t before = now_ms();
+    OK(cdtx_take(second, 4000000, &work, &E));
+    ck_assert_ptr_nonnull(work);
+    ck_assert_int_ge(now_ms() - before, 3600000 - 1000000 - 1);
+    ck_assert_int_le(now_ms() - before, 3600000 - 1000000 + 1000);
+    OK(cdtx_settle(work, 0, NULL, &E));
+    cdtx_db_close(its);
+    cdtx_close(second);
+    free_shop();
+}
+END_TEST
+
 START_TEST(a_job_is_there_exactly_when_its_transaction_commits) {
     make_shop();
     handle("print", (cdtx_handler_options){.handler = run_job});
@@ -794,6 +825,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, two_clocks);
     tcase_add_test(tcase, delays_go_on_while_closed);
     tcase_add_test(tcase, back_off_survives_a_wall_clock_that_goes_back);
+    tcase_add_test(tcase, who_opens_later_moves_no_clock);
     tcase_add_test(tcase, a_job_is_there_exactly_when_its_transaction_commits);
     tcase_add_test(tcase, jobs_of_others_are_left_alone);
     tcase_add_test(tcase, unique_keys);
