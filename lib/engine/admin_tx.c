@@ -188,7 +188,10 @@ struct one_ask {
     const char *actor, *reason; /* of an action */
 };
 
-static cdtx_value reason_text(int64_t reason) {
+/* A commit has only one. */
+static cdtx_value reason_text(int64_t state, int64_t reason) {
+    if (state != CDTX_TX_ROLLING_BACK && state != CDTX_TX_ROLLED_BACK)
+        return SQL_NULL;
     switch (reason) {
     case COORD_REASON_ASKED:
         return cdtx__sql_text("asked");
@@ -216,7 +219,8 @@ static int32_t run_show(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     char gid[CDTX_GID_MAX];
     cdtx_value values[SHOW_COLUMNS];
     fill_list_row(sql, &ask->rows, 0, gid, values);
-    values[LIST_COLUMNS] = reason_text(cdtx__rows_int(&ask->rows, 0, TX_REASON));
+    values[LIST_COLUMNS] =
+        reason_text(cdtx__rows_int(&ask->rows, 0, TX_STATE), cdtx__rows_int(&ask->rows, 0, TX_REASON));
     values[LIST_COLUMNS + 1] = *cdtx__rows_at(&ask->rows, 0, TX_EPOCH);
     values[LIST_COLUMNS + 2] = *cdtx__rows_at(&ask->rows, 0, TX_REVERSE_AFTER);
     values[LIST_COLUMNS + 3] = *cdtx__rows_at(&ask->rows, 0, TX_NOES);

@@ -1,0 +1,801 @@
+/* Looking in and stepping in: the questions and actions of cdtx/admin.h, in virtual time. */
+#include <cdtx/admin.h>
+
+#include "lab.h"
+
+static cdtx_test_env *world;
+static cdtx *engine;
+static int jammed, confirm_runs;
+
+static int32_t on_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)sql, (void)call, (void)user, (void)err;
+    return 0;
+}
+
+static int32_t on_confirm(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)sql, (void)call, (void)user;
+    confirm_runs++;
+    return jammed ? cdtx_error_set(err, CDTX_USER, "the printer is jammed") : 0;
+}
+
+static void open_shop(cdtx_options options) {
+    options.env = cdtx_test_env_port(world);
+    engine = lab_engine(options);
+    cdtx_db *db = NULL;
+    cdtx_tcc_handlers three = {.size = sizeof three, .on_try = on_try, .on_confirm = on_confirm, .on_cancel = on_try};
+    OK(cdtx_db_open(engine, "stock", lab_url("stock.db"), &db, &E));
+    OK(cdtx_tcc_add(db, "stock", &three, &E));
+    cdtx_db_close(db);
+}
+
+static void make_shop(void) {
+    jammed = confirm_runs = 0;
+    OK(cdtx_test_env_new(&world, &E));
+    open_shop((cdtx_options){0});
+}
+
+static void free_shop(void) {
+    cdtx_close(engine);
+    ck_assert_uint_eq(cdtx_test_env_bytes(world), 0);
+    cdtx_test_env_free(world);
+}
+
+static const char *gid_text(cdtx_tx *tx) {
+    static char buffers[8][64];
+    static unsigned turn;
+    char *buffer = buffers[turn++ % 8];
+    snprintf(buffer, sizeof buffers[0], "%s", cdtx_tx_gid(tx));
+    return buffer;
+}
+
+/* Runs one with that many branches; gives its gid. */
+static const char *run_tx(const char *name, const char *key, uint32_t branches) {
+    cdtx_tx_options options = {.size = sizeof options, .name = name, .key = key, .wait_for = CDTX_WAIT_DECIDED};
+    cdtx_tx *tx = NULL;
+    OK(cdtx_tx_new(engine, &options, &tx, &E));
+    for (uint32_t i = 0; i < branches; i++)
+        OK(cdtx_tx_add(tx, "stock", "payload", 7, &E));
+    OK(cdtx_tx_run(tx, &E));
+    const char *gid = gid_text(tx);
+    cdtx_tx_close(tx);
+    return gid;
+}
+
+static const char *stuck_tx(void) {
+    jammed = 1;
+    const char *gid = run_tx("order", "key-1", 2);
+    OK(cdtx_run(engine, 50, &E));
+    ck_assert_int_gt(confirm_runs, 0);
+    return gid;
+}
+
+static int32_t state_of(const char *gid) {
+    int32_t state = 0;
+    OK(cdtx_tx_query(engine, gid, &state, &E));
+    return state;
+}
+
+/* ---- reading reports ---- */
+
+static uint32_t column(const cdtx_report *report, const char *name) {
+    for (uint32_t i = 0; i < cdtx_report_columns(report); i++)
+        if (strcmp(cdtx_report_name(report, i), name) == 0)
+            return i;
+    ck_abort_msg("no column '%s'", name);
+    return 0;
+}
+
+static int64_t number(const cdtx_report *report, const char *name) {
+    ck_assert_msg(cdtx_report_type(report, column(report, name)) == CDTX_INT, "%s is no integer", name);
+    return cdtx_report_int(report, column(report, name));
+}
+
+static const char *text(const cdtx_report *report, const char *name) {
+    const char *t = cdtx_report_text(report, column(report, name), NULL);
+    return t == NULL ? "NULL" : t;
+}
+
+static int is_null(const cdtx_report *report, const char *name) {
+    return cdtx_report_type(report, column(report, name)) == CDTX_NULL;
+}
+
+static void has_columns(const cdtx_report *report, const char *want) {
+    char names[512] = "";
+    for (uint32_t i = 0; i < cdtx_report_columns(report); i++) {
+        strcat(names, i == 0 ? "" : " ");
+        strcat(names, cdtx_report_name(report, i));
+    }
+    ck_assert_str_eq(names, want);
+    ck_assert_ptr_null(cdtx_report_name(report, cdtx_report_columns(report)));
+}
+
+static uint32_t count(cdtx_report *report) {
+    uint32_t n = 0;
+    while (cdtx_report_next(report))
+        n++;
+    cdtx_report_close(report);
+    return n;
+}
+
+static cdtx_report *list(cdtx_tx_filter filter) {
+    cdtx_report *report = NULL;
+    filter.size = sizeof filter;
+    OK(cdtx_tx_list(engine, &filter, &report, &E));
+    return report;
+}
+
+static cdtx_report *show(const char *gid) {
+    cdtx_report *report = NULL;
+    OK(cdtx_tx_show(engine, gid, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    return report;
+}
+
+static cdtx_db *log_db(void) {
+    cdtx_db *db = NULL;
+    OK(cdtx_db_log(engine, &db, &E));
+    return db;
+}
+
+/* The actions under a subject, oldest first, as "action/actor ...". */
+static const char *audit_of(const char *subject) {
+    static char lines[1024];
+    cdtx_db *db = log_db();
+    cdtx_report *report = NULL;
+    cdtx_audit_filter filter = {.size = sizeof filter, .subject = subject};
+    OK(cdtx_audit_list(db, &filter, &report, &E));
+    has_columns(report, "id at_ms actor action subject reason hash");
+    lines[0] = '\0';
+    while (cdtx_report_next(report)) {
+        strcat(lines, lines[0] == '\0' ? "" : " ");
+        strcat(lines, text(report, "action"));
+        strcat(lines, "/");
+        strcat(lines, text(report, "actor"));
+        ck_assert_uint_eq(strlen(text(report, "hash")), 64);
+    }
+    cdtx_report_close(report);
+    cdtx_db_close(db);
+    return lines;
+}
+
+static const char *about(const char *what, const char *gid) {
+    static char subject[128];
+    snprintf(subject, sizeof subject, "%s %s", what, gid);
+    return subject;
+}
+
+/* ---- reports ---- */
+
+START_TEST(a_report_reads_null_outside_its_rows) {
+    make_shop();
+    run_tx("one", NULL, 1);
+    cdtx_report *report = list((cdtx_tx_filter){.state = CDTX_TX_COMMITTING});
+    size_t length = 77;
+    ck_assert_int_eq(cdtx_report_type(report, 0), CDTX_NULL);
+    ck_assert_ptr_null(cdtx_report_text(report, 0, &length));
+    ck_assert_uint_eq(length, 0);
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(cdtx_report_type(report, 99), CDTX_NULL);
+    ck_assert_int_eq(cdtx_report_int(report, 0), 0);
+    ck_assert_int_eq(cdtx_report_next(report), 0);
+    ck_assert_int_eq(cdtx_report_next(report), 0);
+    ck_assert_int_eq(cdtx_report_type(report, 0), CDTX_NULL);
+    cdtx_report_close(report);
+    cdtx_report_close(NULL);
+    ck_assert_int_eq(cdtx_report_next(NULL), 0);
+    ck_assert_uint_eq(cdtx_report_columns(NULL), 0);
+    ck_assert_ptr_null(cdtx_report_name(NULL, 0));
+    ck_assert_int_eq(cdtx_report_type(NULL, 0), CDTX_NULL);
+    ck_assert_int_eq(cdtx_report_int(NULL, 0), 0);
+    ck_assert_ptr_null(cdtx_report_text(NULL, 0, NULL));
+    free_shop();
+}
+END_TEST
+
+START_TEST(a_report_outlives_its_engine) {
+    make_shop();
+    const char *gid = run_tx("one", NULL, 1);
+    cdtx_report *report = show(gid);
+    cdtx_close(engine);
+    ck_assert_str_eq(text(report, "gid"), gid);
+    cdtx_report_close(report);
+    ck_assert_uint_eq(cdtx_test_env_bytes(world), 0);
+    cdtx_test_env_free(world);
+}
+END_TEST
+
+/* ---- questions about transactions ---- */
+
+START_TEST(a_stuck_one_is_listed_and_shown) {
+    make_shop();
+    const char *gid = stuck_tx();
+    cdtx_report *report = list((cdtx_tx_filter){0});
+    has_columns(report, "gid state parked name key branches answered attempts began_ms due_in_ms error");
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_str_eq(text(report, "gid"), gid);
+    ck_assert_int_eq(number(report, "state"), CDTX_TX_COMMITTING);
+    ck_assert(is_null(report, "parked"));
+    ck_assert_str_eq(text(report, "name"), "order");
+    ck_assert_str_eq(text(report, "key"), "key-1");
+    ck_assert_int_eq(number(report, "branches"), 2);
+    ck_assert_int_eq(number(report, "answered"), 0);
+    ck_assert_int_ge(number(report, "attempts"), 1);
+    ck_assert_int_ge(number(report, "due_in_ms"), 0);
+    ck_assert_uint_eq(count(report), 0);
+
+    report = show(gid);
+    has_columns(report, "gid state parked name key branches answered attempts began_ms due_in_ms error reason epoch"
+                        " reverse_after noes ended_ago_ms");
+    ck_assert(is_null(report, "reason"));
+    ck_assert_int_ge(number(report, "epoch"), 2);
+    ck_assert(is_null(report, "ended_ago_ms"));
+    cdtx_report_close(report);
+    free_shop();
+}
+END_TEST
+
+START_TEST(branches_show_their_guards) {
+    make_shop();
+    const char *gid = stuck_tx();
+    cdtx_report *report = NULL;
+    OK(cdtx_tx_branches(engine, gid, &report, &E));
+    has_columns(report, "branch participant answered payload database guard");
+    for (int64_t i = 0; i < 2; i++) {
+        size_t length = 0;
+        ck_assert_int_eq(cdtx_report_next(report), 1);
+        ck_assert_int_eq(number(report, "branch"), i);
+        ck_assert_str_eq(text(report, "participant"), "stock");
+        ck_assert_int_eq(number(report, "answered"), 0);
+        ck_assert_int_eq(cdtx_report_type(report, 3), CDTX_BLOB);
+        ck_assert_str_eq(cdtx_report_text(report, 3, &length), "payload");
+        ck_assert_uint_eq(length, 7);
+        ck_assert_str_eq(text(report, "database"), "stock");
+        ck_assert_str_eq(text(report, "guard"), "TRIED");
+    }
+    ck_assert_uint_eq(count(report), 0);
+    free_shop();
+}
+END_TEST
+
+START_TEST(an_ended_one_says_why_and_when) {
+    make_shop();
+    cdtx_tx *tx = NULL;
+    OK(cdtx_tx_new(engine, NULL, &tx, &E));
+    OK(cdtx_tx_begin(tx, &E));
+    const char *gid = gid_text(tx);
+    OK(cdtx_tx_rollback(tx, &E));
+    cdtx_tx_close(tx);
+    OK(cdtx_drain(engine, 10000, &E));
+    cdtx_report *report = show(gid);
+    ck_assert_int_eq(number(report, "state"), CDTX_TX_ROLLED_BACK);
+    ck_assert_str_eq(text(report, "reason"), "asked");
+    ck_assert(is_null(report, "due_in_ms"));
+    cdtx_report_close(report);
+    free_shop();
+}
+END_TEST
+
+START_TEST(a_list_is_filtered) {
+    make_shop();
+    for (int i = 0; i < 3; i++)
+        run_tx("early", NULL, 1);
+    OK(cdtx_drain(engine, 10000, &E));
+    cdtx_test_env_advance(world, 60000);
+    jammed = 1;
+    const char *first = run_tx("late", NULL, 1);
+    run_tx("other", NULL, 1);
+    run_tx("late", NULL, 1);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){0})), 3);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.name = "late"})), 2);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.limit = 1})), 1);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.after = first})), 2);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.state = CDTX_TX_COMMITTED})), 3);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.state = CDTX_TX_COMMITTED, .older_ms = 30000})), 3);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.older_ms = 30000})), 0);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.parked = 1})), 0);
+    OK(cdtx_tx_park(engine, first, "ann", "waiting for the supplier", &E));
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.parked = 1})), 1);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.parked = 1, .name = "other"})), 0);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){0})), 3);
+    free_shop();
+}
+END_TEST
+
+START_TEST(a_long_list_comes_in_pages) {
+    make_shop();
+    jammed = 1;
+    char after[64] = "";
+    uint32_t seen = 0;
+    for (int i = 0; i < 230; i++)
+        run_tx("many", NULL, 1);
+    for (uint32_t got = 1; got > 0;) {
+        cdtx_report *report = list((cdtx_tx_filter){.limit = 110, .after = after[0] == '\0' ? NULL : after});
+        for (got = 0; cdtx_report_next(report); got++)
+            snprintf(after, sizeof after, "%s", text(report, "gid"));
+        cdtx_report_close(report);
+        seen += got;
+    }
+    ck_assert_uint_eq(seen, 230);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.limit = 10000})), 230);
+    free_shop();
+}
+END_TEST
+
+START_TEST(bad_filters_are_refused) {
+    make_shop();
+    cdtx_report *report = NULL;
+    cdtx_tx_filter small = {.size = 4}, f = {.size = sizeof f};
+    FAILS(CDTX_INVALID, "cdtx_tx_filter", cdtx_tx_list(engine, &small, &report, &E));
+    f.limit = 10001;
+    FAILS(CDTX_INVALID, "10000", cdtx_tx_list(engine, &f, &report, &E));
+    f = (cdtx_tx_filter){.size = sizeof f, .state = 8};
+    FAILS(CDTX_INVALID, "state 8", cdtx_tx_list(engine, &f, &report, &E));
+    f = (cdtx_tx_filter){.size = sizeof f, .parked = 2};
+    FAILS(CDTX_INVALID, "parked", cdtx_tx_list(engine, &f, &report, &E));
+    f = (cdtx_tx_filter){.size = sizeof f, .older_ms = -1};
+    FAILS(CDTX_INVALID, "older_ms", cdtx_tx_list(engine, &f, &report, &E));
+    f = (cdtx_tx_filter){.size = sizeof f, .name = "a\nb"};
+    FAILS(CDTX_INVALID, "control", cdtx_tx_list(engine, &f, &report, &E));
+    f = (cdtx_tx_filter){.size = sizeof f, .after = "no gid"};
+    FAILS(CDTX_INVALID, "no gid", cdtx_tx_list(engine, &f, &report, &E));
+    FAILS(CDTX_INVALID, "report", cdtx_tx_list(engine, NULL, NULL, &E));
+    ck_assert_ptr_null(report);
+    free_shop();
+}
+END_TEST
+
+/* ---- actions on transactions ---- */
+
+static const char *other_log(const char *gid) {
+    static char other[64];
+    snprintf(other, sizeof other, "%s", gid);
+    other[0] = other[0] == '0' ? '1' : '0';
+    return other;
+}
+
+static const char *never_begun(const char *gid) {
+    static char other[64];
+    snprintf(other, sizeof other, "%.32s-999999", gid);
+    return other;
+}
+
+START_TEST(questions_name_what_they_do_not_find) {
+    make_shop();
+    const char *gid = run_tx("one", NULL, 1);
+    cdtx_report *report = NULL;
+    FAILS(CDTX_NOT_FOUND, "999999", cdtx_tx_show(engine, never_begun(gid), &report, &E));
+    FAILS(CDTX_INVALID, "another log", cdtx_tx_show(engine, other_log(gid), &report, &E));
+    FAILS(CDTX_INVALID, "NULL", cdtx_tx_show(engine, NULL, &report, &E));
+    FAILS(CDTX_INVALID, "report", cdtx_tx_show(engine, gid, NULL, &E));
+    FAILS(CDTX_NOT_FOUND, "999999", cdtx_tx_branches(engine, never_begun(gid), &report, &E));
+    FAILS(CDTX_INVALID, "another log", cdtx_tx_branches(engine, other_log(gid), &report, &E));
+    FAILS(CDTX_INVALID, "report", cdtx_tx_branches(engine, gid, NULL, &E));
+    OK(cdtx_drain(engine, 10000, &E));
+    lab_sql("log.db", "DELETE FROM cdtx_tx");
+    FAILS(CDTX_EXPIRED, "no longer kept", cdtx_tx_show(engine, gid, &report, &E));
+    FAILS(CDTX_EXPIRED, "no longer kept", cdtx_tx_branches(engine, gid, &report, &E));
+    FAILS(CDTX_EXPIRED, "no longer kept", cdtx_tx_retry(engine, gid, "ann", "again", &E));
+    ck_assert_ptr_null(report);
+    free_shop();
+}
+END_TEST
+
+START_TEST(retry_looks_again_at_once) {
+    make_shop();
+    const char *gid = stuck_tx();
+    OK(cdtx_tx_park(engine, gid, "ann", "the printer", &E));
+    OK(cdtx_run(engine, 100, &E));
+    int before = confirm_runs;
+    jammed = 0;
+    OK(cdtx_tx_retry(engine, gid, "bob", "the printer is repaired", &E));
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_gt(confirm_runs, before);
+    ck_assert_int_eq(state_of(gid), CDTX_TX_COMMITTED);
+    ck_assert_msg(strstr(audit_of(about("tx", gid)), "park/ann case-open/ann retry/bob") != NULL, "%s",
+                  audit_of(about("tx", gid)));
+    free_shop();
+}
+END_TEST
+
+START_TEST(parked_is_quiet_and_a_case_and_unpark_ends_both) {
+    make_shop();
+    const char *gid = stuck_tx();
+    OK(cdtx_tx_park(engine, gid, "ann", "waiting for the supplier", &E));
+    OK(cdtx_run(engine, 0, &E)); /* what was under way when it was parked */
+    OK(cdtx_run(engine, 3000, &E));
+    int before = confirm_runs;
+    OK(cdtx_run(engine, 300000, &E));
+    ck_assert_int_eq(confirm_runs, before);
+    cdtx_report *report = show(gid);
+    ck_assert_str_eq(text(report, "parked"), "waiting for the supplier");
+    ck_assert_int_eq(number(report, "state"), CDTX_TX_COMMITTING);
+    cdtx_report_close(report);
+
+    OK(cdtx_case_list(engine, NULL, &report, &E));
+    has_columns(report, "id state kind subject reason assignee opened_ms closed_ms");
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "id"), 1);
+    ck_assert_int_eq(number(report, "state"), CDTX_CASE_OPEN);
+    ck_assert_str_eq(text(report, "kind"), "tx");
+    ck_assert_str_eq(text(report, "subject"), gid);
+    ck_assert_str_eq(text(report, "reason"), "waiting for the supplier");
+    ck_assert(is_null(report, "assignee"));
+    ck_assert(is_null(report, "closed_ms"));
+    ck_assert_uint_eq(count(report), 0);
+
+    jammed = 0;
+    OK(cdtx_tx_unpark(engine, gid, "bob", "the supplier is back", &E));
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_eq(state_of(gid), CDTX_TX_COMMITTED);
+    OK(cdtx_case_show(engine, 1, &report, &E));
+    has_columns(report, "id state kind subject reason assignee opened_ms closed_ms evidence");
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "state"), CDTX_CASE_CLOSED);
+    ck_assert(!is_null(report, "closed_ms"));
+    ck_assert_msg(strstr(text(report, "evidence"), "COMMITTING") != NULL, "%s", text(report, "evidence"));
+    cdtx_report_close(report);
+    ck_assert_str_eq(audit_of(about("tx", gid)), "park/ann case-open/ann unpark/bob case-close/bob");
+    free_shop();
+}
+END_TEST
+
+START_TEST(resolve_ends_it_as_decided) {
+    make_shop();
+    const char *gid = stuck_tx();
+    FAILS(CDTX_MISUSE, "not parked", cdtx_tx_resolve(engine, gid, "ann", "done by hand", &E));
+    OK(cdtx_tx_park(engine, gid, "ann", "waiting", &E));
+    FAILS(CDTX_MISUSE, "parked already", cdtx_tx_park(engine, gid, "ann", "waiting", &E));
+    OK(cdtx_tx_resolve(engine, gid, "ann", "done by hand", &E));
+    int before = confirm_runs;
+    ck_assert_int_eq(state_of(gid), CDTX_TX_COMMITTED);
+    OK(cdtx_run(engine, 2000000, &E));
+    ck_assert_int_eq(confirm_runs, before);
+    cdtx_report *report = show(gid);
+    ck_assert(is_null(report, "parked"));
+    ck_assert(is_null(report, "due_in_ms"));
+    ck_assert_int_ge(number(report, "ended_ago_ms"), 2000000);
+    cdtx_report_close(report);
+    OK(cdtx_case_list(engine, NULL, &report, &E));
+    ck_assert_uint_eq(count(report), 0);
+    FAILS(CDTX_MISUSE, "ended already", cdtx_tx_resolve(engine, gid, "ann", "again", &E));
+    ck_assert_str_eq(audit_of(about("tx", gid)), "park/ann case-open/ann resolve/ann case-close/ann");
+    free_shop();
+}
+END_TEST
+
+START_TEST(an_attempt_under_way_is_taken_over) {
+    make_shop();
+    const char *gid = stuck_tx();
+    cdtx_report *report = show(gid);
+    int64_t epoch = number(report, "epoch");
+    cdtx_report_close(report);
+    OK(cdtx_tx_park(engine, gid, "ann", "first", &E));
+    OK(cdtx_tx_resolve(engine, gid, "ann", "second", &E));
+    report = show(gid);
+    ck_assert_int_eq(number(report, "epoch"), epoch + 2);
+    cdtx_report_close(report);
+    jammed = 0;
+    OK(cdtx_run(engine, 60000, &E)); /* whoever drove it comes too late to write */
+    report = show(gid);
+    ck_assert_int_eq(number(report, "epoch"), epoch + 2);
+    ck_assert_int_eq(number(report, "state"), CDTX_TX_COMMITTED);
+    cdtx_report_close(report);
+    free_shop();
+}
+END_TEST
+
+typedef int32_t (*action)(cdtx *, const char *, const char *, const char *, cdtx_error *);
+static const action actions[] = {cdtx_tx_retry, cdtx_tx_park, cdtx_tx_unpark, cdtx_tx_resolve};
+
+START_TEST(actions_refuse_what_they_may_not_touch) {
+    char long_reason[1002];
+    memset(long_reason, 'x', sizeof long_reason - 1);
+    long_reason[sizeof long_reason - 1] = '\0';
+    make_shop();
+    action act = actions[_i];
+    const char *ended = run_tx("ended", NULL, 1);
+    OK(cdtx_drain(engine, 10000, &E));
+    cdtx_tx *tx = NULL;
+    OK(cdtx_tx_new(engine, NULL, &tx, &E));
+    OK(cdtx_tx_begin(tx, &E));
+    FAILS(CDTX_MISUSE, "undecided", act(engine, cdtx_tx_gid(tx), "ann", "why", &E));
+    FAILS(CDTX_MISUSE, "ended", act(engine, ended, "ann", "why", &E));
+    FAILS(CDTX_NOT_FOUND, "999999", act(engine, never_begun(ended), "ann", "why", &E));
+    FAILS(CDTX_INVALID, "another log", act(engine, other_log(ended), "ann", "why", &E));
+    FAILS(CDTX_INVALID, "'x' is no gid", act(engine, "x", "ann", "why", &E));
+    FAILS(CDTX_INVALID, "gid is NULL", act(engine, NULL, "ann", "why", &E));
+    FAILS(CDTX_INVALID, "actor", act(engine, ended, NULL, "why", &E));
+    FAILS(CDTX_INVALID, "actor", act(engine, ended, "", "why", &E));
+    FAILS(CDTX_INVALID, "actor has a control", act(engine, ended, "a\x07", "why", &E));
+    FAILS(CDTX_INVALID, "reason is empty", act(engine, ended, "ann", NULL, &E));
+    FAILS(CDTX_INVALID, "reason is empty", act(engine, ended, "ann", "", &E));
+    FAILS(CDTX_INVALID, "reason is longer", act(engine, ended, "ann", long_reason, &E));
+    FAILS(CDTX_INVALID, "not UTF-8", act(engine, ended, "ann", "\xff", &E));
+    FAILS(CDTX_MISUSE, "engine is NULL", act(NULL, ended, "ann", "why", &E));
+    ck_assert_str_eq(audit_of(NULL), "");
+    OK(cdtx_tx_rollback(tx, &E));
+    cdtx_tx_close(tx);
+    free_shop();
+}
+END_TEST
+
+/* ---- without a log, or from inside ---- */
+
+static int32_t ask_inside(cdtx_sql *sql, void *user, cdtx_error *err) {
+    cdtx_report *report = NULL;
+    (void)sql;
+    (void)user;
+    FAILS(CDTX_MISUSE, "inside a local transaction", cdtx_tx_list(engine, NULL, &report, &E));
+    FAILS(CDTX_MISUSE, "inside a local transaction", cdtx_case_show(engine, 1, &report, &E));
+    return cdtx_error_set(err, CDTX_USER, "asked");
+}
+
+START_TEST(questions_need_a_log_and_no_closure) {
+    cdtx_report *report = NULL;
+    make_shop();
+    cdtx_db *db = log_db();
+    FAILS(CDTX_USER, "asked", cdtx_local(db, ask_inside, NULL, &E));
+    cdtx_close(engine);
+    FAILS(CDTX_MISUSE, "closed", cdtx_job_list(db, NULL, &report, &E));
+    cdtx_db_close(db);
+    cdtx_options options = {.size = sizeof options, .env = cdtx_test_env_port(world)};
+    OK(cdtx_open(&options, &engine, &E));
+    FAILS(CDTX_MISUSE, "without a log", cdtx_tx_list(engine, NULL, &report, &E));
+    FAILS(CDTX_MISUSE, "without a log", cdtx_tx_show(engine, "x", &report, &E));
+    FAILS(CDTX_MISUSE, "without a log", cdtx_tx_branches(engine, "x", &report, &E));
+    FAILS(CDTX_MISUSE, "without a log", cdtx_tx_park(engine, "x", "ann", "why", &E));
+    FAILS(CDTX_MISUSE, "without a log", cdtx_case_list(engine, NULL, &report, &E));
+    FAILS(CDTX_MISUSE, "without a log", cdtx_case_note(engine, 1, "ann", "why", &E));
+    free_shop();
+}
+END_TEST
+
+/* ---- cases ---- */
+
+START_TEST(a_case_is_noted_and_assigned_until_it_is_closed) {
+    make_shop();
+    const char *gid = stuck_tx();
+    cdtx_report *report = NULL;
+    OK(cdtx_tx_park(engine, gid, "ann", "waiting", &E));
+    OK(cdtx_case_assign(engine, 1, "bob", "ann", "he knows the supplier", &E));
+    OK(cdtx_case_note(engine, 1, "bob", "called them: tomorrow", &E));
+    OK(cdtx_case_show(engine, 1, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_str_eq(text(report, "assignee"), "bob");
+    cdtx_report_close(report);
+    ck_assert_str_eq(audit_of("case 1"), "assign/ann note/bob");
+    OK(cdtx_tx_resolve(engine, gid, "bob", "done", &E));
+    FAILS(CDTX_CONFLICT, "closed", cdtx_case_assign(engine, 1, "ann", "bob", "again", &E));
+    OK(cdtx_case_note(engine, 1, "bob", "for the record", &E));
+    cdtx_case_filter closed = {.size = sizeof closed, .state = CDTX_CASE_CLOSED};
+    OK(cdtx_case_list(engine, &closed, &report, &E));
+    ck_assert_uint_eq(count(report), 1);
+    closed.after = 1;
+    OK(cdtx_case_list(engine, &closed, &report, &E));
+    ck_assert_uint_eq(count(report), 0);
+    free_shop();
+}
+END_TEST
+
+START_TEST(case_calls_refuse_bad_input) {
+    make_shop();
+    cdtx_report *report = NULL;
+    cdtx_case_filter f = {.size = sizeof f, .state = 3};
+    FAILS(CDTX_INVALID, "state 3", cdtx_case_list(engine, &f, &report, &E));
+    f = (cdtx_case_filter){.size = sizeof f, .limit = 10001};
+    FAILS(CDTX_INVALID, "limit", cdtx_case_list(engine, &f, &report, &E));
+    FAILS(CDTX_INVALID, "report", cdtx_case_list(engine, NULL, NULL, &E));
+    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_show(engine, 9, &report, &E));
+    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_note(engine, 9, "ann", "note", &E));
+    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_assign(engine, 9, "bob", "ann", "why", &E));
+    FAILS(CDTX_INVALID, "assignee", cdtx_case_assign(engine, 9, NULL, "ann", "why", &E));
+    FAILS(CDTX_INVALID, "actor", cdtx_case_assign(engine, 9, "bob", "", "why", &E));
+    FAILS(CDTX_INVALID, "reason", cdtx_case_assign(engine, 9, "bob", "ann", "", &E));
+    FAILS(CDTX_INVALID, "note", cdtx_case_note(engine, 9, "ann", NULL, &E));
+    FAILS(CDTX_INVALID, "actor", cdtx_case_note(engine, 9, NULL, "note", &E));
+    ck_assert_str_eq(audit_of(NULL), "");
+    free_shop();
+}
+END_TEST
+
+/* ---- jobs ---- */
+
+static int64_t put_job(cdtx_db *db, const char *handler, cdtx_job_options options) {
+    cdtx_sql *sql = NULL;
+    int64_t id = 0;
+    options.size = sizeof options;
+    OK(cdtx_sql_begin(db, &sql, &E));
+    OK(cdtx_job_put(sql, handler, "12345", 5, &options, &id, &E));
+    OK(cdtx_sql_commit(sql, &E));
+    cdtx_sql_close(sql);
+    return id;
+}
+
+START_TEST(jobs_are_listed_and_shown) {
+    make_shop();
+    cdtx_db *db = log_db();
+    cdtx_report *report = NULL;
+    int64_t first = put_job(db, "mail", (cdtx_job_options){.delay_ms = 5000, .unique_key = "u", .priority = 3});
+    const cdtx_env *env = cdtx_test_env_port(world);
+    put_job(db, "print", (cdtx_job_options){.at_ms = env->wall_us(env->user) / 1000 + 7000, .concurrency_key = "c"});
+    OK(cdtx_job_list(db, NULL, &report, &E));
+    has_columns(report, "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error");
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "id"), first);
+    ck_assert_str_eq(text(report, "handler"), "mail");
+    ck_assert_str_eq(text(report, "queue"), "default");
+    ck_assert_int_eq(number(report, "state"), CDTX_JOB_READY);
+    ck_assert_int_eq(number(report, "priority"), 3);
+    ck_assert_int_eq(number(report, "due_in_ms"), 5000);
+    ck_assert_str_eq(text(report, "unique_key"), "u");
+    ck_assert(is_null(report, "concurrency_key"));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "due_in_ms"), 7000);
+    ck_assert_str_eq(text(report, "concurrency_key"), "c");
+    ck_assert_uint_eq(count(report), 0);
+    cdtx_job_filter f = {.size = sizeof f, .handler = "print"};
+    OK(cdtx_job_list(db, &f, &report, &E));
+    ck_assert_uint_eq(count(report), 1);
+    f = (cdtx_job_filter){.size = sizeof f, .after = first};
+    OK(cdtx_job_list(db, &f, &report, &E));
+    ck_assert_uint_eq(count(report), 1);
+    f = (cdtx_job_filter){.size = sizeof f, .state = CDTX_JOB_DEAD};
+    OK(cdtx_job_list(db, &f, &report, &E));
+    ck_assert_uint_eq(count(report), 0);
+    f = (cdtx_job_filter){.size = sizeof f, .limit = 1};
+    OK(cdtx_job_list(db, &f, &report, &E));
+    ck_assert_uint_eq(count(report), 1);
+
+    OK(cdtx_job_show(db, first, &report, &E));
+    has_columns(report, "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error"
+                        " token payload");
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "token"), 0);
+    ck_assert_str_eq(text(report, "payload"), "12345");
+    cdtx_report_close(report);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+static int job_runs;
+
+static int32_t refuse(cdtx_work *work, void *user, cdtx_error *err) {
+    (void)work;
+    job_runs++;
+    return *(int *)user ? cdtx_error_set(err, CDTX_REFUSED, "no such address") : 0;
+}
+
+START_TEST(a_dead_job_is_retried) {
+    make_shop();
+    cdtx_db *db = log_db();
+    cdtx_report *report = NULL;
+    int refusing = 1;
+    job_runs = 0;
+    cdtx_handler_options o = {.size = sizeof o, .handler = refuse, .user = &refusing};
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    int64_t id = put_job(db, "mail", (cdtx_job_options){.unique_key = "u"});
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_eq(job_runs, 1);
+    OK(cdtx_job_show(db, id, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "state"), CDTX_JOB_DEAD);
+    ck_assert(is_null(report, "due_in_ms"));
+    ck_assert_str_eq(text(report, "error"), "no such address");
+    cdtx_report_close(report);
+
+    int64_t live = put_job(db, "mail", (cdtx_job_options){.unique_key = "u", .delay_ms = 1000});
+    FAILS(CDTX_CONFLICT, "unique key", cdtx_job_retry(db, id, "ann", "the address exists now", &E));
+    OK(cdtx_job_cancel(db, live, "ann", "put twice", &E));
+    refusing = 0;
+    OK(cdtx_job_retry(db, id, "ann", "the address exists now", &E));
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_eq(job_runs, 2);
+    FAILS(CDTX_NOT_FOUND, "done or cancelled", cdtx_job_show(db, id, &report, &E));
+    ck_assert_str_eq(audit_of(NULL), "cancel/ann retry/ann");
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(a_cancelled_job_never_runs) {
+    make_shop();
+    cdtx_db *db = log_db();
+    int refusing = 0;
+    job_runs = 0;
+    cdtx_handler_options o = {.size = sizeof o, .handler = refuse, .user = &refusing};
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    int64_t id = put_job(db, "mail", (cdtx_job_options){.delay_ms = 1000});
+    OK(cdtx_job_cancel(db, id, "ann", "not wanted", &E));
+    OK(cdtx_run(engine, 10000, &E));
+    ck_assert_int_eq(job_runs, 0);
+    char subject[32];
+    snprintf(subject, sizeof subject, "job %lld", (long long)id);
+    cdtx_report *report = NULL;
+    cdtx_audit_filter filter = {.size = sizeof filter, .subject = subject};
+    OK(cdtx_audit_list(db, &filter, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_str_eq(text(report, "reason"), "of 'mail', ready, payload 5 bytes: not wanted");
+    cdtx_report_close(report);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(a_leased_job_is_left_to_its_holder) {
+    make_shop();
+    cdtx_db *db = log_db();
+    cdtx_handler_options o = {.size = sizeof o};
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    int64_t id = put_job(db, "mail", (cdtx_job_options){0});
+    cdtx_work *work = NULL;
+    OK(cdtx_take(engine, 1000, &work, &E));
+    ck_assert_ptr_nonnull(work);
+    FAILS(CDTX_CONFLICT, "leased", cdtx_job_retry(db, id, "ann", "why", &E));
+    FAILS(CDTX_CONFLICT, "leased", cdtx_job_cancel(db, id, "ann", "why", &E));
+    cdtx_report *report = NULL;
+    OK(cdtx_job_show(db, id, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "state"), CDTX_JOB_LEASED);
+    ck_assert_int_gt(number(report, "due_in_ms"), 0);
+    cdtx_report_close(report);
+    OK(cdtx_settle(work, 0, NULL, &E));
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(job_calls_refuse_bad_input) {
+    make_shop();
+    cdtx_db *db = log_db();
+    cdtx_report *report = NULL;
+    cdtx_job_filter f = {.size = sizeof f, .state = 4};
+    FAILS(CDTX_INVALID, "state 4", cdtx_job_list(db, &f, &report, &E));
+    f = (cdtx_job_filter){.size = sizeof f, .limit = 10001};
+    FAILS(CDTX_INVALID, "limit", cdtx_job_list(db, &f, &report, &E));
+    f = (cdtx_job_filter){.size = sizeof f, .handler = ""};
+    FAILS(CDTX_INVALID, "handler", cdtx_job_list(db, &f, &report, &E));
+    FAILS(CDTX_INVALID, "report", cdtx_job_list(db, NULL, NULL, &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_job_list(NULL, NULL, &report, &E));
+    FAILS(CDTX_NOT_FOUND, "never put", cdtx_job_show(db, 9, &report, &E));
+    FAILS(CDTX_NOT_FOUND, "never put", cdtx_job_show(db, -1, &report, &E));
+    FAILS(CDTX_NOT_FOUND, "job 9", cdtx_job_retry(db, 9, "ann", "why", &E));
+    FAILS(CDTX_NOT_FOUND, "job 9", cdtx_job_cancel(db, 9, "ann", "why", &E));
+    FAILS(CDTX_INVALID, "actor", cdtx_job_retry(db, 9, NULL, "why", &E));
+    FAILS(CDTX_INVALID, "reason", cdtx_job_cancel(db, 9, "ann", NULL, &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_job_retry(NULL, 9, "ann", "why", &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_job_show(NULL, 9, &report, &E));
+    ck_assert_str_eq(audit_of(NULL), "");
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+static void tests(TCase *tcase) {
+    tcase_add_test(tcase, a_report_reads_null_outside_its_rows);
+    tcase_add_test(tcase, a_report_outlives_its_engine);
+    tcase_add_test(tcase, a_stuck_one_is_listed_and_shown);
+    tcase_add_test(tcase, branches_show_their_guards);
+    tcase_add_test(tcase, an_ended_one_says_why_and_when);
+    tcase_add_test(tcase, a_list_is_filtered);
+    tcase_add_test(tcase, a_long_list_comes_in_pages);
+    tcase_add_test(tcase, bad_filters_are_refused);
+    tcase_add_test(tcase, questions_name_what_they_do_not_find);
+    tcase_add_test(tcase, retry_looks_again_at_once);
+    tcase_add_test(tcase, parked_is_quiet_and_a_case_and_unpark_ends_both);
+    tcase_add_test(tcase, resolve_ends_it_as_decided);
+    tcase_add_test(tcase, an_attempt_under_way_is_taken_over);
+    tcase_add_loop_test(tcase, actions_refuse_what_they_may_not_touch, 0, 4);
+    tcase_add_test(tcase, questions_need_a_log_and_no_closure);
+    tcase_add_test(tcase, a_case_is_noted_and_assigned_until_it_is_closed);
+    tcase_add_test(tcase, case_calls_refuse_bad_input);
+    tcase_add_test(tcase, jobs_are_listed_and_shown);
+    tcase_add_test(tcase, a_dead_job_is_retried);
+    tcase_add_test(tcase, a_cancelled_job_never_runs);
+    tcase_add_test(tcase, a_leased_job_is_left_to_its_holder);
+    tcase_add_test(tcase, job_calls_refuse_bad_input);
+}
+
+int main(void) {
+    return lab_main("engine-admin", tests);
+}
