@@ -295,7 +295,7 @@ static cdtx_value guard_text(const struct found_guard *found) {
         [GUARD_REJECTED] = "REJECTED",
         [GUARD_CONFIRMED] = "CONFIRMED",
         [GUARD_CANCELLED] = "CANCELLED",
-        [GUARD_EMPTY_CANCELLED] = "EMPTY_CANCELLED",
+        [GUARD_EMPTY_CANCELLED] = "EMPTY_CANCELLED", [GUARD_REVERSED] = "REVERSED",
     };
     if (found->database == NULL)
         return SQL_NULL;
@@ -481,8 +481,10 @@ static int32_t act(cdtx *engine, const char *what, const char *gid, struct one_a
     if (rc != 0)
         return rc;
     rc = ride_one(engine, store, gid, one, err);
-    if (rc == 0)
-        cdtx__scan_by(engine, 0); /* what is due now, or due later than this engine knew */
+    if (rc == 0 && !engine->options.passive) {
+        cdtx__scan_by(engine, 0);
+        cdtx__trim_soon(engine);
+    }
     cdtx__ask_leave(engine);
     return rc;
 }
