@@ -157,12 +157,12 @@ static void keep_in_flight(struct run *run, struct shop *shop) {
 /* ---- the modes ---- */
 
 static uint64_t groups(struct shop *shop) {
-    cdtx_counts counts = {.size = sizeof counts};
+    cdtx_metrics metrics = {.size = sizeof metrics};
     cdtx_error err = {0};
-    int32_t rc = cdtx_count(shop->engine, &counts, &err);
+    int32_t rc = cdtx_metrics_read(shop->engine, &metrics, &err);
     if (rc != 0)
-        refused("cdtx_count", rc, &err);
-    return counts.groups;
+        refused("cdtx_metrics_read", rc, &err);
+    return metrics.groups;
 }
 
 static int measure(struct run *run, int callers, int32_t (*one)(struct shop *shop, int64_t number, cdtx_error *err)) {

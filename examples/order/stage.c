@@ -52,15 +52,15 @@ int32_t stage_order(struct shop *shop, const struct order_line *line, int64_t ti
 }
 
 int32_t stage_settle(struct stage *stage, struct shop *shop, cdtx_error *err) {
-    cdtx_counts counts = {.size = sizeof counts};
+    cdtx_metrics metrics = {.size = sizeof metrics};
     struct balance now;
     for (int waited = 0; waited < SETTLE_MS; waited += STEP_MS) {
         int32_t rc = cdtx_run(shop->engine, STEP_MS, err);
         if (rc == 0)
-            rc = cdtx_count(shop->engine, &counts, err);
+            rc = cdtx_metrics_read(shop->engine, &metrics, err);
         if (rc == 0)
             rc = look(stage->folder, stage->sku, &now, err);
-        if (rc != 0 || (counts.open == 0 && now.held == 0 && now.fresh == 0))
+        if (rc != 0 || (metrics.in_work == 0 && now.held == 0 && now.fresh == 0))
             return rc;
     }
     return 0;

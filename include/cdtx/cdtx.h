@@ -143,19 +143,53 @@ void cdtx_stop(cdtx *engine);
  * Errors: TIMEOUT (some are still open after for_ms), STOPPED, MISUSE (no log, or inside a closure). */
 int32_t cdtx_drain(cdtx *engine, int64_t for_ms, cdtx_error *err);
 
-/* What the engine counts since it was opened. Each a snapshot; they need not fit each other exactly. */
-typedef struct cdtx_counts {
+enum { CDTX_HISTOGRAM_BUCKETS = 40 };
+
+/* How often values came: buckets[0] counts zeroes, buckets[i] those from 2^(i-1) to below 2^i, the last one all above.
+ * Frozen. */
+typedef struct cdtx_histogram {
+    uint64_t count;
+    uint64_t sum;
+    uint64_t max;
+    uint64_t buckets[40];
+} cdtx_histogram;
+/* A value that at least that share (0.0 to 1.0) of all was not above: the top of a bucket, and never above max. 0 when
+ * nothing came. */
+uint64_t cdtx_histogram_quantile(const cdtx_histogram *histogram, double share);
+
+/* What the engine counts, since it was opened, and what is there now. Snapshots; they need not fit each other exactly.
+ * Microseconds in histograms ending in _us. */
+typedef struct cdtx_metrics {
     uint32_t size;
-    uint32_t open; /* global transactions in work here now */
-    uint64_t begun;
+    uint32_t ask;   /* set by the caller; 1: waits for its turn in each database to fill the gauges of databases */
+    uint64_t begun; /* global transactions, by this engine */
     uint64_t committed;
     uint64_t rolled_back;
-    uint64_t groups; /* synced commits */
-    uint64_t riders; /* local transactions in them */
-    uint64_t calls;  /* calls sent to participants */
-    uint64_t alarms; /* things that must not happen and were refused; each also a log line */
-} cdtx_counts;
-int32_t cdtx_count(cdtx *engine, cdtx_counts *counts, cdtx_error *err);
+    uint64_t reversed;
+    uint64_t parked;
+    uint64_t groups;      /* synced commits */
+    uint64_t riders;      /* local transactions in them */
+    uint64_t calls;       /* calls sent to participants */
+    uint64_t alarms;      /* things that must not happen and were refused; each also a log line */
+    uint64_t jobs_run;    /* attempts begun here */
+    uint64_t jobs_failed; /* of them, ended with another answer than 0 */
+    uint64_t jobs_dead;   /* jobs given up */
+    uint64_t in_work;     /* global transactions in work here now */
+    /* Gauges of databases; -1 when not asked, or when one could not be asked in time. */
+    int64_t log_open;          /* global transactions that have not ended */
+    int64_t log_decided;       /* of them, decided */
+    int64_t log_parked;        /* of them, parked */
+    int64_t log_due;           /* of them, due now: waiting for an engine to take them up */
+    int64_t oldest_ms;         /* age of the oldest that has not ended, by the wall clock; 0: none */
+    int64_t jobs_due;          /* ready jobs that are due now, in all databases open here; counted to 100000 in each */
+    cdtx_histogram sync_us;    /* the commit of a group */
+    cdtx_histogram group_size; /* its riders */
+    cdtx_histogram decide_us;  /* a global transaction from begin to its durable decision */
+    cdtx_histogram end_us;     /* from begin to the last answer of phase two, if its first attempt was enough */
+    cdtx_histogram call_us;    /* a call to a participant, from sending to its answer */
+} cdtx_metrics;
+/* Blocks only with ask. Errors: INVALID (the size). */
+int32_t cdtx_metrics_read(cdtx *engine, cdtx_metrics *metrics, cdtx_error *err);
 
 /* ---- databases and local transactions ---- */
 

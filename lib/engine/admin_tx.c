@@ -496,7 +496,10 @@ int32_t cdtx_tx_retry(cdtx *engine, const char *gid, const char *actor, const ch
 
 int32_t cdtx_tx_park(cdtx *engine, const char *gid, const char *actor, const char *reason, cdtx_error *err) {
     struct one_ask one = {.ask.run = run_park, .actor = actor, .reason = reason};
-    return act(engine, "cdtx_tx_park", gid, &one, err);
+    int32_t rc = act(engine, "cdtx_tx_park", gid, &one, err);
+    if (rc == 0)
+        cdtx__add(&engine->parked);
+    return rc;
 }
 
 int32_t cdtx_tx_unpark(cdtx *engine, const char *gid, const char *actor, const char *reason, cdtx_error *err) {

@@ -5,6 +5,7 @@ int32_t cdtx__call_register(cdtx *engine, const struct outgoing *outgoing, uint6
     if (slot == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to send a call");
     *slot = *outgoing;
+    slot->sent_us = cdtx__now_us(engine->env);
     uint64_t next = __atomic_add_fetch(&engine->last_call, 1, __ATOMIC_RELAXED);
     cdtx__lock(engine->env, &engine->calls_lock);
     int32_t rc = cdtx__map_put(engine->env, &engine->calls, next, slot);
@@ -52,6 +53,7 @@ void cdtx_link_reply(cdtx *engine, uint64_t id, const cdtx_reply *reply) {
         return;
     struct outgoing *slot = take(engine, id);
     if (slot != NULL) {
+        cdtx__histogram_add(&engine->call_us, cdtx__now_us(engine->env) - slot->sent_us);
         slot->replied(slot->user, slot->branch, id, reply);
         cdtx__free(engine->env, slot, sizeof *slot);
     }

@@ -9,6 +9,7 @@ struct claim {
     struct list jobs; /* by work.link */
     cdtx_rows rows;
     int64_t next_ms; /* until the next due job, INT64_MAX: none */
+    uint64_t dead;   /* given up by this claim */
     int more, pullable;
 };
 
@@ -143,6 +144,7 @@ static int32_t expire(struct claim *claim, cdtx_sql *sql, const struct handler *
     int dead = crashes + 1 >= handler->options.crashes_max;
     cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY), SQL_INT(cdtx__store_stamp_ms(sql->store)),
                               SQL_INT(id)};
+    claim->dead += (uint64_t)dead;
     if (dead)
         cdtx__log(claim->rows.env, CDTX_LOG_WARNING,
                   "job %lld of '%s' is dead: its holder crashed or lost its lease %lld times", (long long)id,
@@ -183,6 +185,7 @@ static int32_t run_claim(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     drop_claimed(claim);
     claim->next_ms = INT64_MAX;
     claim->more = claim->pullable = 0;
+    claim->dead = 0;
     cdtx__lock(sql->store->env, &room->lock);
     int32_t rc = expire_leases(claim, sql, err);
     for (struct list *link = room->handlers.next; rc == 0 && link != &room->handlers; link = link->next)
@@ -202,6 +205,7 @@ static void claim_done(struct rider *rider) {
             cdtx__log(engine->env, CDTX_LOG_WARNING, "jobs of '%s': %s", room->db->store->name, rider->err.text);
     } else {
         room->recovered = 1;
+        __atomic_add_fetch(&engine->jobs_dead, claim->dead, __ATOMIC_RELAXED);
         __atomic_store_n(&room->more, claim->more, __ATOMIC_RELAXED);
     }
     __atomic_store_n(&room->scanning, 0, __ATOMIC_RELEASE);

@@ -55,7 +55,9 @@ struct cdtx {
     uint64_t threads[THREADS_MAX];
     uint32_t thread_count;
 
-    uint64_t begun, committed, rolled_back, reversed, calls_sent, alarms; /* atomic */
+    uint64_t begun, committed, rolled_back, reversed, parked, calls_sent, alarms; /* atomic */
+    uint64_t jobs_run, jobs_failed, jobs_dead;                                    /* atomic */
+    cdtx_histogram decide_us, end_us, call_us;
 };
 
 static inline void cdtx__add(uint64_t *counter) {
@@ -138,6 +140,7 @@ struct outgoing {
     void (*replied)(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply);
     void *user;
     uint32_t branch;
+    int64_t sent_us;
 };
 /* Gives out an id, so that the caller knows it before a reply can come. */
 int32_t cdtx__call_register(cdtx *engine, const struct outgoing *outgoing, uint64_t *id, cdtx_error *err);

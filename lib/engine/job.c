@@ -116,6 +116,7 @@ static int64_t backoff_ms(const struct job *job) {
 static int32_t failed(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     int dead = job->code == CDTX_REFUSED || job->attempt >= job->handler->options.attempts_max;
     int64_t changes = 0;
+    job->dead = dead;
     cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY),
                               SQL_INT(dead ? 0 : cdtx__store_stamp_ms(sql->store) + backoff_ms(job)),
                               cdtx__sql_text(job->err.text), SQL_INT(job->id), SQL_INT(job->token)};
@@ -139,6 +140,14 @@ int32_t cdtx__job_write_end(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     return job->code == 0 ? cdtx__job_delete(job, sql, err) : failed(job, sql, err);
 }
 
+void cdtx__job_count(const struct job *job) {
+    cdtx *engine = job->work.engine;
+    if (job->code != 0)
+        cdtx__add(&engine->jobs_failed);
+    if (job->dead)
+        cdtx__add(&engine->jobs_dead);
+}
+
 void cdtx__job_free(struct job *job) {
     struct job_room *room = job->handler->room;
     const cdtx_env *env = job->work.engine->env;
@@ -153,6 +162,8 @@ static void ended(struct rider *rider) {
     if (rider->result != 0 && rider->result != CDTX_CONFLICT) /* the lease runs out, and the job is run again */
         cdtx__log(job->work.engine->env, CDTX_LOG_WARNING, "job %lld of '%s': %s", (long long)job->id,
                   job->handler->name, rider->err.text);
+    if (rider->result == 0)
+        cdtx__job_count(job);
     cdtx__job_free(job);
 }
 
@@ -231,6 +242,7 @@ static void run_plain(struct task *task) {
 
 void cdtx__job_start(struct job *job) {
     cdtx *engine = job->work.engine;
+    cdtx__add(&engine->jobs_run);
     if (job->handler->options.handler == NULL) {
         cdtx__pump_deliver(&engine->pump, &job->work.link);
     } else if (job->handler->options.in_local) {

@@ -40,6 +40,7 @@ struct job {
     struct batch *batch; /* it is being settled with (work.c) */
     int answered;        /* in_local: the handler ran, and code is its word */
     int ended;           /* its row's end is in a transaction of the host's */
+    int dead;            /* what its end made of it */
     cdtx_sql *sql;
     int32_t code; /* what the attempt answered */
     cdtx_error err;
@@ -65,6 +66,8 @@ void cdtx__job_start(struct job *job);
 int32_t cdtx__job_write_end(struct job *job, cdtx_sql *sql, cdtx_error *err);
 /* Deletes the row if the token still holds; CONFLICT otherwise. */
 int32_t cdtx__job_delete(struct job *job, cdtx_sql *sql, cdtx_error *err);
+/* Counts that end, once it is durable. */
+void cdtx__job_count(const struct job *job);
 void cdtx__job_free(struct job *job);
 /* Back to READY as if never claimed. */
 void cdtx__job_give_back(struct job *job);

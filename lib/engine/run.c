@@ -34,27 +34,3 @@ int32_t cdtx_fd(cdtx *engine, int32_t *fd, cdtx_error *err) {
     cdtx__leave(engine);
     return rc;
 }
-
-int32_t cdtx_count(cdtx *engine, cdtx_counts *counts, cdtx_error *err) {
-    if (counts == NULL || counts->size < sizeof *counts)
-        return cdtx__fail(err, CDTX_INVALID, "cdtx_counts: set its size to sizeof");
-    int32_t rc = cdtx__enter(engine, err);
-    if (rc != 0)
-        return rc;
-    cdtx__lock(engine->env, &engine->lock);
-    counts->open = __atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED);
-    counts->groups = counts->riders = 0;
-    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next) {
-        struct store *store = LIST_OF(link, struct cdtx_db, link)->store;
-        counts->groups += __atomic_load_n(&store->groups, __ATOMIC_RELAXED);
-        counts->riders += __atomic_load_n(&store->riders, __ATOMIC_RELAXED);
-    }
-    cdtx__unlock(engine->env, &engine->lock);
-    counts->begun = __atomic_load_n(&engine->begun, __ATOMIC_RELAXED);
-    counts->committed = __atomic_load_n(&engine->committed, __ATOMIC_RELAXED);
-    counts->rolled_back = __atomic_load_n(&engine->rolled_back, __ATOMIC_RELAXED);
-    counts->calls = __atomic_load_n(&engine->calls_sent, __ATOMIC_RELAXED);
-    counts->alarms = __atomic_load_n(&engine->alarms, __ATOMIC_RELAXED);
-    cdtx__leave(engine);
-    return 0;
-}

@@ -163,6 +163,8 @@ static int32_t finish(cdtx_work *work, struct batch *batch, cdtx_error *err) {
     } else {
         if (job->batch == batch)
             rc = job->rider.result;
+        if (job->batch == batch && rc == 0)
+            cdtx__job_count(job);
         if (rc != 0 && err != NULL)
             *err = job->rider.err;
         cdtx__job_free(job);

@@ -80,7 +80,9 @@ int32_t cdtx__group_commit(struct store *store, cdtx_error *err) {
         return cdtx__fail(err, CDTX_IO, "database '%s': failpoint store.commit.before", store->name);
     }
     cdtx_error why;
+    int64_t from = cdtx__now_us(store->env);
     rc = store->port->commit(store->connection, &why);
+    cdtx__histogram_add(&store->sync_us, cdtx__now_us(store->env) - from);
     if (rc == CDTX_UNKNOWN && !MUTANT(store->env, "sync-failure-is-no"))
         cdtx__group_stop(store, why.text);
     (void)FAILPOINT(store->env, "store.commit.after");
@@ -242,6 +244,7 @@ int32_t cdtx__group_run(struct store *store, struct list *group, cdtx_error *err
     rc = ride_together(store, group, &why);
     if (rc == 0) {
         __atomic_add_fetch(&store->riders, (uint64_t)riders, __ATOMIC_RELAXED);
+        cdtx__histogram_add(&store->group_size, riders);
         tell_own(group);
         return 0;
     }

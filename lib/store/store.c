@@ -242,6 +242,7 @@ static int32_t end_transaction(struct store *store, int commit, cdtx_error *err)
     if (rc == 0) {
         __atomic_add_fetch(&store->groups, 1, __ATOMIC_RELAXED);
         __atomic_add_fetch(&store->riders, 1, __ATOMIC_RELAXED);
+        cdtx__histogram_add(&store->group_size, 1);
     }
     return rc;
 }

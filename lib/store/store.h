@@ -6,6 +6,7 @@
 #ifndef CDTX_STORE_STORE_H
 #define CDTX_STORE_STORE_H
 
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "port/sql.h"
@@ -87,6 +88,7 @@ struct store {
     int32_t stopped;       /* 0 or CDTX_STOPPED, which every later rider gets */
     cdtx_error stop_err;
     uint64_t groups, riders; /* atomic */
+    cdtx_histogram sync_us, group_size;
 
     uint64_t closure_thread;  /* atomic: who runs a rider right now, 0: nobody */
     int64_t closure_since_us; /* atomic: since when, 0: nobody; told once when it takes too long */

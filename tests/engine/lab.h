@@ -106,10 +106,10 @@ static inline cdtx *lab_engine(cdtx_options options) {
     return engine;
 }
 
-static inline cdtx_counts lab_counts(cdtx *engine) {
-    cdtx_counts counts = {.size = sizeof counts};
-    OK(cdtx_count(engine, &counts, &E));
-    return counts;
+static inline cdtx_metrics lab_metrics(cdtx *engine) {
+    cdtx_metrics metrics = {.size = sizeof metrics};
+    OK(cdtx_metrics_read(engine, &metrics, &E));
+    return metrics;
 }
 
 /* One statement as a closure of its own. */

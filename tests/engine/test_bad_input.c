@@ -240,10 +240,10 @@ START_TEST(option_structs) {
     OK(use_options(_i, &options, sql));
     OK(cdtx_sql_commit(sql, &E));
     cdtx_sql_close(sql);
-    cdtx_counts counts = {.size = sizeof counts - 1, .begun = 77};
-    FAILS(CDTX_INVALID, "size", cdtx_count(engine, &counts, &E));
-    ck_assert_uint_eq(counts.begun, 77);
-    FAILS(CDTX_INVALID, "cdtx_counts", cdtx_count(engine, NULL, &E));
+    cdtx_metrics metrics = {.size = sizeof metrics - 1, .begun = 77};
+    FAILS(CDTX_INVALID, "size", cdtx_metrics_read(engine, &metrics, &E));
+    ck_assert_uint_eq(metrics.begun, 77);
+    FAILS(CDTX_INVALID, "cdtx_metrics", cdtx_metrics_read(engine, NULL, &E));
     close_shop();
 }
 END_TEST
@@ -386,8 +386,8 @@ static int32_t call_settle(cdtx_error *err) {
 }
 
 static int32_t call_count(cdtx_error *err) {
-    cdtx_counts counts = {.size = sizeof counts};
-    return cdtx_count(engine, &counts, err);
+    cdtx_metrics metrics = {.size = sizeof metrics};
+    return cdtx_metrics_read(engine, &metrics, err);
 }
 
 static int32_t call_handler(cdtx_error *err) {
@@ -442,7 +442,7 @@ static const struct call {
     {"cdtx_db_log", call_log, 0},
     {"cdtx_tx_new", call_new, 0},
     {"cdtx_fd", call_fd, 0},
-    {"cdtx_count", call_count, 0},
+    {"cdtx_metrics_read", call_count, 0},
     {"cdtx_serve", call_serve, 0},
     {"cdtx_settle", call_settle, CHILD}, /* the last: it frees */
 };
@@ -1078,12 +1078,12 @@ START_TEST(an_engine_without_a_log) {
 END_TEST
 
 START_TEST(null_is_no_handle) {
-    cdtx_counts counts = {.size = sizeof counts};
+    cdtx_metrics metrics = {.size = sizeof metrics};
     cdtx_db *none = NULL;
     cdtx_sql *sql = NULL;
     int32_t number = 0;
     FAILS(CDTX_MISUSE, "NULL", cdtx_run(NULL, 0, &E));
-    FAILS(CDTX_MISUSE, "NULL", cdtx_count(NULL, &counts, &E));
+    FAILS(CDTX_MISUSE, "NULL", cdtx_metrics_read(NULL, &metrics, &E));
     FAILS(CDTX_MISUSE, "NULL", cdtx_db_open(NULL, "x", "sqlite:x", &none, &E));
     FAILS(CDTX_MISUSE, "NULL", cdtx_db_log(NULL, &none, &E));
     FAILS(CDTX_MISUSE, "NULL", cdtx_local(NULL, nothing, NULL, &E));

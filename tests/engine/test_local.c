@@ -241,9 +241,9 @@ static void one_group(struct rider riders[THREADS], int32_t last) {
 START_TEST(riders_share_a_commit) {
     open_shop();
     struct rider riders[THREADS];
-    cdtx_counts before = lab_counts(engine);
+    cdtx_metrics before = lab_metrics(engine);
     one_group(riders, RIDER_ADDS);
-    cdtx_counts after = lab_counts(engine);
+    cdtx_metrics after = lab_metrics(engine);
     ck_assert_int_eq(cents(), THREADS);
     ck_assert_uint_le(after.groups - before.groups,
                       4); /* the handle's, the riders', and one that came early at each end */
@@ -294,7 +294,7 @@ static void *hammer(void *user) {
 
 START_TEST(many_threads_sum_up) {
     open_shop();
-    cdtx_counts before = lab_counts(engine);
+    cdtx_metrics before = lab_metrics(engine);
     struct rider riders[THREADS] = {0};
     for (int i = 0; i < THREADS; i++)
         ck_assert_int_eq(pthread_create(&riders[i].thread, NULL, hammer, &riders[i]), 0);
@@ -303,7 +303,7 @@ START_TEST(many_threads_sum_up) {
         pthread_join(riders[i].thread, NULL);
         sum += riders[i].result;
     }
-    cdtx_counts after = lab_counts(engine);
+    cdtx_metrics after = lab_metrics(engine);
     int expected = 0;
     for (int i = 0; i < ROUNDS; i++)
         expected += i % 7 != 3 && i % 50 != 10;

@@ -111,9 +111,9 @@ static void drain(void) {
 }
 
 static void drain_all_but(uint32_t open) {
-    for (int i = 0; i < 1000 && lab_counts(engine).open > open; i++)
+    for (int i = 0; i < 1000 && lab_metrics(engine).in_work > open; i++)
         OK(cdtx_run(engine, 10, &E));
-    ck_assert_uint_eq(lab_counts(engine).open, open);
+    ck_assert_uint_eq(lab_metrics(engine).in_work, open);
 }
 
 static int64_t now_ms(void) {
@@ -193,13 +193,13 @@ START_TEST(declared_commits) {
     FAILS(CDTX_MISUSE, "already", cdtx_tx_submit(tx, &E));
     FAILS(CDTX_MISUSE, "already", cdtx_tx_begin(tx, &E));
     FAILS(CDTX_MISUSE, "already", cdtx_tx_add(tx, "order", "x", 1, &E));
-    cdtx_counts counts = lab_counts(engine);
-    ck_assert_uint_eq(counts.begun, 1);
-    ck_assert_uint_eq(counts.committed, 1);
-    ck_assert_uint_eq(counts.rolled_back, 0);
-    ck_assert_uint_eq(counts.open, 0);
-    ck_assert_uint_eq(counts.calls, 4);
-    ck_assert_uint_eq(counts.alarms, 0);
+    cdtx_metrics metrics = lab_metrics(engine);
+    ck_assert_uint_eq(metrics.begun, 1);
+    ck_assert_uint_eq(metrics.committed, 1);
+    ck_assert_uint_eq(metrics.rolled_back, 0);
+    ck_assert_uint_eq(metrics.in_work, 0);
+    ck_assert_uint_eq(metrics.calls, 4);
+    ck_assert_uint_eq(metrics.alarms, 0);
     cdtx_tx_close(tx);
     cdtx_tx_close(NULL);
     ck_assert_str_eq(all_effects(), "110 110");
@@ -216,7 +216,7 @@ START_TEST(declared_refused) {
     ck_assert_int_eq(state_of(cdtx_tx_gid(tx)), CDTX_TX_ROLLED_BACK);
     ck_assert_str_eq(all_effects(), "101 000");
     cdtx_tx_close(tx);
-    ck_assert_uint_eq(lab_counts(engine).rolled_back, 1);
+    ck_assert_uint_eq(lab_metrics(engine).rolled_back, 1);
     free_shop();
 }
 END_TEST
@@ -429,8 +429,8 @@ START_TEST(overload_is_busy) {
     ck_assert_int_gt(E.retry_after_ms, 0);
     FAILS(CDTX_BUSY, "2", cdtx_tx_submit(third, &E));
     ck_assert_str_eq(cdtx_tx_gid(third), "");
-    ck_assert_uint_eq(lab_counts(engine).open, 2);
-    ck_assert_uint_eq(lab_counts(engine).begun, 2);
+    ck_assert_uint_eq(lab_metrics(engine).in_work, 2);
+    ck_assert_uint_eq(lab_metrics(engine).begun, 2);
     OK(cdtx_tx_rollback(first, &E));
     drain_all_but(1);
     OK(cdtx_tx_run(third, &E)); /* the same handle, once there is room */
@@ -585,7 +585,7 @@ START_TEST(one_mishap_changes_nothing) {
             cdtx_tx_close(tx);
             drain();
             ck_assert_msg(strcmp(all_effects(), "110 110") == 0, "op %d fault %d: %s", op, fault, all_effects());
-            ck_assert_uint_eq(lab_counts(engine).alarms, 0);
+            ck_assert_uint_eq(lab_metrics(engine).alarms, 0);
             free_shop();
         }
 }
@@ -950,11 +950,11 @@ START_TEST(many_threads_agree) {
         sum += bought[i];
     }
     drain();
-    cdtx_counts counts = lab_counts(engine);
+    cdtx_metrics metrics = lab_metrics(engine);
     ck_assert_int_eq(sum, BUYERS * ORDERS * 4 / 5);
-    ck_assert_uint_eq(counts.committed, (uint64_t)sum);
-    ck_assert_uint_eq(counts.begun, BUYERS * ORDERS);
-    ck_assert_uint_lt(counts.groups, counts.riders); /* they shared their syncs */
+    ck_assert_uint_eq(metrics.committed, (uint64_t)sum);
+    ck_assert_uint_eq(metrics.begun, BUYERS * ORDERS);
+    ck_assert_uint_lt(metrics.groups, metrics.riders); /* they shared their syncs */
     ck_assert_int_eq(effects("order", "confirm"), sum);
     ck_assert_int_eq(effects("stock", "confirm"), sum);
     ck_assert_int_eq(effects("order", "cancel"), BUYERS * ORDERS - sum);
