@@ -566,6 +566,7 @@ int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err) {
     if (__atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED) >= engine->options.open_max)
         return cdtx__busy(err, 50, "open_max, %u global transactions, are in work here", engine->options.open_max);
     tx->step = STEP_BEGINNING;
+    tx->began_us = cdtx__now_us(engine->env);
     enlist(tx);
     tx->request.branches = tx->wire;
     tx->request.branch_count = tx->branch_count;
@@ -703,6 +704,7 @@ static void decide_done(struct coord_request *request) {
     cdtx__unlock(engine->env, &tx->lock);
     if (settled)
         count_outcome(engine, request->state);
+    cdtx__histogram_add(&engine->decide_us, cdtx__now_us(engine->env) - tx->began_us);
     (void)FAILPOINT(engine->env, "drive.decided");
     if (told)
         tell(tx);
@@ -787,6 +789,8 @@ static void settle_done(struct coord_request *request) {
     if (request->result != CDTX_CONFLICT && (request->result != 0 || !request->ended))
         cdtx__scan_by(engine, request->result != 0 ? request->lease_ms : request->due_in_ms);
     if (request->result == 0 && request->found)
+        cdtx__add(&engine->parked);
+    if (request->result == 0 && request->found)
         cdtx__alarm(engine, "%s is parked and has become a case: %s; last answer: %s", tx->gid, tx->parking,
                     tx->refusal_err.text);
     if (request->result != 0 || !request->ended) {
@@ -825,6 +829,8 @@ static void settle(cdtx_tx *tx) {
     if (told)
         answer_locked(tx, tx->result, &tx->err);
     cdtx__unlock(engine->env, &tx->lock);
+    if (r->ended && !tx->adopted)
+        cdtx__histogram_add(&engine->end_us, cdtx__now_us(engine->env) - tx->began_us);
     if (told && !tx->submitted)
         tell(tx);
     ask(tx, COORD_SETTLE, settle_done);

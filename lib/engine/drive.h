@@ -64,7 +64,7 @@ struct cdtx_tx {
     int32_t wait_for;
     uint64_t tag;
 
-    int64_t sequence, epoch, deadline_us;
+    int64_t sequence, epoch, began_us, deadline_us;
     char gid[CDTX_GID_MAX];
     int32_t outcome; /* asked for, then decided */
     int32_t refusal; /* code of the first definite no, with its text */
