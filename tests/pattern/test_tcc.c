@@ -221,14 +221,14 @@ static void check_cell(const struct cell *cell, int64_t sequence) {
     snprintf(where, sizeof where, "%s, op %d", state_names[cell->state], cell->op);
     struct answer first = bring_to(sequence, cell->state);
     uint32_t runs = handler_runs;
-    uint64_t alarms = lab_counts(engine).alarms;
+    uint64_t alarms = lab_metrics(engine).alarms;
     int64_t before = effects(sequence, "%");
     struct answer answer = serve(sequence, 0, cell->op, "yes");
     ck_assert_msg(answer.code == cell->code, "%s: %s %s", where, cdtx_code_name(answer.code), answer.text);
     ck_assert_msg(guard_state(sequence) == cell->after, "%s: state %d", where, (int)guard_state(sequence));
     ck_assert_msg(handler_runs - runs == (uint32_t)cell->runs, "%s: %u runs", where, handler_runs - runs);
     ck_assert_msg(effects(sequence, "%") - before == cell->runs, "%s: effects", where);
-    ck_assert_msg(lab_counts(engine).alarms - alarms == (uint64_t)cell->alarms, "%s: alarms", where);
+    ck_assert_msg(lab_metrics(engine).alarms - alarms == (uint64_t)cell->alarms, "%s: alarms", where);
     ck_assert_msg((answer.code == 0) == (answer.text[0] == '\0'), "%s: text '%s'", where, answer.text);
     if (cell->op == TRY && first.answered && cell->state != CANCELLED) { /* the first answer again, to the byte */
         ck_assert_int_eq(answer.code, first.code);
