@@ -84,11 +84,12 @@ typedef struct cdtx_sql_port {
     int32_t (*open)(const cdtx_env *env, const char *url, void **connection, cdtx_error *err);
     /* Rolls back what is open, gives up ownership, frees. */
     void (*close)(void *connection);
-    /* Becomes a writer as the URL asks, and repairs what a failed sync of an earlier process may have left.
-     * *ownership gets one of cdtx_ownership. Errors: BUSY (retry_after_ms below 100: only for a moment, try again; else
-     * it is somebody else's), IO. */
+    /* Becomes a writer as the URL asks, and repairs what a failed sync of an earlier process may have left; or stays a
+     * reader if the URL asks for that. *ownership gets one of cdtx_ownership. Errors: BUSY (retry_after_ms below 100:
+     * only for a moment, try again; else it is somebody else's), IO. */
     int32_t (*own)(void *connection, int32_t *ownership, cdtx_error *err);
-    /* Opens a write transaction. Errors: BUSY (another writer's turn), IO, CORRUPT, STOPPED. */
+    /* Opens a write transaction; for a reader one that only reads, and statements that write are MISUSE. Errors: BUSY
+     * (another writer's turn), IO, CORRUPT, STOPPED. */
     int32_t (*begin)(void *connection, cdtx_error *err);
     /* One statement; rows (may be NULL) gets its rows, *changes (may be NULL) its changed rows. Errors: SQL (the
      * statement's fault; it had no effect), IO, CORRUPT, LIMIT, NO_MEMORY, MISUSE (refused statement). */

@@ -69,7 +69,7 @@ static int32_t begin(void *connection, cdtx_error *err) {
     int32_t rc = cdtx__sqlite_stopped(self, err);
     if (rc != 0)
         return rc;
-    if (self->ownership == CDTX_OWN_NONE)
+    if (self->ownership == CDTX_OWN_NONE && !self->url.read)
         return cdtx__fail(err, CDTX_MISUSE, "database '%s' is open for reading only; own it first", self->url.path);
     if (cdtx__sqlite_in_transaction(self))
         return cdtx__fail(err, CDTX_MISUSE, "a transaction is open in database '%s' already", self->url.path);

@@ -29,6 +29,7 @@ struct sqlite_url {
     const char *path;
     const char *vfs; /* NULL: SQLite's default */
     int share;
+    int read; /* never writes, whoever owns the file */
 };
 
 struct sqlite_statement;

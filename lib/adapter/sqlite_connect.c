@@ -60,14 +60,15 @@ static int32_t cannot_open(struct sqlite *self, int rc, cdtx_error *err) {
 }
 
 int32_t cdtx__sqlite_connect(struct sqlite *self, cdtx_error *err) {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    flags |= self->url.read ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     int32_t rc;
     int result = sqlite3_open_v2(self->url.path, &self->db, flags, self->vfs->zName);
     if (result != SQLITE_OK) {
         rc = cannot_open(self, result, err);
         goto out;
     }
-    if (sqlite3_db_readonly(self->db, "main") != 0) {
+    if (!self->url.read && sqlite3_db_readonly(self->db, "main") != 0) {
         rc = cdtx__fail(err, CDTX_IO, "database '%s' is read-only", self->url.path);
         goto out;
     }

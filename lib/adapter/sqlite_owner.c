@@ -190,6 +190,10 @@ int32_t cdtx__sqlite_own(void *connection, int32_t *ownership, cdtx_error *err) 
         return rc;
     if (self->ownership != CDTX_OWN_NONE)
         return cdtx__fail(err, CDTX_MISUSE, "database '%s' is owned by this connection already", self->url.path);
+    if (self->url.read) {
+        *ownership = CDTX_OWN_NONE;
+        return 0;
+    }
     rc = take_lock(self, &got, err);
     if (rc == 0)
         rc = reconnect(self, err);

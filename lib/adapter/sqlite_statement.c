@@ -32,7 +32,8 @@ static const char *const control_texts[CONTROL_COUNT] = {
 
 int cdtx__sqlite_prepare_controls(struct sqlite *self) {
     for (int i = 0; i < CONTROL_COUNT; i++) {
-        int rc = sqlite3_prepare_v3(self->db, control_texts[i], -1, SQLITE_PREPARE_PERSISTENT, &self->control[i], NULL);
+        const char *text = self->url.read && i == CONTROL_BEGIN ? "BEGIN" : control_texts[i];
+        int rc = sqlite3_prepare_v3(self->db, text, -1, SQLITE_PREPARE_PERSISTENT, &self->control[i], NULL);
         if (rc != SQLITE_OK)
             return rc;
     }
@@ -293,6 +294,9 @@ static int32_t run_guarded(struct sqlite *self, sqlite3_stmt *statement, cdtx_ro
 
 static int32_t run(struct sqlite *self, sqlite3_stmt *statement, cdtx_rows *rows, int64_t *changes, cdtx_error *err) {
     int writes = !sqlite3_stmt_readonly(statement);
+    if (writes && self->url.read)
+        return cdtx__fail(err, CDTX_MISUSE, "database '%s' is open for reading only (read=1 in its URL)",
+                          self->url.path);
     if (writes && !cdtx__sqlite_in_transaction(self))
         return cdtx__fail(err, CDTX_MISUSE, "a statement that writes needs an open transaction");
     int64_t before = sqlite3_total_changes64(self->db);

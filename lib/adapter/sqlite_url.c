@@ -1,4 +1,4 @@
-/* sqlite:PATH[?share=0|1][&vfs=NAME], PATH and NAME percent-decoded. */
+/* sqlite:PATH[?share=0|1][&read=0|1][&vfs=NAME], PATH and NAME percent-decoded. */
 #include "adapter/sqlite.h"
 
 static int hex(char digit) {
@@ -33,17 +33,18 @@ static int32_t read_parameter(struct sqlite_url *out, char *name, cdtx_error *er
     char *value = strchr(name, '=');
     if (value != NULL)
         *value++ = '\0';
-    if (strcmp(name, "share") != 0 && strcmp(name, "vfs") != 0)
-        return cdtx__fail(err, CDTX_INVALID, "unknown parameter '%s' in a sqlite: URL (known: share, vfs)", name);
+    int *flag = strcmp(name, "share") == 0 ? &out->share : strcmp(name, "read") == 0 ? &out->read : NULL;
+    if (flag == NULL && strcmp(name, "vfs") != 0)
+        return cdtx__fail(err, CDTX_INVALID, "unknown parameter '%s' in a sqlite: URL (known: read, share, vfs)", name);
     if (value == NULL || !decode(value) || value[0] == '\0')
         return cdtx__fail(err, CDTX_INVALID, "parameter '%s' of a sqlite: URL needs a value", name);
-    if (strcmp(name, "vfs") == 0) {
+    if (flag == NULL) {
         out->vfs = value;
         return 0;
     }
     if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
-        return cdtx__fail(err, CDTX_INVALID, "share=%s in a sqlite: URL (known: 0, 1)", value);
-    out->share = value[0] == '1';
+        return cdtx__fail(err, CDTX_INVALID, "%s=%s in a sqlite: URL (known: 0, 1)", name, value);
+    *flag = value[0] == '1';
     return 0;
 }
 
@@ -80,6 +81,8 @@ int32_t cdtx__sqlite_url_read(const cdtx_env *env, const char *url, struct sqlit
         rc = read_parameter(out, parameter, err);
         parameter = next;
     }
+    if (rc == 0 && out->share && out->read)
+        rc = cdtx__fail(err, CDTX_INVALID, "share=1 and read=1 in a sqlite: URL: who only reads takes no turns");
     if (rc != 0)
         cdtx__sqlite_url_free(env, out);
     return rc;
