@@ -180,3 +180,19 @@ out:
     cdtx__rows_free(&rows);
     return rc;
 }
+
+int32_t cdtx__schema_check(const cdtx_sql_port *port, void *connection, const cdtx_env *env, const char *name,
+                           cdtx_error *err) {
+    cdtx_rows rows;
+    cdtx__rows_init(&rows, env, 4096);
+    int32_t rc = read_version(port, connection, &rows, err);
+    if (rc == CDTX_SQL)
+        rc = cdtx__fail(err, CDTX_UNSUPPORTED, "database '%s' has none of our tables to read", name);
+    else if (rc == 0 && cdtx__rows_int(&rows, 0, 0) != SCHEMA_VERSION)
+        rc =
+            cdtx__fail(err, CDTX_UNSUPPORTED,
+                       "database '%s' has schema version %lld; to be only read it must have %d: its owner brings it up",
+                       name, (long long)cdtx__rows_int(&rows, 0, 0), SCHEMA_VERSION);
+    cdtx__rows_free(&rows);
+    return rc;
+}

@@ -15,4 +15,8 @@ int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const cha
 int32_t cdtx__schema_upgrade(const cdtx_sql_port *port, void *connection, const cdtx_env *env, const char *name,
                              cdtx_error *err);
 
+/* For a reader, which changes nothing: UNSUPPORTED when the tables are not those of SCHEMA_VERSION. */
+int32_t cdtx__schema_check(const cdtx_sql_port *port, void *connection, const cdtx_env *env, const char *name,
+                           cdtx_error *err);
+
 #endif

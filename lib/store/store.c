@@ -124,21 +124,56 @@ static void put_back(struct store *store, struct list *group) {
     cdtx__unlock(store->env, &store->lock);
 }
 
+/* The others look for their turn at most so often, and a gap is long enough for each of them to look once. */
+enum { PAUSE_MIN_US = 200, PAUSE_MAX_US = 2000, GAP_US = 3000, YIELD_MIN_US = 25000, YIELD_MAX_US = 400000 };
+
+static int is_shared(const struct store *store) {
+    return store->ownership == CDTX_OWN_SHARED || store->ownership == CDTX_OWN_FIRST;
+}
+
+/* Group behind group would leave other processes no moment to come in; so a long run ends in a gap. Whoever seems to be
+ * the only one makes gaps more and more seldom, until it meets somebody. */
+static int must_yield_locked(struct store *store) {
+    if (!is_shared(store) || store->stopped != 0)
+        return 0;
+    store->turn_ended_us = cdtx__now_us(store->env);
+    if (store->turn_ended_us - store->run_since_us < store->yield_us)
+        return 0;
+    store->run_since_us = 0;
+    store->yield_us = store->yield_us * 2 < YIELD_MAX_US ? store->yield_us * 2 : YIELD_MAX_US;
+    return 1;
+}
+
+static void note_turn(struct store *store) {
+    if (!is_shared(store))
+        return;
+    int64_t now = cdtx__now_us(store->env);
+    if (store->run_since_us == 0 || now - store->turn_ended_us > GAP_US)
+        store->run_since_us = now;
+    if (store->yield_us == 0)
+        store->yield_us = YIELD_MIN_US;
+}
+
 /* The turn is over: pass it on, or let it rest. */
 static void pass_turn(struct store *store) {
-    int ready = 0, later = 0;
+    int ready = 0;
+    int64_t later_us = 0;
     cdtx__lock(store->env, &store->lock);
     store->busy_since_us = 0;
     store->scheduled = 0;
-    if (store->eager > 0)
+    if (must_yield_locked(store)) {
+        store->scheduled = store->busy = 1;
+        later_us = GAP_US;
+    } else if (store->eager > 0) {
         schedule_locked(store, &ready);
-    else
-        later = !list_empty(&store->queue);
+    } else if (!list_empty(&store->queue)) {
+        later_us = 5000;
+    }
     cdtx__unlock(store->env, &store->lock);
     if (ready)
         store->hooks.ready(store->hooks.user, store);
-    if (later)
-        store->hooks.later(store->hooks.user, store, 5000);
+    if (later_us > 0)
+        store->hooks.later(store->hooks.user, store, later_us);
 }
 
 static void fail_all(struct list *group, int32_t code, const cdtx_error *err) {
@@ -151,11 +186,20 @@ static void fail_all(struct list *group, int32_t code, const cdtx_error *err) {
     }
 }
 
+/* Between half of it and all, so that two who wait do not knock in step. */
+static int64_t jittered(const cdtx_env *env, int64_t us) {
+    uint32_t random = 0;
+    (void)env->random(env->user, &random, sizeof random);
+    return us / 2 + (int64_t)random % (us / 2 + 1);
+}
+
 /* Another process has the turn. Waiting happens out here, never inside the database (DESIGN.md, no hidden threads). */
 static void wait_for_turn(struct store *store, struct list *group, const cdtx_error *err) {
     int64_t now = cdtx__now_us(store->env);
-    if (store->busy_since_us == 0)
+    if (store->busy_since_us == 0) {
         store->busy_since_us = now;
+        store->busy_pause_us = PAUSE_MIN_US;
+    }
     if (now - store->busy_since_us > store->limits.wait_us) {
         fail_all(group, CDTX_BUSY, err);
         pass_turn(store);
@@ -164,8 +208,11 @@ static void wait_for_turn(struct store *store, struct list *group, const cdtx_er
     put_back(store, group);
     cdtx__lock(store->env, &store->lock);
     store->busy = 1;
+    store->run_since_us = 0;
+    store->yield_us = YIELD_MIN_US; /* we are not alone */
     cdtx__unlock(store->env, &store->lock);
-    store->hooks.later(store->hooks.user, store, 2000);
+    store->hooks.later(store->hooks.user, store, jittered(store->env, store->busy_pause_us));
+    store->busy_pause_us = store->busy_pause_us * 2 < PAUSE_MAX_US ? store->busy_pause_us * 2 : PAUSE_MAX_US;
 }
 
 static void grant(struct store *store, struct rider *rider) {
@@ -201,6 +248,7 @@ void cdtx__store_lead(struct store *store) {
     struct list group;
     list_init(&group);
     cdtx_error err = {0};
+    note_turn(store);
     struct rider *handle = take_group(store, &group);
     if (handle != NULL) {
         grant(store, handle);
@@ -293,7 +341,8 @@ static int32_t owned_by_other(struct store *store, cdtx_error *err) {
     rc = check_unknown(store, cdtx__rows_at(&store->rows, 0, 1), err);
     if (rc != 0)
         return rc;
-    return cdtx__busy(err, 1000, "database '%s' is owned by %s", store->name, owner);
+    return cdtx__busy(err, 1000, "database '%s' is owned by %s; with read=1 in its URL it can be read all the same",
+                      store->name, owner);
 }
 
 enum {
@@ -316,6 +365,10 @@ static int32_t in_turn(struct store *store, int32_t (*step)(struct store *store,
     }
 }
 
+static int32_t reach(struct store *store, cdtx_error *err) {
+    return store->port->open(store->env, store->url, &store->connection, err);
+}
+
 static int32_t own(struct store *store, cdtx_error *err) {
     return store->port->own(store->connection, &store->ownership, err);
 }
@@ -324,19 +377,12 @@ static int32_t begin(struct store *store, cdtx_error *err) {
     return store->port->begin(store->connection, err);
 }
 
-static int32_t sign_in(struct store *store, cdtx_error *err) {
-    char owner[64];
-    snprintf(owner, sizeof owner, "process %llu", (unsigned long long)store->process);
-    cdtx_value argument = cdtx__sql_text(owner);
-    int32_t rc =
-        cdtx__schema_exec(store->port, store->connection,
-                          "UPDATE cdtx_meta SET owner = ?, epoch = epoch + 1 WHERE id = 1", &argument, 1, NULL, err);
-    if (rc != 0)
-        return rc;
+/* Who this database is, and where its clock stands. */
+static int32_t read_identity(struct store *store, int64_t wall, cdtx_error *err) {
     cdtx__rows_reset(&store->rows);
-    rc = cdtx__schema_exec(store->port, store->connection,
-                           "SELECT uuid, epoch, clock, wall, mono FROM cdtx_meta WHERE id = 1", NULL, 0, &store->rows,
-                           err);
+    int32_t rc = cdtx__schema_exec(store->port, store->connection,
+                                   "SELECT uuid, epoch, clock, wall, mono FROM cdtx_meta WHERE id = 1", NULL, 0,
+                                   &store->rows, err);
     if (rc != 0)
         return rc;
     const cdtx_value *uuid = cdtx__rows_at(&store->rows, 0, 0);
@@ -347,16 +393,37 @@ static int32_t sign_in(struct store *store, cdtx_error *err) {
         return rc;
     memcpy(store->uuid, uuid->bytes, sizeof store->uuid);
     store->epoch = cdtx__rows_int(&store->rows, 0, 1);
-    int64_t wall = cdtx__wall_ms(store->env), away = wall - cdtx__rows_int(&store->rows, 0, 3);
-    int64_t mono = cdtx__now_us(store->env) / 1000;
+    int64_t away = wall - cdtx__rows_int(&store->rows, 0, 3), mono = cdtx__now_us(store->env) / 1000;
     /* While another process has the file open, this machine has not been restarted since the clock was saved: then its
      * monotonic clock knows how long ago that was, and no step of the wall clock can make anything due. */
-    if (store->ownership == CDTX_OWN_SHARED)
+    if (store->ownership == CDTX_OWN_SHARED || store->ownership == CDTX_OWN_NONE)
         away = mono - cdtx__rows_int(&store->rows, 0, 4);
     store->clock_offset_ms = cdtx__rows_int(&store->rows, 0, 2) + (away > 0 ? away : 0) - mono;
+    return 0;
+}
+
+static int32_t sign_in(struct store *store, cdtx_error *err) {
+    char owner[64];
+    snprintf(owner, sizeof owner, "process %llu", (unsigned long long)store->process);
+    cdtx_value argument = cdtx__sql_text(owner);
+    int32_t rc =
+        cdtx__schema_exec(store->port, store->connection,
+                          "UPDATE cdtx_meta SET owner = ?, epoch = epoch + 1 WHERE id = 1", &argument, 1, NULL, err);
+    int64_t wall = cdtx__wall_ms(store->env);
+    if (rc == 0)
+        rc = read_identity(store, wall, err);
+    if (rc != 0)
+        return rc;
+    int64_t mono = cdtx__now_us(store->env) / 1000;
     cdtx_value clock[] = {SQL_INT(store->clock_offset_ms + mono), SQL_INT(wall), SQL_INT(mono)};
     return cdtx__schema_exec(store->port, store->connection,
                              "UPDATE cdtx_meta SET clock = ?, wall = ?, mono = ? WHERE id = 1", clock, 3, NULL, err);
+}
+
+/* A reader leaves no trace: it takes the tables as they are. */
+static int32_t look_in(struct store *store, cdtx_error *err) {
+    int32_t rc = cdtx__schema_check(store->port, store->connection, store->env, store->name, err);
+    return rc != 0 ? rc : read_identity(store, cdtx__wall_ms(store->env), err);
 }
 
 static int32_t set_up(struct store *store, cdtx_error *err) {
@@ -367,6 +434,11 @@ static int32_t set_up(struct store *store, cdtx_error *err) {
         rc = in_turn(store, begin, err);
     if (rc != 0)
         return rc;
+    if (store->ownership == CDTX_OWN_NONE) {
+        rc = look_in(store, err);
+        store->port->rollback(store->connection);
+        return rc;
+    }
     rc = cdtx__schema_upgrade(store->port, store->connection, store->env, store->name, err);
     if (rc == 0)
         rc = sign_in(store, err);
@@ -402,7 +474,7 @@ int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const c
     struct store *s = cdtx__alloc(env, sizeof *s);
     if (s == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to open database '%s'", name);
-    *s = (struct store){.env = env, .port = port, .hooks = *hooks, .limits = *limits};
+    *s = (struct store){.env = env, .port = port, .hooks = *hooks, .limits = *limits, .url = url};
     s->refs = 1;
     s->process = env->process(env->user);
     list_init(&s->queue);
@@ -412,9 +484,10 @@ int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const c
     if (rc == 0)
         rc = cdtx__sql_new(s, 0, &s->sql, err);
     if (rc == 0)
-        rc = port->open(env, url, &s->connection, err);
+        rc = in_turn(s, reach, err);
     if (rc == 0)
         rc = set_up(s, err);
+    s->url = NULL; /* the caller's */
     if (rc != 0) {
         cdtx__store_close(s);
         return rc;

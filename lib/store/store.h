@@ -65,6 +65,7 @@ struct store {
     struct store_hooks hooks;
     struct store_limits limits;
     char *name;
+    const char *url; /* only while it is being opened */
     uint8_t uuid[16];
     uint64_t process; /* that opened it */
     int32_t ownership;
@@ -85,7 +86,11 @@ struct store {
     int scheduled;         /* ready was called, or a leader or a handle is at work, or busy */
     int busy;              /* another process has the turn; `later` will kick */
     int64_t busy_since_us; /* first BUSY of the present row of them; 0: none */
-    int32_t stopped;       /* 0 or CDTX_STOPPED, which every later rider gets */
+    int64_t busy_pause_us; /* before the next look */
+    /* Of a shared file, only the leader's: since when we have had turn behind turn, when the last ended, and how long
+     * such a run may be before it makes a gap for the others. */
+    int64_t run_since_us, turn_ended_us, yield_us;
+    int32_t stopped; /* 0 or CDTX_STOPPED, which every later rider gets */
     cdtx_error stop_err;
     uint64_t groups, riders; /* atomic */
     cdtx_histogram sync_us, group_size;
