@@ -8,9 +8,9 @@ static int32_t enter_store(cdtx *engine, const cdtx_db *db, const char *what, in
         db = engine->log;
     if (db == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "%s: this engine was opened without a log", what);
-    if (writes && db->store->ownership == CDTX_OWN_NONE)
-        return cdtx__fail(err, CDTX_MISUSE, "%s: database '%s' is open for reading only", what, db->store->name);
-    int32_t rc = cdtx__may_wait(engine, what, err);
+    int32_t rc = writes ? cdtx__may_write(db, what, err) : 0;
+    if (rc == 0)
+        rc = cdtx__may_wait(engine, what, err);
     if (rc == 0)
         *store = db->store;
     return rc;

@@ -32,6 +32,12 @@ int32_t cdtx__may_wait(cdtx *engine, const char *what, cdtx_error *err) {
     return rc;
 }
 
+int32_t cdtx__may_write(const cdtx_db *db, const char *what, cdtx_error *err) {
+    if (db->store->ownership != CDTX_OWN_NONE)
+        return 0;
+    return cdtx__fail(err, CDTX_MISUSE, "%s: database '%s' is open for reading only", what, db->store->name);
+}
+
 int32_t cdtx__options(const void *from, void *into, size_t size, size_t least, const char *what, cdtx_error *err) {
     if (from == NULL)
         return 0;

@@ -77,6 +77,8 @@ int32_t cdtx__enter(cdtx *engine, cdtx_error *err);
 void cdtx__leave(cdtx *engine);
 /* MISUSE when this thread is inside a closure or handler of the engine: it would wait for its own commit. */
 int32_t cdtx__may_wait(cdtx *engine, const char *what, cdtx_error *err);
+/* MISUSE when that database is open for reading only. */
+int32_t cdtx__may_write(const cdtx_db *db, const char *what, cdtx_error *err);
 void cdtx__ref(cdtx *engine);
 void cdtx__unref(cdtx *engine);
 /* Reads a sized option struct into *into (of `size` bytes, zeroed): INVALID when it is smaller than `least`, or its

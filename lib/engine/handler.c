@@ -102,8 +102,12 @@ int32_t cdtx_handler_add(cdtx_db *db, const char *name, const cdtx_handler_optio
         rc = cdtx__enter(db->engine, err);
     if (rc != 0)
         return rc;
-    struct job_room *room = cdtx__job_room(db, err);
-    rc = room == NULL ? CDTX_NO_MEMORY : add(room, name, &o, err);
+    struct job_room *room = NULL;
+    rc = cdtx__may_write(db, "cdtx_handler_add", err);
+    if (rc == 0) {
+        room = cdtx__job_room(db, err);
+        rc = room == NULL ? CDTX_NO_MEMORY : add(room, name, &o, err);
+    }
     if (rc == 0)
         cdtx__job_ring(room, 0);
     cdtx__leave(db->engine);

@@ -53,9 +53,11 @@ struct job_room *cdtx__job_room(cdtx_db *db, cdtx_error *err);
 struct handler *cdtx__handler_find_locked(struct job_room *room, const char *name);
 /* Fires the room's scan. */
 void cdtx__claim_fire(struct timer *timer);
-/* Looks for due jobs after that time at the latest. */
+/* Looks for due jobs after that time at the latest. A passive engine claims none. */
 static inline void cdtx__job_ring(struct job_room *room, int64_t in_us) {
     cdtx *engine = room->db->engine;
+    if (engine->options.passive)
+        return;
     cdtx__pump_arm_by(&engine->pump, &room->scan, cdtx__now_us(engine->env) + in_us);
 }
 

@@ -151,7 +151,7 @@ int32_t cdtx_db_open(cdtx *engine, const char *name, const char *url, cdtx_db **
         rc = cdtx__may_wait(engine, "cdtx_db_open", err);
     if (rc == 0)
         rc = add_database(engine, name, url, &opened, err);
-    if (rc == 0 && engine->log != NULL) {
+    if (rc == 0 && engine->log != NULL && !engine->options.passive) {
         /* The database stays open for the engine even if this fails; a later open of the same name would conflict, so
          * the failure is worth only a warning: what it protects against is a log restored from a backup. */
         cdtx_error why;
@@ -258,6 +258,8 @@ static int32_t open_log(cdtx *engine, cdtx_error *err) {
     if (engine->options.log == NULL)
         return 0;
     int32_t rc = add_database(engine, "log", engine->options.log, &engine->log, err);
+    if (rc == 0 && engine->log->store->ownership == CDTX_OWN_NONE)
+        engine->options.passive = 1; /* it could write nothing down */
     if (rc == 0)
         rc = cdtx__coord_local_open(engine->log, &engine->coord, err);
     if (rc == 0 && strcmp(engine->options.coordinator, "loopback") == 0) {

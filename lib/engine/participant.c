@@ -19,9 +19,12 @@ int32_t cdtx__participant_add(cdtx_db *db, const char *name,
                               int32_t (*serve)(struct served *, cdtx_sql *, cdtx_error *),
                               void (*drop)(struct participant *), void *state, cdtx_error *err) {
     cdtx *engine = db->engine;
+    int32_t rc = cdtx__may_write(db, "registering a participant", err);
+    if (rc != 0)
+        return rc;
     if (find(engine, name) != NULL)
         return cdtx__fail(err, CDTX_CONFLICT, "a participant named '%s' is registered already", name);
-    int32_t rc = cdtx__floor_keep(db, err);
+    rc = cdtx__floor_keep(db, err);
     if (rc != 0)
         return rc;
     struct participant *participant = cdtx__alloc(engine->env, sizeof *participant);
