@@ -480,14 +480,14 @@ START_TEST(a_slow_closure_is_an_alarm) {
     OK(cdtx_test_env_new(&world, &E));
     open_with((cdtx_options){.env = cdtx_test_env_port(world), .closure_ms = 2000});
     OK(cdtx_local(db, linger, world, &E));
-    ck_assert_uint_eq(lab_counts(engine).alarms, 0);
+    ck_assert_uint_eq(lab_metrics(engine).alarms, 0);
     close_shop();
     OK(cdtx_test_env_new(&world, &E));
     engine = lab_engine((cdtx_options){.env = cdtx_test_env_port(world), .closure_ms = 1500});
     OK(cdtx_db_open(engine, "shop", lab_url("shop.db"), &db, &E));
     OK(cdtx_local(db, linger, world, &E)); /* it is told, and still whole */
     ck_assert_int_eq(cents(), 14);
-    ck_assert_uint_eq(lab_counts(engine).alarms, 1);
+    ck_assert_uint_eq(lab_metrics(engine).alarms, 1);
     close_shop();
     cdtx_test_env_free(world);
 }
@@ -521,7 +521,7 @@ START_TEST(too_many_waiters_are_busy) {
     open_with((cdtx_options){.waiting_max = 2, .closure_ms = 20, .wait_ms = 30});
     hold = 1;
     pthread_create(&holder, NULL, hold_thread, db);
-    while (lab_counts(engine).alarms == 0) /* a second thread sees that the first holds the database */
+    while (lab_metrics(engine).alarms == 0) /* a second thread sees that the first holds the database */
         OK(cdtx_run(engine, 10, &E));
     for (int i = 0; i < 2; i++)
         pthread_create(&waiters[i], NULL, wait_thread, db);
