@@ -1,6 +1,8 @@
 #include "base/backoff.h"
 
 int64_t cdtx__backoff_ms(const cdtx_env *env, uint32_t attempt, int64_t least_ms, int64_t cap_ms) {
+    if (MUTANT(env, "bug-17-storm"))
+        return 0;
     int64_t top = least_ms;
     for (uint32_t i = 0; i < attempt && top < cap_ms; i++)
         top *= 2;

@@ -33,7 +33,7 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
         .handler = handler,
         .id = cdtx__rows_int(&claim->rows, row, 0),
         .attempt = (uint32_t)cdtx__rows_int(&claim->rows, row, 1) + 1,
-        .token = cdtx__rows_int(&claim->rows, row, 2) + 1,
+        .token = MUTANT(claim->rows.env, "bug-28-token") ? 1 : cdtx__rows_int(&claim->rows, row, 2) + 1,
         .size = size,
         .length = payload->length,
     };
@@ -53,10 +53,16 @@ static int32_t lease(struct claim *claim, cdtx_sql *sql, struct handler *handler
                      cdtx_error *err) {
     int64_t changes = 0, id = cdtx__rows_int(&claim->rows, row, 0);
     cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms), SQL_INT(id)};
-    int32_t rc = cdtx__sql_run(sql,
-                               "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?"
-                               " WHERE id = ? AND state = 1 AND " ALONE_BY_KEY,
-                               arguments, 2, NULL, &changes, err);
+    const char *statement = "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?"
+                            " WHERE id = ? AND state = 1 AND " ALONE_BY_KEY;
+    if (MUTANT(claim->rows.env, "trap-24"))
+        statement = "UPDATE cdtx_job SET state = 2, token = token + 1, due = ? WHERE id = ? AND state = 1";
+    if (MUTANT(claim->rows.env, "bug-28-token"))
+        statement = "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = 1, due = ?"
+                    " WHERE id = ? AND state = 1";
+    if (MUTANT(claim->rows.env, "trap-23"))
+        handler = LIST_OF(claim->room->handlers.next, struct handler, link);
+    int32_t rc = cdtx__sql_run(sql, statement, arguments, 2, NULL, &changes, err);
     if (rc != 0 || changes == 0)
         return rc;
     if (new_job(claim, handler, row) == NULL)
@@ -68,7 +74,8 @@ static int32_t lease(struct claim *claim, cdtx_sql *sql, struct handler *handler
 }
 
 static int64_t now_on(const cdtx_sql *sql, int64_t clock) {
-    return clock == JOB_CLOCK_WALL ? cdtx__wall_ms(sql->store->env) : cdtx__store_clock_ms(sql->store);
+    return clock == JOB_CLOCK_WALL || MUTANT(sql->store->env, "bug-17") ? cdtx__wall_ms(sql->store->env)
+                                                                        : cdtx__store_clock_ms(sql->store);
 }
 
 static int32_t claim_level(struct claim *claim, cdtx_sql *sql, struct handler *handler, int64_t clock, int64_t priority,
@@ -156,6 +163,8 @@ static int32_t expire(struct claim *claim, cdtx_sql *sql, const struct handler *
 }
 
 static int32_t expire_leases(struct claim *claim, cdtx_sql *sql, cdtx_error *err) {
+    if (MUTANT(claim->rows.env, "bug-27"))
+        return 0;
     int64_t now = cdtx__store_clock_ms(sql->store);
     /* In a file of our own, whoever held a lease before this life is dead. */
     int all = !claim->room->recovered && sql->store->ownership == CDTX_OWN_ALONE;

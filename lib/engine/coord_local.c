@@ -98,6 +98,18 @@ static int32_t encode(struct op *op, cdtx_error *err) {
     return 0;
 }
 
+/* A known bug (MUTANT "bug-28"): the gid of an attempt that has ended is given to the next one. */
+static int32_t begin_again(struct op *op, cdtx_sql *sql, cdtx_error *err) {
+    answer_row(op);
+    op->request->epoch++;
+    op->request->state = CDTX_TX_ACTIVE;
+    cdtx_value arguments[] = {SQL_INT(in_ms(sql, op->request->timeout_ms)), SQL_INT(op->request->sequence)};
+    return cdtx__sql_run(sql,
+                         "UPDATE cdtx_tx SET state = 1, epoch = epoch + 1, attempts = 0, acked = 0, due = ?"
+                         " WHERE seq = ?",
+                         arguments, 2, NULL, NULL, err);
+}
+
 static int32_t run_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct op *op = LIST_OF(rider, struct op, rider);
     struct coord_request *request = op->request;
@@ -106,6 +118,9 @@ static int32_t run_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
         int32_t rc = read_key(op, sql, request->key, err);
         if (rc != 0)
             return rc;
+        if (op->rows.count == 1 && cdtx__rows_int(&op->rows, 0, 1) == CDTX_TX_ROLLED_BACK &&
+            MUTANT(sql->store->env, "bug-28"))
+            return begin_again(op, sql, err);
         if (op->rows.count == 1) {
             request->found = 1;
             answer_row(op);
@@ -386,6 +401,9 @@ static int32_t take_item(struct op *op, cdtx_sql *sql, uint32_t row, cdtx_error 
                        " WHERE seq = ? AND epoch = ?",
                        arguments, 5, NULL, &changes, err);
     INVARIANT(rc != 0 || changes == 1); /* read in this very transaction */
+    if (rc == 0 && MUTANT(sql->store->env, "trap-24-tx"))
+        rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET attempts = attempts - 1 WHERE seq = ?", &arguments[3], 1, NULL,
+                           NULL, err);
     item->epoch++;
     item->attempts++;
     return rc;
@@ -407,10 +425,11 @@ static int32_t next_due(struct op *op, cdtx_sql *sql, cdtx_error *err) {
 static int32_t select_due(struct op *op, cdtx_sql *sql, uint32_t limit, cdtx_error *err) {
     cdtx_value arguments[] = {SQL_INT(now_ms(sql)), SQL_INT(limit)};
     cdtx__rows_reset(&op->rows);
-    return cdtx__sql_run(sql,
-                         "SELECT " ITEM_COLUMNS ", branches FROM cdtx_tx"
-                         " WHERE due <= ? ORDER BY due, seq LIMIT ?",
-                         arguments, 2, &op->rows, NULL, err);
+    const char *statement = "SELECT " ITEM_COLUMNS ", branches FROM cdtx_tx WHERE due <= ? ORDER BY due, seq LIMIT ?";
+    if (MUTANT(sql->store->env, "bug-26"))
+        statement = "SELECT " ITEM_COLUMNS ", branches FROM cdtx_tx WHERE due <= ? AND state <> 1 ORDER BY due, seq"
+                    " LIMIT ?";
+    return cdtx__sql_run(sql, statement, arguments, 2, &op->rows, NULL, err);
 }
 
 static int32_t run_take(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
@@ -453,6 +472,9 @@ static int32_t end_row(struct op *op, cdtx_sql *sql, cdtx_error *err) {
                            "UPDATE cdtx_tx SET state = ?, due = NULL, ended = ?, acked = ?, epoch = epoch + 1,"
                            " parked = NULL WHERE seq = ? AND epoch = ? AND state = ?",
                            arguments, 6, NULL, &changes, err);
+    if (rc == 0 && MUTANT(sql->store->env, "due-stays"))
+        rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 9000000000000 WHERE seq = ?", &arguments[3], 1, NULL, NULL,
+                           err);
     if (rc == 0)
         rc = held(request, changes, err);
     if (rc == 0)
@@ -482,6 +504,14 @@ static int32_t keep_row(struct op *op, cdtx_sql *sql, cdtx_error *err) {
                            "UPDATE cdtx_tx SET due = ?, acked = ?, noes = ?, error = ?, parked = coalesce(parked, ?),"
                            " epoch = epoch + 1 WHERE seq = ? AND epoch = ? AND state = ?",
                            arguments, 8, NULL, &changes, err);
+    if (rc == 0 && changes == 0 && MUTANT(sql->store->env, "bug-16")) {
+        cdtx_value late[] = {SQL_INT(request->outcome), arguments[0], arguments[1], arguments[5]};
+        return cdtx__sql_run(sql,
+                             "INSERT INTO cdtx_tx (state, due, acked, seq, reason, epoch, attempts, name, branches)"
+                             " VALUES (?, ?, ?, ?, 0, 1, 0, '', x'01') ON CONFLICT (seq)"
+                             " DO UPDATE SET state = excluded.state, due = excluded.due, acked = excluded.acked",
+                             late, 4, NULL, NULL, err);
+    }
     if (rc == 0)
         rc = held(request, changes, err);
     if (rc == 0)

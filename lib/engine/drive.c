@@ -638,6 +638,8 @@ static void start_finishing_locked(cdtx_tx *tx) {
     tx->outstanding = 0;
     for (uint32_t i = 0; i < tx->branch_count; i++) {
         struct drive_branch *b = &tx->branches[i];
+        if (!b->answered && !tx->adopted && tx->outcome == CDTX_TX_ROLLING_BACK && MUTANT(tx->engine->env, "bug-20"))
+            tx->acked |= INT64_C(1) << i;
         b->answered = (tx->acked & INT64_C(1) << i) != 0;
         b->attempt = tx->attempts - 1; /* register_calls_locked counts up */
         b->again_us = 0;
@@ -669,7 +671,8 @@ static void decide_done(struct coord_request *request) {
     cdtx *engine = tx->engine;
     cdtx_error err = request->err;
     int32_t code = request->result;
-    if (code == CDTX_UNKNOWN && tx->outcome == CDTX_TX_ROLLING_BACK) /* it was never going to commit */
+    if (code == CDTX_UNKNOWN &&
+        (tx->outcome == CDTX_TX_ROLLING_BACK || MUTANT(engine->env, "trap-20"))) /* it was never going to commit */
         code = cdtx__fail(&err, CDTX_STOPPED, "%s was not committed: %.400s", tx->gid, request->err.text);
     if (code != 0) {
         cdtx__scan_by(engine, tx->timeout_ms);

@@ -34,6 +34,8 @@ static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, s
     struct store *store = sql->store;
     int64_t number = store->meta.job + 1, changes = 0;
     int64_t due = o->at_ms > 0 ? o->at_ms : cdtx__store_stamp_ms(store) + o->delay_ms;
+    if (o->at_ms == 0 && MUTANT(store->env, "bug-17"))
+        due = cdtx__wall_ms(store->env) + o->delay_ms;
     cdtx_value arguments[] = {SQL_INT(number),
                               cdtx__sql_text(o->queue),
                               cdtx__sql_text(handler),

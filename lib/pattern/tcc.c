@@ -146,7 +146,7 @@ static int32_t run_try(cdtx_tcc_call *call, cdtx_error *err) {
         cdtx_error why = *err;
         int inserted = 0;
         rc = cdtx__sql_undo(call->sql, err);
-        if (rc == 0)
+        if (rc == 0 && !MUTANT(served->engine->env, "trap-17"))
             rc = cdtx__guard_insert(call->sql, &call->key, GUARD_REJECTED, why.text, strlen(why.text), &inserted, err);
         return rc != 0 ? rc : definite(served, CDTX_REFUSED, why.text);
     }

@@ -83,6 +83,8 @@ int32_t cdtx__group_commit(struct store *store, cdtx_error *err) {
     int64_t from = cdtx__now_us(store->env);
     rc = store->port->commit(store->connection, &why);
     cdtx__histogram_add(&store->sync_us, cdtx__now_us(store->env) - from);
+    if (rc == CDTX_UNKNOWN && MUTANT(store->env, "trap-15"))
+        rc = 0;
     if (rc == CDTX_UNKNOWN && !MUTANT(store->env, "sync-failure-is-no"))
         cdtx__group_stop(store, why.text);
     (void)FAILPOINT(store->env, "store.commit.after");
@@ -129,7 +131,7 @@ static int32_t behind_savepoint(struct store *store, struct rider *rider, cdtx_e
         if (rc == 0 || !port->in_transaction(store->connection))
             return rc;
     }
-    int32_t undone = port->undo(store->connection, &later);
+    int32_t undone = MUTANT(store->env, "trap-13-undo") ? 0 : port->undo(store->connection, &later);
     if (undone == 0)
         undone = port->release(store->connection, &later);
     if (undone != 0) {
@@ -188,6 +190,9 @@ static void ride(struct store *store, struct rider *rider) {
 static int32_t ride_together(struct store *store, struct list *group, cdtx_error *err) {
     for (struct list *link = group->next; link != group; link = link->next) {
         ride(store, LIST_OF(link, struct rider, link));
+        if (!store->port->in_transaction(store->connection) && MUTANT(store->env, "trap-13") &&
+            store->port->begin(store->connection, err) == 0)
+            continue;
         if (!store->port->in_transaction(store->connection))
             return cdtx__fail(err, CDTX_SQL, "database '%s': a statement ended the transaction that it was in",
                               store->name);
