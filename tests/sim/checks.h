@@ -34,6 +34,8 @@ int check_ended(struct sim *sim, const char *gid);
 int check_all_ended(struct sim *sim, char *why, size_t size);
 /* From now on calls are counted for L1. */
 void check_healed(struct sim *sim);
+/* Nobody may hold what it tried for longer than bound after the heal. */
+void check_locks(struct sim *sim, int64_t bound);
 /* Everything has ended and nothing runs: the files themselves. */
 void check_final(struct sim *sim);
 

@@ -9,7 +9,17 @@
 
 enum { PAGES = 2048 };
 enum fate { OPEN, DONE, NOT_DONE }; /* OPEN: never answered, or UNKNOWN */
-enum deed { CLOSURE, CLOSURE_FAILS, CLOSURE_BAD_SQL, CLOSURE_BREAKS_OUT, HANDLE, HANDLE_ROLLBACK, HANDLE_LEFT, DEEDS };
+enum deed {
+    CLOSURE,
+    CLOSURE_FAILS,
+    CLOSURE_BAD_SQL,
+    CLOSURE_BREAKS_OUT,
+    CLOSURE_WAITS,
+    HANDLE,
+    HANDLE_ROLLBACK,
+    HANDLE_LEFT,
+    DEEDS
+};
 
 /* What the clerk knows of each line it ever wrote, by number. */
 struct book_of_clerk {
@@ -49,6 +59,23 @@ static int32_t write_line(cdtx_sql *sql, const struct line *line, const char *st
     return cdtx_sql_exec(sql, statement, NULL, err);
 }
 
+static int32_t nothing(cdtx_sql *sql, void *user, cdtx_error *err) {
+    (void)sql;
+    (void)user;
+    (void)err;
+    return 0;
+}
+
+static int32_t must_not_wait(const struct line *line, cdtx_error *err) {
+    struct life *life = line->clerk->life;
+    int32_t rc = cdtx_local(life->dbs[line->clerk->which], nothing, NULL, err);
+    env_alive(life);
+    if (rc != CDTX_MISUSE)
+        violate(&life->sim->world, "C9", "%s: a closure waited for its own commit and was answered %s", life->name,
+                cdtx_code_name(rc));
+    return CDTX_USER;
+}
+
 static const char insert[] = "INSERT INTO clerk VALUES (?, ?)";
 
 static int32_t closure(cdtx_sql *sql, void *user, cdtx_error *err) {
@@ -65,6 +92,8 @@ static int32_t closure(cdtx_sql *sql, void *user, cdtx_error *err) {
         return cdtx_sql_exec(sql, "INSERT INTO no_such_table VALUES (1)", NULL, err);
     if (line->deed == CLOSURE_BREAKS_OUT) /* ends the whole transaction, and with it the group */
         return write_line(sql, line, "INSERT OR ROLLBACK INTO clerk VALUES (?, ?)", err);
+    if (line->deed == CLOSURE_WAITS) /* for a commit that comes only after itself */
+        return must_not_wait(line, err);
     return 0;
 }
 
@@ -95,8 +124,8 @@ static void write_one(struct clerk *clerk) {
         return;
     struct line *line = world_alloc(&sim->world, sizeof *line);
     *line = (struct line){clerk, (enum deed)prng_below(&sim->world.work, DEEDS), book->count++};
-    static const char *const deeds[DEEDS] = {"closure", "closure fails",   "closure bad sql", "closure breaks out",
-                                             "handle",  "handle rollback", "handle left"};
+    static const char *const deeds[DEEDS] = {"closure",       "closure fails", "closure bad sql", "closure breaks out",
+                                             "closure waits", "handle",        "handle rollback", "handle left"};
     cdtx_error err = {0};
     int32_t rc =
         line->deed < HANDLE ? cdtx_local(clerk->life->dbs[clerk->which], closure, line, &err) : by_handle(line, &err);

@@ -62,6 +62,7 @@ static const char *const names[] = {
     "closure fails",
     "closure bad sql",
     "closure breaks out",
+    "closure waits",
     "handle",
     "handle rollback",
     "handle left",

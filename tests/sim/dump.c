@@ -135,9 +135,28 @@ static void look_guards(struct sim *sim, sqlite3 *db, enum participant participa
     if (rc != SQLITE_DONE)
         return;
     if (rows < ledger->guards)
-        violate(&sim->world, "T5", "%s has %lld guards after it had %lld", participant_names[participant],
+        violate(&sim->world, "T6", "%s has %lld guards after it had %lld", participant_names[participant],
                 (long long)rows, (long long)ledger->guards);
     ledger->guards = rows;
+}
+
+/* C11: nothing lost and nothing made, and the pieces stand where the effects say. */
+static void look_stock(struct sim *sim, sqlite3 *db) {
+    const struct ledger *ledger = &sim->checker->ledgers[STOCK];
+    int64_t all = ARTICLES * (int64_t)sim->knobs.stock;
+    sqlite3_stmt *s = prepare(db, "SELECT count(*), sum(free), sum(held), sum(sold), min(free), min(held) FROM stock");
+    if (s == NULL)
+        return;
+    if (sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int(s, 0) != 0) {
+        int64_t free = sqlite3_column_int64(s, 1), held = sqlite3_column_int64(s, 2), sold = sqlite3_column_int64(s, 3);
+        int low = sqlite3_column_int64(s, 4) < 0 || sqlite3_column_int64(s, 5) < 0;
+        if (free + held + sold != all || held != ledger->held || sold != ledger->sold || low)
+            violate(&sim->world, "C11",
+                    "stock: %lld free, %lld held, %lld sold of %lld; by the effects it is %lld held, %lld sold",
+                    (long long)free, (long long)held, (long long)sold, (long long)all, (long long)ledger->held,
+                    (long long)ledger->sold);
+    }
+    sqlite3_finalize(s);
 }
 
 void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life *writer, int first) {
@@ -154,6 +173,8 @@ void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life
         look_effects(sim, db, p, first ? 0 : before);
         look_guards(sim, db, p);
         mirror_match(sim, p, before);
+        if (p == STOCK)
+            look_stock(sim, db);
     }
 }
 
@@ -256,23 +277,20 @@ int64_t dump_image_effects(struct sim *sim, enum participant participant, const 
 
 /* ---- the end ---- */
 
-/* Sums of the business tables against the effects: nothing lost, nothing made. */
-static void look_stock(struct sim *sim, sqlite3 *db) {
-    int64_t sold = 0, held = 0;
-    const struct ledger *ledger = &sim->checker->ledgers[STOCK];
-    for (int64_t i = 1; i <= ledger->last; i++) {
-        const struct effect *effect = &ledger->effects[i];
-        sold += effect->op == 'C' ? effect->value : 0;
-        held += effect->op == 'T' ? effect->value : -effect->value;
-    }
-    int64_t all_there = one_number(prepare(db, "SELECT sum(free + held + sold) FROM stock"));
-    int64_t held_there = one_number(prepare(db, "SELECT sum(held) FROM stock"));
-    int64_t sold_there = one_number(prepare(db, "SELECT sum(sold) FROM stock"));
-    int64_t low = one_number(prepare(db, "SELECT count(*) FROM stock WHERE free < 0 OR held < 0"));
-    if (all_there != ARTICLES * (int64_t)sim->knobs.stock || held_there != held || sold_there != sold || low != 0)
-        violate(&sim->world, "T4",
-                "stock: %lld in all, %lld held, %lld sold; by the effects it is %lld held, %lld sold",
-                (long long)all_there, (long long)held_there, (long long)sold_there, (long long)held, (long long)sold);
+/* C10: what belongs to something that has ended. */
+static void look_residue(struct sim *sim, sqlite3 *db, const char *file) {
+    struct book *book = &sim->checker->books[REAL];
+    int64_t leased = one_number(prepare(db, "SELECT count(*) FROM cdtx_job WHERE state = 2"));
+    int64_t due = one_number(prepare(db, "SELECT count(*) FROM cdtx_tx WHERE due IS NOT NULL"));
+    if (leased != 0 || due != 0)
+        violate(&sim->world, "C10", "%s: %lld jobs are leased and %lld transactions are due when all has ended", file,
+                (long long)leased, (long long)due);
+    sqlite3_stmt *s = prepare(db, "SELECT seq, branch FROM cdtx_guard WHERE state = 1 AND log = ?");
+    sqlite3_bind_blob(s, 1, book->log, sizeof book->log, SQLITE_STATIC);
+    if (s != NULL && sqlite3_step(s) == SQLITE_ROW)
+        violate(&sim->world, "C10", "%s: gid %lld, branch %lld is still TRIED when all has ended", file,
+                (long long)sqlite3_column_int64(s, 0), (long long)sqlite3_column_int64(s, 1));
+    sqlite3_finalize(s);
 }
 
 static void look_file(struct sim *sim, const char *file, int clerk) {
@@ -284,8 +302,7 @@ static void look_file(struct sim *sim, const char *file, int clerk) {
             violate(&sim->world, "C2", "%s is damaged: %s", file, sqlite3_errmsg(db));
         sqlite3_finalize(s);
         dump_look(sim, db, file, NULL, 1);
-        if (strcmp(file, shop_file(STOCK)) == 0)
-            look_stock(sim, db);
+        look_residue(sim, db, file);
         clerk_final(sim, clerk, db);
     } else {
         violate(&sim->world, "C2", "%s cannot be opened at the end: %s", file, sqlite3_errmsg(db));

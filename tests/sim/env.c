@@ -51,6 +51,27 @@ int64_t host_wall_us(const struct host *host) {
     return INT64_C(1700000000) * SECOND + host->sim->world.now + host->wall_offset;
 }
 
+void host_jump(struct host *host, int64_t step) {
+    struct jump *jump = world_alloc(&host->sim->world, sizeof *jump);
+    *jump = (struct jump){host->jumps, host->sim->world.now, step, host_wall_us(host)};
+    host->jumps = jump;
+    host->wall_offset += step;
+}
+
+int64_t host_wall_peak_us(const struct host *host, int64_t since) {
+    int64_t peak = host_wall_us(host);
+    for (const struct jump *jump = host->jumps; jump != NULL && jump->at >= since; jump = jump->next)
+        peak = jump->wall > peak ? jump->wall : peak;
+    return peak;
+}
+
+int host_jumped_ahead(const struct host *host, int64_t since) {
+    for (const struct jump *jump = host->jumps; jump != NULL && jump->at >= since; jump = jump->next)
+        if (jump->step > 0)
+            return 1;
+    return 0;
+}
+
 /* How long until the host's clock shows that time. */
 static int64_t delay_until(const struct host *host, int64_t until) {
     int64_t left = until - host_monotonic_us(host);
@@ -225,6 +246,8 @@ static int32_t failpoint(void *user, const char *name) {
     if (strcmp(name, "store.commit.after") == 0)
         check_commit(life);
     cover(name);
+    if (strcmp(name, "drive.decide") == 0 && sim_fault(sim, FAULT_SYNC, &world->faults, 25))
+        life->sync_fails = 1; /* most likely the decision's */
     if (sim_fault(sim, FAULT_CRASH_POINT, &world->faults, sim->knobs.crash_in)) {
         life_die(life, name);
         strand_end(world);

@@ -6,7 +6,9 @@
 #include "checks.h"
 #include "cover.h"
 
-enum { ERRANDS_MAX = 1024, LEASE_MS = 1500, BACKOFF_MS = 400 };
+enum { ERRANDS_MAX = 1024, LEASE_MS = 1500, BACKOFF_MIN_MS = 40, BACKOFF_MS = 400 };
+/* Threads may stand still for a moment between a look at the clock and what follows, and clocks may be 5% off. */
+enum { SLACK = 5 * MS };
 enum sort { IN_LOCAL, PLAIN, PULLED, SORTS };
 enum fate { OPEN, PUT, NOT_PUT };
 
@@ -20,11 +22,15 @@ struct errand {
     int64_t token; /* the highest so far, and who has it */
     const struct life *life;
     int done; /* a plain one has answered yes */
+    const struct host *host;
+    int64_t put_at, delay_ms, at_ms; /* virtual time; what was asked for */
+    int64_t failed_at, failed_token; /* the last attempt that its handler failed */
 };
 
 struct errands {
     struct errand known[CLERKS][ERRANDS_MAX];
     uint32_t count[CLERKS];
+    int64_t opened[CLERKS]; /* when a database that nobody had open was opened last */
 };
 
 struct note {
@@ -46,8 +52,35 @@ int32_t errand_tables(cdtx_sql *sql, cdtx_error *err) {
 
 /* ---- running ---- */
 
+/* A database's clock follows the wall clock while nobody has it open, so a jump then is an honest reason to be early.
+ * In a file that two processes share it follows it at each opening, and the two may differ. */
+static int excused(const struct life *life, int which, const struct errand *errand, int64_t since) {
+    const struct knobs *knobs = &life->sim->knobs;
+    if (life->node->shared && (knobs_have(knobs, FAULT_CLOCK) || knobs_have(knobs, FAULT_DRIFT)))
+        return 1;
+    return life->sim->errands->opened[which] >= since && host_jumped_ahead(errand->host, since);
+}
+
+/* R4 and L4: not before its time, and not again before the shortest back-off. */
+static void check_time(struct life *life, const struct note *note, const struct errand *errand, int64_t token) {
+    struct sim *sim = life->sim;
+    int which = (int)note->which;
+    int64_t waited = sim->world.now - errand->put_at, rested = sim->world.now - errand->failed_at;
+    if (errand->token == 0 && waited < errand->delay_ms * MS * 19 / 20 - SLACK &&
+        !excused(life, which, errand, errand->put_at))
+        violate(&sim->world, "R4", "job %u of database %d starts %lld ms after it was put with a delay of %lld ms",
+                note->number, which, (long long)(waited / MS), (long long)errand->delay_ms);
+    if (errand->token == 0 && errand->at_ms > host_wall_peak_us(errand->host, errand->put_at) / MS)
+        violate(&sim->world, "R4", "job %u of database %d starts before its time of day, %lld ms", note->number, which,
+                (long long)errand->at_ms);
+    if (errand->failed_token != 0 && token == errand->failed_token + 1 &&
+        rested < BACKOFF_MIN_MS * MS * 19 / 20 - SLACK && !excused(life, which, errand, errand->failed_at))
+        violate(&sim->world, "L4", "job %u of database %d is tried again after %lld us; the least back-off is %d ms",
+                note->number, which, (long long)rested, BACKOFF_MIN_MS);
+}
+
 /* R3: an attempt is counted before it is made; R2: a new lease has a higher token. */
-static struct errand *begin(struct life *life, const cdtx_work *work) {
+static struct errand *begin(struct life *life, const cdtx_work *work, enum sort sort) {
     struct sim *sim = life->sim;
     size_t length;
     const struct note *note = cdtx_work_payload(work, &length);
@@ -60,8 +93,12 @@ static struct errand *begin(struct life *life, const cdtx_work *work) {
          cdtx_work_attempt(work), (long long)cdtx_work_token(work));
     if (errand->fate == NOT_PUT)
         violate(&sim->world, "R1", "%s runs job %u, whose put had failed", life->name, note->number);
+    if (errand->sort != sort)
+        violate(&sim->world, "R1", "job %u is for %s, but %s gets it", note->number, handlers[errand->sort],
+                handlers[sort]);
     errand->starts++;
     int64_t token = cdtx_work_token(work);
+    check_time(life, note, errand, token);
     if (token == errand->token && errand->life != life)
         violate(&sim->world, "R2", "job %u is given to %s and to %s under the same token %lld", note->number,
                 errand->life->name, life->name, (long long)token);
@@ -83,27 +120,31 @@ static int32_t write_effect(cdtx_sql *sql, const cdtx_work *work, cdtx_error *er
     return cdtx_sql_exec(sql, "INSERT INTO errand VALUES (?, ?)", NULL, err);
 }
 
-static int32_t verdict(struct life *life, const struct errand *errand) {
+static int32_t verdict(struct life *life, struct errand *errand, const cdtx_work *work) {
     struct sim *sim = life->sim;
     if (sim_fault(sim, FAULT_HANDLER_SLOW, &sim->world.faults, 6))
         env_think(life, prng_range(&sim->world.faults, 1, 2 * LEASE_MS) * MS);
     if (errand->hopeless)
         return CDTX_REFUSED;
-    return sim_fault(sim, FAULT_HANDLER_ERROR, &sim->world.faults, 3) ? CDTX_USER : 0;
+    if (!sim_fault(sim, FAULT_HANDLER_ERROR, &sim->world.faults, 3))
+        return 0;
+    errand->failed_at = sim->world.now;
+    errand->failed_token = cdtx_work_token(work);
+    return CDTX_USER;
 }
 
 static int32_t run_in_local(cdtx_work *work, void *user, cdtx_error *err) {
     struct handler *handler = user;
-    struct errand *errand = begin(handler->life, work);
+    struct errand *errand = begin(handler->life, work, IN_LOCAL);
     int32_t rc = write_effect(cdtx_work_sql(work), work, err);
-    return rc != 0 ? rc : verdict(handler->life, errand);
+    return rc != 0 ? rc : verdict(handler->life, errand, work);
 }
 
 static int32_t run_plain(cdtx_work *work, void *user, cdtx_error *err) {
     struct handler *handler = user;
     (void)err;
-    struct errand *errand = begin(handler->life, work);
-    int32_t rc = verdict(handler->life, errand);
+    struct errand *errand = begin(handler->life, work, PLAIN);
+    int32_t rc = verdict(handler->life, errand, work);
     errand->done |= rc == 0;
     return rc;
 }
@@ -122,7 +163,7 @@ static int32_t finish_pulled(cdtx_sql *sql, void *user, cdtx_error *err) {
 void errand_pulled(struct life *life, cdtx_work *work) {
     struct pulled pulled = {work, life};
     const struct note *note = cdtx_work_payload(work, NULL);
-    int32_t rc = verdict(life, begin(life, work));
+    int32_t rc = verdict(life, begin(life, work, PULLED), work);
     if (rc == 0) {
         rc = cdtx_local(life->dbs[note->which], finish_pulled, &pulled, NULL);
         env_alive(life);
@@ -131,7 +172,17 @@ void errand_pulled(struct life *life, cdtx_work *work) {
     env_alive(life);
 }
 
+/* Has another process had the database open all the time? */
+static int others_have(const struct life *life, int which) {
+    for (const struct life *other = life->sim->lives; other != NULL; other = other->all)
+        if (other != life && other->dbs[which] != NULL && !other->owner.gone)
+            return 1;
+    return 0;
+}
+
 int32_t errand_register(struct life *life, int which, cdtx_error *err) {
+    if (!others_have(life, which))
+        life->sim->errands->opened[which] = life->sim->world.now;
     struct handler *handler = world_alloc(&life->sim->world, sizeof *handler);
     *handler = (struct handler){life, which};
     int32_t rc = 0;
@@ -146,7 +197,7 @@ int32_t errand_register(struct life *life, int which, cdtx_error *err) {
             .attempts_max = 100000,
             .crashes_max = 100000,
             .lease_ms = LEASE_MS,
-            .backoff_min_ms = 10,
+            .backoff_min_ms = BACKOFF_MIN_MS,
             .backoff_max_ms = BACKOFF_MS,
         };
         char name[40];
@@ -176,6 +227,17 @@ static int32_t put_one(cdtx_sql *sql, void *user, cdtx_error *err) {
     return rc != 0 ? rc : put->fails ? CDTX_USER : 0;
 }
 
+/* A delay, a time of day (perhaps past), or at once. */
+static void draw_time(struct life *life, struct errand *errand, cdtx_job_options *options) {
+    struct prng *work = &life->sim->world.work;
+    errand->host = life->node->host;
+    errand->put_at = life->sim->world.now;
+    if (prng_chance(work, 1, 3))
+        options->delay_ms = errand->delay_ms = prng_range(work, 0, 2000);
+    else if (prng_chance(work, 1, 4))
+        options->at_ms = errand->at_ms = host_wall_us(errand->host) / MS + prng_range(work, -200, 3000);
+}
+
 void errand_put(struct life *life, int which) {
     struct sim *sim = life->sim;
     struct prng *work = &sim->world.work;
@@ -189,7 +251,7 @@ void errand_put(struct life *life, int which) {
     *put = (struct put){.sim = sim, .note = {(uint32_t)which, number}, .fails = prng_chance(work, 1, 5)};
     put->options.size = sizeof put->options;
     put->options.priority = (int32_t)prng_below(work, CDTX_PRIORITY_MAX + 1);
-    put->options.delay_ms = prng_chance(work, 1, 3) ? prng_range(work, 0, 2000) : 0;
+    draw_time(life, errand, &put->options);
     if (prng_chance(work, 1, 4)) {
         snprintf(put->unique_key, sizeof put->unique_key, "unique-%u", number % 3);
         put->options.unique_key = put->unique_key;
@@ -239,6 +301,9 @@ void errand_final(struct sim *sim, int which, sqlite3 *db) {
     note_jobs(db, 3, dead);
     for (uint32_t i = 0; i < sim->errands->count[which]; i++) {
         const struct errand *errand = &sim->errands->known[which][i];
+        /* A time of day that the last jumps of the clock have moved away from may still be to come. */
+        if (live[i] != 0 && errand->at_ms + 6000 > host_wall_us(errand->host) / MS)
+            continue;
         int put = errand->fate == PUT || (errand->fate == OPEN && errand->starts > 0);
         uint32_t wanted = put && !errand->hopeless && errand->sort != PLAIN;
         if (live[i] != 0)

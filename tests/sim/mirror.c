@@ -209,6 +209,8 @@ void mirror_effect(struct sim *sim, enum participant participant, const char *gi
         return;
     struct branch *branch = &row->branches[b];
     ledger->effects[++ledger->last] = (struct effect){sequence, b, value, op, (uint8_t)book};
+    ledger->held += op == 'T' ? value : -value;
+    ledger->sold += op == 'C' ? value : 0;
     const char *who = book == ROGUE ? "the rogue's gid" : "gid";
     uint32_t *count = op == 'T' ? &branch->tried : op == 'C' ? &branch->confirmed : &branch->cancelled;
     ++*count;
@@ -265,6 +267,8 @@ void mirror_mark(struct sim *sim, enum participant participant, const uint8_t lo
     check_marked(sim, book, sequence, b, branch);
     if (before == branch->mark)
         return;
+    if (branch->mark == MARK_TRIED)
+        branch->tried_at = sim->world.now;
     if (branch->mark == MARK_CANCELLED || branch->mark == MARK_EMPTY) {
         branch->cancelled_in = sim->checker->ledgers[participant].commits;
         if (book == REAL && outcome_of(row->state) != OUTCOME_ROLLBACK)
@@ -284,11 +288,27 @@ void mirror_match(struct sim *sim, enum participant participant, int64_t from) {
 
 /* ---- what is sent, answered and told ---- */
 
+/* L4: one process repeats a call no sooner than the shortest back-off, or its time-out if that is shorter. A process
+ * whose threads may stand still between the look at the clock and the sending says nothing about it. */
+static void check_distance(struct life *life, const cdtx_call *call, struct branch *branch) {
+    struct sim *sim = life->sim;
+    const struct knobs *knobs = &sim->knobs;
+    int64_t least = knobs->backoff_min_ms < knobs->call_timeout_ms ? knobs->backoff_min_ms : knobs->call_timeout_ms;
+    int64_t since = sim->world.now - branch->calls[call->op].at;
+    int stands = knobs_have(knobs, FAULT_PAUSE) || knobs_have(knobs, FAULT_YIELD);
+    if (branch->calls[call->op].by == life && !stands && since < least * MS * 9 / 10 - 5 * MS)
+        violate(&sim->world, "L4", "%s calls branch %u of gid %lld again after %lld us; the least back-off is %lld ms",
+                life->name, call->branch, (long long)call->sequence, (long long)since, (long long)least);
+    branch->calls[call->op].at = sim->world.now;
+    branch->calls[call->op].by = life;
+}
+
 void check_send(struct life *life, const cdtx_call *call) {
     struct sim *sim = life->sim;
     struct row *row = mirror_row(sim, call->log, call->sequence, NULL);
-    if (row == NULL || call->branch >= BRANCHES)
+    if (row == NULL || call->branch >= BRANCHES || call->op < CDTX_CALL_TRY || call->op > CDTX_CALL_REVERSE)
         return;
+    struct branch *branch = &row->branches[call->branch];
     /* A cancel may go to a branch whose registration has failed: that it was not registered is not always known. */
     if (!row->stored || (call->branch >= row->count && call->op != CDTX_CALL_CANCEL))
         violate(&sim->world, "C4", "%s calls branch %u of gid %lld, which is not registered", life->name, call->branch,
@@ -299,10 +319,13 @@ void check_send(struct life *life, const cdtx_call *call) {
             violate(&sim->world, "C3", "%s sends a %s of gid %lld, which is %s", life->name,
                     outcome == OUTCOME_COMMIT ? "confirm" : "cancel", (long long)call->sequence,
                     state_names[row->state]);
+        if (call->attempt > row->attempts)
+            violate(&sim->world, "R3", "%s makes attempt %u at gid %lld, of which %lld are recorded", life->name,
+                    call->attempt, (long long)call->sequence, (long long)row->attempts);
         mirror_outcome(sim, row, outcome, "sent");
     }
-    uint32_t *late = &row->branches[call->branch].late_calls[call->op & 3];
-    if (sim->checker->healed && ++*late > 3)
+    check_distance(life, call, branch);
+    if (sim->checker->healed != 0 && ++branch->calls[call->op].late > 3)
         violate(&sim->world, "L1", "gid %lld, branch %u: more than 3 calls of operation %d after the heal",
                 (long long)call->sequence, call->branch, call->op);
 }
@@ -433,12 +456,26 @@ void check_died(struct sim *sim) {
 }
 
 void check_healed(struct sim *sim) {
-    sim->checker->healed = 1;
+    sim->checker->healed = sim->world.now;
 }
 
 void check_init(struct sim *sim) {
     sim->checker = world_alloc(&sim->world, sizeof *sim->checker);
     sim->checker->prng = prng_new(sim->world.seed, "checker");
+}
+
+/* L3: what a try holds is let go within the bound. */
+void check_locks(struct sim *sim, int64_t bound) {
+    const struct book *book = &sim->checker->books[REAL];
+    int64_t healed = sim->checker->healed;
+    for (int64_t i = 1; healed != 0 && i <= book->highest; i++)
+        for (uint32_t b = 0; book->rows[i] != NULL && b < BRANCHES; b++) {
+            const struct branch *branch = &book->rows[i]->branches[b];
+            int64_t since = branch->tried_at > healed ? branch->tried_at : healed;
+            if (branch->mark == MARK_TRIED && sim->world.now - since > bound)
+                violate(&sim->world, "L3", "gid %lld, branch %u has held what it tried for %lld s", (long long)i, b,
+                        (long long)((sim->world.now - since) / SECOND));
+        }
 }
 
 /* T4 and the residue: every branch stands where the outcome says, and no try is left without an end. */

@@ -15,8 +15,13 @@ struct branch {
     int32_t code;
     char *answer;
     uint32_t length;
-    char *text;             /* of a definite no */
-    uint32_t late_calls[4]; /* by operation, since the heal */
+    char *text;       /* of a definite no */
+    int64_t tried_at; /* when its mark became TRIED */
+    struct {
+        uint32_t late; /* since the heal */
+        int64_t at;    /* when one was sent last, and by whom */
+        const struct life *by;
+    } calls[5]; /* by operation */
 };
 
 /* One global transaction. */
@@ -52,8 +57,9 @@ struct effect {
 /* One participant's database. */
 struct ledger {
     struct effect effects[EFFECTS_MAX];
-    int64_t last;   /* effect_log.seq of the last known; they are 1, 2, 3 ... without gaps */
-    int64_t guards; /* rows at the last look */
+    int64_t last;       /* effect_log.seq of the last known; they are 1, 2, 3 ... without gaps */
+    int64_t guards;     /* rows at the last look */
+    int64_t held, sold; /* by the effects so far, in pieces */
     uint64_t commits;
 };
 
@@ -63,7 +69,7 @@ struct checker {
     struct book books[2];
     struct ledger ledgers[PARTICIPANTS];
     int unattributed; /* a process died since the last look at the log: changes may be its */
-    int healed;
+    int64_t healed;   /* when; 0: not yet */
     struct prng prng;
 };
 

@@ -97,6 +97,7 @@ static void run_to_the_end(struct sim *sim) {
     while (!all_up(sim) || !rogue_done(sim) || !check_all_ended(sim, why, sizeof why)) {
         if (world->now > end && !all_up(sim))
             who_is_down(sim, why, sizeof why);
+        check_locks(sim, knobs_bound(&sim->knobs));
         if (world->now > end)
             violate(world, "L1", "%lld s after the heal %s", (long long)(knobs_bound(&sim->knobs) / SECOND),
                     all_up(sim) && !rogue_done(sim) ? "the rogue still waits" : why);

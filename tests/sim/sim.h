@@ -20,6 +20,11 @@ extern const char *const participant_names[PARTICIPANTS];
 
 struct sim;
 
+struct jump {
+    struct jump *next;
+    int64_t at, step, wall; /* what it showed before */
+};
+
 struct host {
     struct sim *sim;
     const char *name;
@@ -27,7 +32,7 @@ struct host {
     int64_t boot; /* when the monotonic clock was 0 */
     int64_t ppm;  /* its drift */
     int64_t wall_offset;
-    int faulty; /* an armed disk fault of one's own choice: countdown, 0 none */
+    struct jump *jumps; /* of the wall clock, the last first */
 };
 
 struct node {
@@ -71,7 +76,8 @@ struct life {
     int quit;                       /* asked to end cleanly */
     struct strand *main;            /* waits for that; NULL: not yet, or no more */
     int reaped;
-    int doubtful; /* a write of its failed: what it committed last may show later */
+    int sync_fails; /* the next one */
+    int doubtful;   /* a write of its failed: what it committed last may show later */
     struct prng random;
     struct block *blocks;
     size_t block_count;
@@ -122,6 +128,10 @@ void env_init(struct life *life);
 void env_free(struct life *life);
 int64_t host_monotonic_us(const struct host *host);
 int64_t host_wall_us(const struct host *host);
+void host_jump(struct host *host, int64_t step);
+/* The latest that its wall clock has shown since then; has it jumped ahead since? */
+int64_t host_wall_peak_us(const struct host *host, int64_t since);
+int host_jumped_ahead(const struct host *host, int64_t since);
 /* If the life has died: the current strand never returns from here. */
 void env_alive(struct life *life);
 /* Clients and handlers think: a pause inside the process. */

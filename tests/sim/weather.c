@@ -27,8 +27,9 @@ static int disk_weather(void *user, const struct disk_call *call) {
     if (writes && sim_fault(sim, FAULT_DIE_WRITING, disk, in)) {
         verdict = prng_chance(disk, 1, 2) ? DISK_DIE_BEFORE : DISK_DIE_AFTER;
         life_die(life, "at a disk operation");
-    } else if (call->op == DISK_SYNC && sim_fault(sim, FAULT_SYNC, disk, in / 2 + 1)) {
+    } else if (call->op == DISK_SYNC && (life->sync_fails || sim_fault(sim, FAULT_SYNC, disk, in / 2 + 1))) {
         verdict = DISK_FAIL_SYNC;
+        life->sync_fails = 0;
     } else if (call->op == DISK_WRITE && sim_fault(sim, FAULT_DISK_FULL, disk, in)) {
         verdict = prng_chance(disk, 1, 2) ? DISK_FAIL_FULL : DISK_SHORT_WRITE;
     } else if (sim_fault(sim, FAULT_DISK_ERROR, disk, 4 * in)) {
@@ -80,7 +81,7 @@ static void step_clock(struct sim *sim) {
     struct host *host = &sim->hosts[prng_below(&sim->world.faults, sim->host_count)];
     int64_t most = prng_chance(&sim->world.faults, 1, 2) ? SECOND : 86400 * (int64_t)SECOND;
     int64_t step = prng_range(&sim->world.faults, -most, most);
-    host->wall_offset += step;
+    host_jump(host, step);
     tell(&sim->world, host->name, "its wall clock jumps by %lld ms", (long long)(step / MS));
 }
 
