@@ -6,11 +6,18 @@
 
 #include "sim.h"
 
-/* Outcomes as C1 counts them. */
-enum outcome { OUTCOME_NONE = 0, OUTCOME_COMMIT = 1, OUTCOME_ROLLBACK = 2 };
+/* Outcomes as C1 counts them: bits, because sometimes one learns only that it is one of two. */
+enum outcome {
+    OUTCOME_COMMIT = 1,
+    OUTCOME_ROLLBACK = 2,
+    OUTCOME_REVERSED = 4,
+    OUTCOME_UNDONE = OUTCOME_ROLLBACK | OUTCOME_REVERSED,
+    OUTCOME_ANY = OUTCOME_COMMIT | OUTCOME_UNDONE
+};
 /* Rows of the guard table as the checkers read them; the numbers are the schema's. */
-enum mark { MARK_ABSENT, MARK_TRIED, MARK_REJECTED, MARK_CONFIRMED, MARK_CANCELLED, MARK_EMPTY, MARKS };
+enum mark { MARK_ABSENT, MARK_TRIED, MARK_REJECTED, MARK_CONFIRMED, MARK_CANCELLED, MARK_EMPTY, MARK_REVERSED, MARKS };
 extern const char *const mark_names[MARKS];
+const char *call_name(int32_t op);
 
 void check_init(struct sim *sim);
 
@@ -22,14 +29,17 @@ void check_died(struct sim *sim);
 void check_send(struct life *life, const cdtx_call *call);
 /* A participant's life answered a call; rogue: not from a coordinator. */
 void check_answer(struct life *life, const cdtx_call *call, const cdtx_reply *reply);
-/* A client was told something about a gid: an outcome, or only that it exists. */
+/* A handler refuses to confirm, and an alarm says that a transaction has become a case. */
+void check_said_no(struct sim *sim, const char *gid);
+void check_parked(struct sim *sim, const char *gid);
+/* A client was told something about a gid: which outcomes are left, or only that it exists (ANY). */
 void check_told(struct sim *sim, const char *gid, enum outcome outcome, const char *how);
 /* A client asked for a rollback before it asked for anything else: the gid must never commit. */
 void check_aborted(struct sim *sim, const char *gid);
 /* The first answer of a branch's try, for those who compare; NULL while none. */
 const char *check_first_answer(struct sim *sim, const char *gid, uint32_t branch, uint32_t *length);
-/* Has the gid a durable end? */
-int check_ended(struct sim *sim, const char *gid);
+/* Has the log dropped the outcome of that gid, as it may after a while? */
+int check_dropped(struct sim *sim, const char *gid);
 /* Are all known gids ended? */
 int check_all_ended(struct sim *sim, char *why, size_t size);
 /* From now on calls are counted for L1. */

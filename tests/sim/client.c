@@ -23,10 +23,11 @@ struct op {
     uint32_t count;
     struct shop_order orders[OP_BRANCHES];
     enum participant participants[OP_BRANCHES];
-    int64_t timeout_ms;
+    int64_t timeout_ms, branch_timeout_ms;
     int32_t wait_for;
-    int rolls_back;    /* step by step: the client changes its mind */
-    struct life *life; /* that it was given to last */
+    uint32_t reverse_after; /* its policy */
+    int rolls_back;         /* step by step: the client changes its mind */
+    struct life *life;      /* that it was given to last */
     int submitted;
     uint32_t completions;
     char gid[CDTX_GID_MAX]; /* of the key, once known; kept in first */
@@ -43,16 +44,17 @@ void client_init(struct sim *sim) {
 
 /* ---- what a client remembers ---- */
 
-/* C8: one key, one gid. */
+/* C8: one key, one gid, as long as its outcome is kept. */
 static void learn_gid(struct op *op, const char *gid) {
     struct sim *sim = op->sim;
     if (gid[0] == '\0')
         return;
-    if (op->first->gid[0] == '\0')
+    int again = op->first->gid[0] != '\0' && strcmp(op->first->gid, gid) != 0;
+    if (op->first->gid[0] == '\0' || (again && check_dropped(sim, op->first->gid) && !check_dropped(sim, gid)))
         snprintf(op->first->gid, sizeof op->first->gid, "%s", gid);
-    else if (strcmp(op->first->gid, gid) != 0)
+    else if (again && !check_dropped(sim, gid))
         violate(&sim->world, "C8", "%s has gid %s and gid %s", op->first->name, op->first->gid, gid);
-    check_told(sim, gid, OUTCOME_NONE, "gid");
+    check_told(sim, gid, OUTCOME_ANY, "gid");
 }
 
 /* What a result of run, commit or a completion says about the gid (C1, C9). A key may have been joined, so what failed
@@ -74,20 +76,23 @@ static void learn_result(struct op *op, const char *gid, int32_t code, const cha
     if (happened == 1)
         check_told(sim, gid, OUTCOME_COMMIT, how);
     else if (happened == 0 && !(own && op->key[0] != '\0'))
-        check_told(sim, gid, OUTCOME_ROLLBACK, how);
+        check_told(sim, gid, op->reverse_after > 0 ? OUTCOME_UNDONE : OUTCOME_ROLLBACK, how);
 }
 
-static void learn_state(struct op *op, int32_t code, int32_t state, const char *how) {
+static void learn_state(struct op *op, const char *gid, int32_t code, int32_t state, const char *how) {
     struct sim *sim = op->sim;
-    const char *gid = op->first->gid;
-    if (code == CDTX_NOT_FOUND || code == CDTX_EXPIRED || code == CDTX_INVALID)
+    if (code == CDTX_NOT_FOUND || code == CDTX_INVALID || (code == CDTX_EXPIRED && !check_dropped(sim, gid)))
         violate(&sim->world, "C8", "%s of gid %s answered %s, though it was begun", how, gid, cdtx_code_name(code));
+    if (code == CDTX_EXPIRED)
+        cover("client CDTX_EXPIRED");
     if (code != 0 && code != CDTX_TIMEOUT)
         return;
-    if (state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED)
+    if (state == CDTX_TX_COMMITTED || (state == CDTX_TX_COMMITTING && op->reverse_after == 0))
         check_told(sim, gid, OUTCOME_COMMIT, how);
     else if (state == CDTX_TX_ROLLING_BACK || state == CDTX_TX_ROLLED_BACK)
         check_told(sim, gid, OUTCOME_ROLLBACK, how);
+    else if (state == CDTX_TX_REVERSING || state == CDTX_TX_REVERSED)
+        check_told(sim, gid, OUTCOME_REVERSED, how);
 }
 
 /* T8: what the caller sees as a try's answer is the first answer that the participant ever gave. */
@@ -95,7 +100,7 @@ static void compare_results(struct op *op, cdtx_tx *tx) {
     for (uint32_t b = 0; b < op->count; b++) {
         uint32_t expected_length;
         size_t length;
-        const char *expected = check_first_answer(op->sim, op->first->gid, b, &expected_length);
+        const char *expected = check_first_answer(op->sim, cdtx_tx_gid(tx), b, &expected_length);
         const char *result = cdtx_tx_result(tx, b, &length);
         if (expected != NULL && result != NULL && (length != expected_length || memcmp(result, expected, length) != 0))
             violate(&op->sim->world, "T8", "%s: branch %u answered '%s', the caller got '%.*s'", op->name, b, expected,
@@ -126,11 +131,13 @@ static void ask_later(struct op *op, struct life *life) {
     env_think(life, prng_range(&op->sim->world.work, 0, 500 * MS));
     if (!life->open || op->first->gid[0] == '\0')
         return;
-    int32_t rc = cdtx_tx_wait(life->engine, op->first->gid, prng_range(&op->sim->world.work, 0, 3000), &state, NULL);
+    char gid[CDTX_GID_MAX];
+    snprintf(gid, sizeof gid, "%s", op->first->gid);
+    int32_t rc = cdtx_tx_wait(life->engine, gid, prng_range(&op->sim->world.work, 0, 3000), &state, NULL);
     env_alive(life);
     tell(&op->sim->world, op->name, "wait: %s, state %d", cdtx_code_name(rc), state);
     if (rc != CDTX_MISUSE)
-        learn_state(op, rc, state, "wait");
+        learn_state(op, gid, rc, state, "wait");
 }
 
 static void run_declared(struct op *op, struct life *life, cdtx_tx *tx) {
@@ -176,8 +183,8 @@ static void end_steps(struct op *op, struct life *life, cdtx_tx *tx, int32_t tri
     env_alive(life);
     tell(&op->sim->world, op->name, "rollback: %s %s", cdtx_code_name(rc), rc == 0 ? "" : err.text);
     if (rc == 0)
-        check_told(op->sim, cdtx_tx_gid(tx), OUTCOME_ROLLBACK, "rollback");
-    else if (rc == CDTX_REFUSED)
+        check_told(op->sim, cdtx_tx_gid(tx), op->reverse_after > 0 ? OUTCOME_UNDONE : OUTCOME_ROLLBACK, "rollback");
+    else if (rc == CDTX_REFUSED && op->reverse_after == 0)
         check_told(op->sim, cdtx_tx_gid(tx), OUTCOME_COMMIT, "rollback refused");
 }
 
@@ -218,6 +225,8 @@ static void run_op(void *argument) {
         .key = op->key[0] == '\0' ? NULL : op->key,
         .timeout_ms = op->timeout_ms,
         .tag = op->number,
+        .reverse_after = op->reverse_after,
+        .branch_timeout_ms = op->branch_timeout_ms,
     };
     cdtx_tx *tx = NULL;
     cdtx_error err = {0};
@@ -291,6 +300,8 @@ static void draw_branches(struct op *op) {
             .article = (uint8_t)prng_below(work, ARTICLES),
             .quantity = (uint8_t)prng_range(work, 1, 4),
         };
+        if (op->reverse_after > 0 && prng_chance(work, 1, 3))
+            op->orders[b].mode = prng_chance(work, 1, 2) ? SHOP_NO_AT_LAST : SHOP_NO_AT_TIMES;
     }
 }
 
@@ -303,6 +314,11 @@ static struct op *make_op(struct sim *sim) {
     op->timeout_ms = prng_range(work, sim->knobs.timeout_min_ms, sim->knobs.timeout_max_ms);
     op->wait_for = prng_chance(work, 1, 3) ? CDTX_WAIT_DECIDED : CDTX_WAIT_ENDED;
     op->rolls_back = prng_chance(work, 1, 5);
+    op->branch_timeout_ms = prng_chance(work, 1, 3) ? prng_range(work, 50, op->timeout_ms) : 0;
+    if (sim->knobs.policy_in > 0 && prng_chance(work, 1, sim->knobs.policy_in)) {
+        op->reverse_after = (uint32_t)prng_range(work, 1, 3);
+        op->wait_for = CDTX_WAIT_ENDED;
+    }
     draw_branches(op);
     if (!prng_chance(work, 1, 3))
         return op;
@@ -315,6 +331,8 @@ static struct op *make_op(struct sim *sim) {
         memcpy(op->orders, op->first->orders, sizeof op->orders);
         memcpy(op->participants, op->first->participants, sizeof op->participants);
         op->rolls_back = op->first->rolls_back;
+        op->reverse_after = op->first->reverse_after;
+        op->wait_for = op->reverse_after > 0 ? CDTX_WAIT_ENDED : op->wait_for;
         op->kind = op->first->kind == KIND_STEPS ? KIND_STEPS : op->kind == KIND_STEPS ? KIND_RUN : op->kind;
     }
     return op;
@@ -365,17 +383,18 @@ void client_ask_all(struct life *life) {
             int32_t rc = cdtx_tx_find(life->engine, op->key, gid, &err);
             if (rc == 0)
                 learn_gid(op, gid);
-            else if (op->first->gid[0] != '\0')
+            else if (op->first->gid[0] != '\0' && !check_dropped(sim, op->first->gid))
                 violate(&sim->world, "C8", "the key %s of gid %s is not found: %s", op->key, op->first->gid, err.text);
         }
         if (op->first->gid[0] == '\0')
             continue;
         int32_t state = 0;
         int32_t rc = cdtx_tx_query(life->engine, op->first->gid, &state, &err);
-        if (rc != 0 || (state != CDTX_TX_COMMITTED && state != CDTX_TX_ROLLED_BACK))
+        int ended = state == CDTX_TX_COMMITTED || state == CDTX_TX_ROLLED_BACK || state == CDTX_TX_REVERSED;
+        if (rc == CDTX_EXPIRED ? !check_dropped(sim, op->first->gid) : rc != 0 || !ended)
             violate(&sim->world, "C9", "%s: the last query of %s answers %s, state %d", op->name, op->first->gid,
                     cdtx_code_name(rc), state);
-        learn_state(op, rc, state, "last query");
+        learn_state(op, op->first->gid, rc, state, "last query");
     }
 }
 

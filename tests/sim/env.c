@@ -230,8 +230,12 @@ static void log_line(void *user, int32_t level, const char *line) {
     if (life->owner.gone || level > CDTX_LOG_WARNING)
         return;
     tell(&life->sim->world, life->name, "%s: %s", levels[level], line);
-    if (level == CDTX_LOG_ALARM && strstr(line, "stopped itself") == NULL)
+    if (level == CDTX_LOG_ALARM && strstr(line, "found its guard") != NULL)
         life->alarms++;
+    else if (level == CDTX_LOG_ALARM && strstr(line, "is parked") != NULL)
+        check_parked(life->sim, line);
+    else if (level == CDTX_LOG_ALARM && strstr(line, "stopped itself") == NULL)
+        violate(&life->sim->world, "T7", "%s raises an alarm that nothing explains: %s", life->name, line);
 }
 
 /* ---- failpoints ---- */

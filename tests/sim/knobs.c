@@ -51,6 +51,10 @@ void knobs_draw(struct knobs *knobs, uint64_t seed) {
     knobs->fault_in = pick(&prng, (const uint32_t[]){100, 400, 2000}, 3);
     knobs->loss_in = pick(&prng, (const uint32_t[]){3, 8, 30}, 3);
     knobs->stock = (uint32_t)prng_range(&prng, 5, 60);
+    knobs->retention_ms = prng_chance(&prng, 1, 3) ? prng_range(&prng, 1000, 8000) : 86400000;
+    knobs->park_attempts = pick(&prng, (const uint32_t[]){2, 4, 30}, 3);
+    knobs->park_retry_ms = prng_range(&prng, 200, 6000);
+    knobs->policy_in = pick(&prng, (const uint32_t[]){0, 2, 6}, 3);
 }
 
 void knobs_tell(struct world *world, const struct knobs *knobs) {
@@ -68,6 +72,8 @@ void knobs_tell(struct world *world, const struct knobs *knobs) {
          (long long)knobs->call_timeout_ms, (long long)knobs->backoff_min_ms, (long long)knobs->backoff_max_ms,
          (long long)knobs->wait_ms, (long long)knobs->timeout_min_ms, (long long)knobs->timeout_max_ms,
          (long long)knobs->latency_min, (long long)knobs->latency_max);
+    tell(world, "knobs", "retention %lld ms, parked after %u attempts, then every %lld ms, policy one in %u",
+         (long long)knobs->retention_ms, knobs->park_attempts, (long long)knobs->park_retry_ms, knobs->policy_in);
     tell(world, "knobs", "one in: crash %u, disk fault %u, loss %u", knobs->crash_in, knobs->fault_in, knobs->loss_in);
 }
 
@@ -76,6 +82,7 @@ void knobs_tell(struct world *world, const struct knobs *knobs) {
  * the drift. */
 int64_t knobs_bound(const struct knobs *knobs) {
     int64_t lease = (2 * knobs->call_timeout_ms + 1000) * MS;
-    int64_t once = (knobs->call_timeout_ms * 2 + knobs->backoff_max_ms + knobs->wait_ms) * MS + lease;
+    int64_t pause = knobs->backoff_max_ms > knobs->park_retry_ms ? knobs->backoff_max_ms : knobs->park_retry_ms;
+    int64_t once = (knobs->call_timeout_ms * 2 + pause + knobs->wait_ms) * MS + lease;
     return knobs->timeout_max_ms * MS + 3 * once + 60 * (int64_t)SECOND;
 }

@@ -55,6 +55,9 @@ struct knobs {
     int64_t run;                            /* length of the phase with faults, microseconds */
     uint32_t crash_in, fault_in, loss_in;   /* one in so many */
     uint32_t stock;                         /* of each of the few articles */
+    int64_t retention_ms, park_retry_ms;
+    uint32_t park_attempts;
+    uint32_t policy_in; /* one transaction in so many may be taken back; 0: none */
 };
 
 void knobs_draw(struct knobs *knobs, uint64_t seed);

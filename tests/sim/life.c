@@ -154,6 +154,10 @@ static int32_t open_engine(struct life *life, cdtx_error *err) {
         .backoff_min_ms = knobs->backoff_min_ms,
         .backoff_max_ms = knobs->backoff_max_ms,
         .wait_ms = knobs->wait_ms,
+        .retention_ms = knobs->retention_ms,
+        .park_attempts = knobs->park_attempts,
+        .park_retry_ms = knobs->park_retry_ms,
+        .closure_ms = 3600000,
         .coordinator = knobs->loopback ? "loopback" : "local",
         .threads = knobs->pumps > 2 ? 1 : 0,
     };

@@ -24,10 +24,6 @@ void net_init(struct sim *sim) {
     sim->net = world_alloc(&sim->world, sizeof *sim->net);
 }
 
-static const char *op_name(int32_t op) {
-    return op == CDTX_CALL_TRY ? "try" : op == CDTX_CALL_CONFIRM ? "confirm" : "cancel";
-}
-
 struct node *net_home(struct sim *sim, const char *participant) {
     struct node *home = NULL;
     for (uint32_t i = 0; i < sim->node_count; i++)
@@ -101,7 +97,7 @@ static void answered(void *user, uint64_t id, const cdtx_reply *reply) {
         violate(&sim->world, "C1", "%s answers call %llu under the id %llu", life->name,
                 (unsigned long long)letter->call.id, (unsigned long long)id);
     tell(&sim->world, life->name, "answers letter %llu, %s %lld/%u: %s %.*s%s%.60s", (unsigned long long)letter->number,
-         op_name(letter->call.op), (long long)letter->call.sequence, letter->call.branch, cdtx_code_name(reply->code),
+         call_name(letter->call.op), (long long)letter->call.sequence, letter->call.branch, cdtx_code_name(reply->code),
          (int)reply->length, reply->length == 0 ? "" : (const char *)reply->result, reply->length == 0 ? "" : " ",
          reply->text == NULL ? "" : reply->text);
     check_answer(life, &letter->call, reply);
@@ -200,7 +196,7 @@ static int32_t send_call(void *user, cdtx *engine, const cdtx_call *call, cdtx_e
     }
     struct letter *letter = net_letter(sim, life, to, call);
     tell(&sim->world, life->name, "sends letter %llu to %s: %s %lld/%u, epoch %lld, attempt %u",
-         (unsigned long long)letter->number, to->name, op_name(call->op), (long long)call->sequence, call->branch,
+         (unsigned long long)letter->number, to->name, call_name(call->op), (long long)call->sequence, call->branch,
          (long long)call->epoch, call->attempt);
     post(letter);
     return 0;

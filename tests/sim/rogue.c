@@ -10,7 +10,7 @@
 
 struct rogue {
     uint8_t log[16];
-    int64_t sequence;
+    int64_t sequence, floor;
     uint64_t calls;
     uint32_t alarms;
     int done;
@@ -252,6 +252,10 @@ int rogue_done(const struct sim *sim) {
 
 uint32_t rogue_alarms(const struct sim *sim) {
     return sim->rogue->alarms;
+}
+
+int64_t rogue_floor(const struct sim *sim) {
+    return sim->rogue->floor;
 }
 
 int rogue_is(const struct sim *sim, const uint8_t log[16]) {

@@ -13,6 +13,8 @@ void rogue_begin(struct sim *sim);
 int rogue_done(const struct sim *sim);
 /* Calls whose cell demands an alarm, at most. */
 uint32_t rogue_alarms(const struct sim *sim);
+/* The highest floor of its log that it has named. */
+int64_t rogue_floor(const struct sim *sim);
 int rogue_is(const struct sim *sim, const uint8_t log[16]);
 
 #endif

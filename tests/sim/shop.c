@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checks.h"
 #include "clerk.h"
 #include "cover.h"
 
@@ -127,6 +128,18 @@ static int32_t answer(cdtx_tcc_call *call, const char *word, int64_t number, cdt
     return cdtx_tcc_answer(call, text, (size_t)length, err);
 }
 
+/* Some confirms are refused once it is too late, when the transaction has the policy for it; nothing else is. */
+static int32_t end_answer(struct service *service, cdtx_tcc_call *call, const char *op, const struct shop_order *order,
+                          cdtx_error *err) {
+    struct sim *sim = service->life->sim;
+    int refuses =
+        order->mode == SHOP_NO_AT_LAST || (order->mode == SHOP_NO_AT_TIMES && prng_chance(&sim->world.work, 1, 2));
+    if (op[0] != 'C' || !refuses)
+        return mishap(service, err);
+    check_said_no(sim, cdtx_tcc_gid(call));
+    return definite_no(err, "it can no longer be confirmed, article", order->article);
+}
+
 /* ---- order ---- */
 
 static int32_t order_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
@@ -159,11 +172,15 @@ static int32_t order_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *ser
         rc = add_effect(sql, call, op, &order, err);
     if (rc == 0)
         rc = move(sql, statement, call, &order, err);
-    return rc != 0 ? rc : mishap(service, err);
+    return rc != 0 ? rc : end_answer(service, call, op, &order, err);
 }
 
 static int32_t order_confirm(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
     return order_end(sql, call, user, "C", "UPDATE orders SET state = 'CONFIRMED' WHERE gid = ? AND branch = ?", err);
+}
+
+static int32_t order_reverse(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    return order_end(sql, call, user, "R", "UPDATE orders SET state = 'REVERSED' WHERE gid = ? AND branch = ?", err);
 }
 
 static int32_t order_cancel(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
@@ -199,11 +216,16 @@ static int32_t stock_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *ser
         rc = add_effect(sql, call, op, &order, err);
     if (rc == 0)
         rc = move(sql, statement, NULL, &order, err);
-    return rc != 0 ? rc : mishap(service, err);
+    return rc != 0 ? rc : end_answer(service, call, op, &order, err);
 }
 
 static int32_t stock_confirm(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
     return stock_end(sql, call, user, "C", "UPDATE stock SET held = held - ?1, sold = sold + ?1 WHERE article = ?2",
+                     err);
+}
+
+static int32_t stock_reverse(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    return stock_end(sql, call, user, "R", "UPDATE stock SET sold = sold - ?1, free = free + ?1 WHERE article = ?2",
                      err);
 }
 
@@ -230,6 +252,7 @@ int32_t shop_open(struct life *life, enum participant participant, cdtx_error *e
             .on_try = participant == ORDER ? order_try : stock_try,
             .on_confirm = participant == ORDER ? order_confirm : stock_confirm,
             .on_cancel = participant == ORDER ? order_cancel : stock_cancel,
+            .on_reverse = participant == ORDER ? order_reverse : stock_reverse,
             .user = service,
         };
         rc = cdtx_tcc_add(*db, participant_names[participant], &handlers, err);

@@ -5,7 +5,12 @@
 
 #include "sim.h"
 
-enum shop_mode { SHOP_BY_STATE = 0, SHOP_NO };
+enum shop_mode {
+    SHOP_BY_STATE = 0,
+    SHOP_NO,         /* the try is refused */
+    SHOP_NO_AT_LAST, /* the confirm is, each time */
+    SHOP_NO_AT_TIMES /* the confirm is, now and then */
+};
 
 /* What a branch is asked to do. Plain bytes. */
 struct shop_order {
