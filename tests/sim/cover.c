@@ -97,6 +97,17 @@ static const char *const names[] = {
     "guard-confirmed-cancel",
     "guard-cancelled-cancel",
     "guard-empty-cancel",
+    "guard-reversed-try",
+    "guard-reversed-confirm",
+    "guard-reversed-cancel",
+    "guard-absent-reverse",
+    "guard-tried-reverse",
+    "guard-rejected-reverse",
+    "guard-confirmed-reverse",
+    "guard-cancelled-reverse",
+    "guard-empty-reverse",
+    "guard-reversed-reverse",
+    "below the floor",
 };
 
 enum { NAMES = sizeof names / sizeof names[0], SLOTS = 512 };

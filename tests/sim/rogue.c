@@ -8,13 +8,7 @@
 #include "net.h"
 #include "shop.h"
 
-struct rogue {
-    uint8_t log[16];
-    int64_t sequence, floor;
-    uint64_t calls;
-    uint32_t alarms;
-    int done;
-};
+enum { OLD_MAX = 12 };
 
 /* One branch and what the model thinks of it. */
 struct subject {
@@ -27,6 +21,17 @@ struct subject {
     char *first;       /* answer of the try; NULL: none yet */
     uint32_t first_length;
     int32_t first_code;
+    int expired; /* it was said */
+};
+
+struct rogue {
+    uint8_t log[16];
+    int64_t sequence, floor;
+    uint64_t calls;
+    uint32_t alarms;
+    int done;
+    struct subject old[OLD_MAX]; /* those that it has finished with */
+    uint32_t old_count;
 };
 
 /* What the letter's answer function saw. */
@@ -38,8 +43,6 @@ struct seen {
     uint32_t alarms_before, alarms_after;
 };
 
-static const char *const op_names[] = {"?", "try", "confirm", "cancel"};
-
 /* The guard table. alarm: the cell must raise one. */
 struct cell {
     int32_t code;
@@ -48,27 +51,49 @@ struct cell {
     const char *invariant;
 };
 
-static struct cell cell_of(enum mark mark, int32_t op) {
-    static const struct cell confirm[MARKS] = {
-        [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},     [MARK_TRIED] = {0, MARK_CONFIRMED, 0, "T4"},
-        [MARK_REJECTED] = {CDTX_CONFLICT, MARK_REJECTED, 1, "T2"},  [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T1"},
-        [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 1, "T1"}, [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 1, "T2"},
-    };
-    static const struct cell cancel[MARKS] = {
-        [MARK_ABSENT] = {0, MARK_EMPTY, 0, "T3"},        [MARK_TRIED] = {0, MARK_CANCELLED, 0, "T4"},
-        [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},   [MARK_CONFIRMED] = {CDTX_REFUSED, MARK_CONFIRMED, 1, "T1"},
-        [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"}, [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T3"},
-    };
-    if (op == CDTX_CALL_CONFIRM)
-        return confirm[mark];
-    if (op == CDTX_CALL_CANCEL)
-        return cancel[mark];
-    if (mark == MARK_CANCELLED || mark == MARK_EMPTY)
-        return (struct cell){CDTX_REFUSED, mark, 0, "T3"};
-    if (mark != MARK_ABSENT)
-        return (struct cell){mark == MARK_REJECTED ? CDTX_REFUSED : 0, mark, 0, "T8"};
-    return (struct cell){0, MARK_TRIED, 0, "T8"};
-}
+/* By what arrives; the first try's answer is the service's, see first_try. */
+static const struct cell cells[CDTX_CALL_REVERSE + 1][MARKS] = {
+    [CDTX_CALL_TRY] =
+        {
+            [MARK_ABSENT] = {0, MARK_TRIED, 0, "T8"},
+            [MARK_TRIED] = {0, MARK_TRIED, 0, "T8"},
+            [MARK_REJECTED] = {CDTX_REFUSED, MARK_REJECTED, 0, "T8"},
+            [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T8"},
+            [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 0, "T3"},
+            [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 0, "T3"},
+            [MARK_REVERSED] = {CDTX_REFUSED, MARK_REVERSED, 0, "T3"},
+        },
+    [CDTX_CALL_CONFIRM] =
+        {
+            [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},
+            [MARK_TRIED] = {0, MARK_CONFIRMED, 0, "T4"},
+            [MARK_REJECTED] = {CDTX_CONFLICT, MARK_REJECTED, 1, "T2"},
+            [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T1"},
+            [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 1, "T1"},
+            [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 1, "T2"},
+            [MARK_REVERSED] = {CDTX_REFUSED, MARK_REVERSED, 0, "T1"},
+        },
+    [CDTX_CALL_CANCEL] =
+        {
+            [MARK_ABSENT] = {0, MARK_EMPTY, 0, "T3"},
+            [MARK_TRIED] = {0, MARK_CANCELLED, 0, "T4"},
+            [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},
+            [MARK_CONFIRMED] = {CDTX_REFUSED, MARK_CONFIRMED, 1, "T1"},
+            [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"},
+            [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T3"},
+            [MARK_REVERSED] = {0, MARK_REVERSED, 0, "T1"},
+        },
+    [CDTX_CALL_REVERSE] =
+        {
+            [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},
+            [MARK_TRIED] = {0, MARK_REVERSED, 0, "T4"},
+            [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},
+            [MARK_CONFIRMED] = {0, MARK_REVERSED, 0, "T4"},
+            [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"},
+            [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T2"},
+            [MARK_REVERSED] = {0, MARK_REVERSED, 0, "T1"},
+        },
+};
 
 /* Codes that say nothing about the guard, only that the service could not answer now. */
 static int no_answer(int32_t code) {
@@ -92,7 +117,7 @@ static uint32_t step(const struct subject *subject, int32_t op, const struct see
     for (enum mark mark = MARK_ABSENT; mark < MARKS; mark++) {
         if (!(subject->possible >> mark & 1))
             continue;
-        struct cell cell = cell_of(mark, op);
+        struct cell cell = cells[op][mark];
         *invariant = cell.invariant;
         if (mark == MARK_ABSENT && op == CDTX_CALL_TRY) {
             *alarm = 0;
@@ -139,6 +164,7 @@ static void call(struct subject *subject, int32_t op, struct seen *seen) {
         .op = op,
         .attempt = 1,
         .length = sizeof order,
+        .floor = rogue->floor,
         .participant = participant_names[subject->participant],
         .payload = &order,
     };
@@ -173,21 +199,22 @@ static void look(struct subject *subject, int32_t op, const struct seen *seen) {
     subject->possible = step(subject, op, seen, &invariant, &alarm);
     for (enum mark mark = MARK_ABSENT; seen->came && mark < MARKS; mark++)
         if (before == UINT32_C(1) << mark) {
-            snprintf(text, sizeof text, "guard-%s-%s", mark_names[mark], op_names[op]);
+            snprintf(text, sizeof text, "guard-%s-%s", mark_names[mark], call_name(op));
             cover(text);
         }
     if (subject->possible == 0) {
         violate(&sim->world, invariant,
-                "the rogue's %s of gid %lld answered %s, against the guard table (marks before: %x)", op_names[op],
+                "the rogue's %s of gid %lld answered %s, against the guard table (marks before: %x)", call_name(op),
                 (long long)subject->sequence, cdtx_code_name(seen->code), before);
         return;
     }
     if (!seen->came || no_answer(seen->code))
         return;
     if (alarm && seen->alarms_after == seen->alarms_before)
-        violate(&sim->world, invariant, "the rogue's %s of gid %lld raised no alarm", op_names[op],
+        violate(&sim->world, invariant, "the rogue's %s of gid %lld raised no alarm", call_name(op),
                 (long long)subject->sequence);
-    if (op != CDTX_CALL_TRY || (before & (UINT32_C(1) << MARK_CANCELLED | UINT32_C(1) << MARK_EMPTY)) != 0)
+    uint32_t over = UINT32_C(1) << MARK_CANCELLED | UINT32_C(1) << MARK_EMPTY | UINT32_C(1) << MARK_REVERSED;
+    if (op != CDTX_CALL_TRY || (before & over) != 0)
         return;
     if (subject->first == NULL) {
         subject->first = seen->result;
@@ -198,6 +225,38 @@ static void look(struct subject *subject, int32_t op, const struct seen *seen) {
         violate(&sim->world, "T8", "the try of the rogue's gid %lld answered '%s' first and '%s' later",
                 (long long)subject->sequence, subject->first, seen->result);
     }
+}
+
+/* A call about a gid below the floor: it gets the cell's answer while the guard stands, and EXPIRED once it is gone;
+ * then for ever, and it never has an effect. */
+static void look_back(struct subject *subject) {
+    struct sim *sim = subject->sim;
+    struct prng *work = &sim->world.work;
+    int32_t op = (int32_t)prng_range(work, CDTX_CALL_TRY, CDTX_CALL_REVERSE);
+    struct seen *seen = world_alloc(&sim->world, sizeof *seen);
+    sim->rogue->alarms++;
+    call(subject, op, seen);
+    if (seen->came && seen->code == CDTX_EXPIRED) {
+        subject->expired = 1;
+        cover("below the floor");
+    } else if (subject->expired && seen->came && !no_answer(seen->code)) {
+        violate(&sim->world, "T6", "the rogue's %s of gid %lld answered %s after EXPIRED", call_name(op),
+                (long long)subject->sequence, cdtx_code_name(seen->code));
+    } else if (!subject->expired) {
+        look(subject, op, seen);
+    }
+}
+
+static void raise_floor(struct sim *sim, const struct subject *last) {
+    struct rogue *rogue = sim->rogue;
+    struct prng *work = &sim->world.work;
+    if (rogue->old_count < OLD_MAX)
+        rogue->old[rogue->old_count++] = *last;
+    if (prng_chance(work, 1, 3))
+        rogue->floor = rogue->sequence + 1;
+    for (uint32_t i = 0; i < rogue->old_count && sim->faults_on; i++)
+        if (rogue->old[i].sequence < rogue->floor && prng_chance(work, 1, 1 + rogue->old_count))
+            look_back(&rogue->old[i]);
 }
 
 static void play(struct sim *sim) {
@@ -213,7 +272,7 @@ static void play(struct sim *sim) {
     };
     int64_t calls = prng_range(work, 2, 6);
     for (int64_t i = 0; i < calls && sim->faults_on; i++) {
-        int32_t op = (int32_t)prng_range(work, CDTX_CALL_TRY, CDTX_CALL_CANCEL);
+        int32_t op = (int32_t)prng_range(work, CDTX_CALL_TRY, CDTX_CALL_REVERSE);
         if (op != CDTX_CALL_TRY)
             rogue->alarms++;
         struct seen seen = {0};
@@ -223,6 +282,7 @@ static void play(struct sim *sim) {
         look(&subject, op, kept);
         strand_sleep(&sim->world, prng_range(work, 0, 200 * MS));
     }
+    raise_floor(sim, &subject);
 }
 
 static void rogue_live(void *argument) {
