@@ -13,12 +13,6 @@ static sqlite3_stmt *prepare(sqlite3 *db, const char *query) {
     return sqlite3_prepare_v2(db, query, -1, &statement, NULL) == SQLITE_OK ? statement : NULL;
 }
 
-static int prepared(sqlite3 *db, const char *query) {
-    sqlite3_stmt *statement = prepare(db, query);
-    sqlite3_finalize(statement);
-    return statement != NULL;
-}
-
 /* ---- the log ---- */
 
 static uint32_t read_u32(const uint8_t *bytes) {
@@ -50,29 +44,24 @@ static void look_uuid(struct sim *sim, sqlite3 *db) {
     sqlite3_finalize(statement);
 }
 
-static void look_rows(struct sim *sim, sqlite3 *db, const struct life *writer) {
-    sqlite3_stmt *s = prepare(db, "SELECT seq, state, epoch, attempts, acked, reason, reverse_after, noes,"
-                                  " parked IS NOT NULL, name, branches FROM cdtx_tx ORDER BY seq");
-    while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
-        struct tx_row now = {
-            .sequence = sqlite3_column_int64(s, 0),
-            .state = sqlite3_column_int64(s, 1),
-            .epoch = sqlite3_column_int64(s, 2),
-            .attempts = sqlite3_column_int64(s, 3),
-            .acked = sqlite3_column_int64(s, 4),
-            .reason = sqlite3_column_int64(s, 5),
-            .reverse_after = sqlite3_column_int64(s, 6),
-            .noes = sqlite3_column_int64(s, 7),
-            .parked = sqlite3_column_int(s, 8),
-            .name = (const char *)sqlite3_column_text(s, 9),
-            .count = count_branches(sqlite3_column_blob(s, 10), (size_t)sqlite3_column_bytes(s, 10)),
-        };
-        if (now.count == UINT32_MAX || now.name == NULL)
-            violate(&sim->world, "C4", "the branches of gid %lld are garbled", (long long)now.sequence);
-        else
-            mirror_tx(sim, writer, &now);
-    }
-    sqlite3_finalize(s);
+static void look_row(struct sim *sim, sqlite3_stmt *s, const struct life *writer) {
+    struct tx_row now = {
+        .sequence = sqlite3_column_int64(s, 0),
+        .state = sqlite3_column_int64(s, 1),
+        .epoch = sqlite3_column_int64(s, 2),
+        .attempts = sqlite3_column_int64(s, 3),
+        .acked = sqlite3_column_int64(s, 4),
+        .reason = sqlite3_column_int64(s, 5),
+        .reverse_after = sqlite3_column_int64(s, 6),
+        .noes = sqlite3_column_int64(s, 7),
+        .parked = sqlite3_column_int(s, 8),
+        .name = (const char *)sqlite3_column_text(s, 9),
+        .count = count_branches(sqlite3_column_blob(s, 10), (size_t)sqlite3_column_bytes(s, 10)),
+    };
+    if (now.count == UINT32_MAX || now.name == NULL)
+        violate(&sim->world, "C4", "the branches of gid %lld are garbled", (long long)now.sequence);
+    else
+        mirror_tx(sim, writer, &now);
 }
 
 static void look_cases(struct sim *sim, sqlite3 *db) {
@@ -83,17 +72,33 @@ static void look_cases(struct sim *sim, sqlite3 *db) {
     sqlite3_finalize(s);
 }
 
+/* One statement, since to prepare them is most of the work; its last row is the log's own. */
 static void look_log(struct sim *sim, sqlite3 *db, const struct life *writer) {
     struct checker *checker = sim->checker;
-    sqlite3_stmt *meta = prepare(db, "SELECT seq, floor FROM cdtx_meta WHERE id = 1");
-    if (meta != NULL && sqlite3_step(meta) == SQLITE_ROW && prepared(db, "SELECT parked FROM cdtx_tx LIMIT 1")) {
-        look_rows(sim, db, checker->unattributed ? NULL : writer);
-        checker->unattributed = 0;
-        look_cases(sim, db);
-        mirror_meta(sim, sqlite3_column_int64(meta, 0), sqlite3_column_int64(meta, 1));
-        mirror_log_end(sim);
+    const struct life *by = checker->unattributed ? NULL : writer;
+    sqlite3_stmt *s = prepare(db, "SELECT seq, state, epoch, attempts, acked, reason, reverse_after, noes,"
+                                  " parked IS NOT NULL, name, branches FROM cdtx_tx UNION ALL"
+                                  " SELECT seq, 0, floor, (SELECT count(*) FROM cdtx_case), 0, 0, 0, 0, 0, '', x'01'"
+                                  " FROM cdtx_meta");
+    int64_t sequence = 0, floor = 0, cases = 0;
+    int rc = SQLITE_ERROR;
+    while (s != NULL && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+        if (sqlite3_column_int64(s, 1) != 0) {
+            look_row(sim, s, by);
+            continue;
+        }
+        sequence = sqlite3_column_int64(s, 0);
+        floor = sqlite3_column_int64(s, 2);
+        cases = sqlite3_column_int64(s, 3);
     }
-    sqlite3_finalize(meta);
+    sqlite3_finalize(s);
+    if (rc != SQLITE_DONE)
+        return;
+    checker->unattributed = 0;
+    if (cases > 0)
+        look_cases(sim, db);
+    mirror_meta(sim, sequence, floor);
+    mirror_log_end(sim);
 }
 
 /* ---- a participant's database ---- */
@@ -136,21 +141,17 @@ static void look_effects(struct sim *sim, sqlite3 *db, enum participant particip
                 (long long)ledger->last);
 }
 
-static void look_floors(struct sim *sim, sqlite3 *db, enum participant participant) {
-    sqlite3_stmt *s = prepare(db, "SELECT log, floor FROM cdtx_floor");
-    while (s != NULL && sqlite3_step(s) == SQLITE_ROW)
-        mirror_floor(sim, participant, sqlite3_column_blob(s, 0), sqlite3_column_int64(s, 1));
-    sqlite3_finalize(s);
-}
-
-/* -1: they could not be read. */
+/* Floors, which come first, and guards. -1: they could not be read. */
 static int64_t look_guards(struct sim *sim, sqlite3 *db, enum participant participant) {
-    sqlite3_stmt *s = prepare(db, "SELECT log, seq, branch, state FROM cdtx_guard");
-    if (s == NULL)
-        return -1;
+    sqlite3_stmt *s = prepare(db, "SELECT log, floor, 0, 0 FROM cdtx_floor UNION ALL"
+                                  " SELECT log, seq, branch, state FROM cdtx_guard");
     int64_t rows = 0;
-    int rc;
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+    int rc = SQLITE_ERROR;
+    while (s != NULL && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+        if (sqlite3_column_int(s, 3) == 0) {
+            mirror_floor(sim, participant, sqlite3_column_blob(s, 0), sqlite3_column_int64(s, 1));
+            continue;
+        }
         rows++;
         mirror_mark(sim, participant, sqlite3_column_blob(s, 0), sqlite3_column_int64(s, 1),
                     (uint32_t)sqlite3_column_int(s, 2), sqlite3_column_int64(s, 3));
@@ -190,7 +191,6 @@ void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life
             continue;
         int64_t before = sim->checker->ledgers[p].last;
         look_effects(sim, db, p, first ? 0 : before);
-        look_floors(sim, db, p);
         int64_t guards = look_guards(sim, db, p);
         if (guards >= 0)
             mirror_participant_end(sim, p, before, guards);

@@ -52,47 +52,48 @@ struct cell {
 };
 
 /* By what arrives; the first try's answer is the service's, see first_try. */
-static const struct cell cells[CDTX_CALL_REVERSE + 1][MARKS] = {
-    [CDTX_CALL_TRY] =
-        {
-            [MARK_ABSENT] = {0, MARK_TRIED, 0, "T8"},
-            [MARK_TRIED] = {0, MARK_TRIED, 0, "T8"},
-            [MARK_REJECTED] = {CDTX_REFUSED, MARK_REJECTED, 0, "T8"},
-            [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T8"},
-            [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 0, "T3"},
-            [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 0, "T3"},
-            [MARK_REVERSED] = {CDTX_REFUSED, MARK_REVERSED, 0, "T3"},
-        },
-    [CDTX_CALL_CONFIRM] =
-        {
-            [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},
-            [MARK_TRIED] = {0, MARK_CONFIRMED, 0, "T4"},
-            [MARK_REJECTED] = {CDTX_CONFLICT, MARK_REJECTED, 1, "T2"},
-            [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T1"},
-            [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 1, "T1"},
-            [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 1, "T2"},
-            [MARK_REVERSED] = {CDTX_REFUSED, MARK_REVERSED, 0, "T1"},
-        },
-    [CDTX_CALL_CANCEL] =
-        {
-            [MARK_ABSENT] = {0, MARK_EMPTY, 0, "T3"},
-            [MARK_TRIED] = {0, MARK_CANCELLED, 0, "T4"},
-            [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},
-            [MARK_CONFIRMED] = {CDTX_REFUSED, MARK_CONFIRMED, 1, "T1"},
-            [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"},
-            [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T3"},
-            [MARK_REVERSED] = {0, MARK_REVERSED, 0, "T1"},
-        },
-    [CDTX_CALL_REVERSE] =
-        {
-            [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},
-            [MARK_TRIED] = {0, MARK_REVERSED, 0, "T4"},
-            [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},
-            [MARK_CONFIRMED] = {0, MARK_REVERSED, 0, "T4"},
-            [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"},
-            [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T2"},
-            [MARK_REVERSED] = {0, MARK_REVERSED, 0, "T1"},
-        },
+static const struct cell cells[CDTX_CALL_REVERSE + 1][MARKS] =
+    {
+        [CDTX_CALL_TRY] =
+            {
+                [MARK_ABSENT] = {0, MARK_TRIED, 0, "T8"},
+                [MARK_TRIED] = {0, MARK_TRIED, 0, "T8"},
+                [MARK_REJECTED] = {CDTX_REFUSED, MARK_REJECTED, 0, "T8"},
+                [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T8"},
+                [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 0, "T3"},
+                [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 0, "T3"},
+                [MARK_REVERSED] = {CDTX_REFUSED, MARK_REVERSED, 0, "T3"},
+            },
+        [CDTX_CALL_CONFIRM] =
+            {
+                [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},
+                [MARK_TRIED] = {0, MARK_CONFIRMED, 0, "T4"},
+                [MARK_REJECTED] = {CDTX_CONFLICT, MARK_REJECTED, 1, "T2"},
+                [MARK_CONFIRMED] = {0, MARK_CONFIRMED, 0, "T1"},
+                [MARK_CANCELLED] = {CDTX_REFUSED, MARK_CANCELLED, 1, "T1"},
+                [MARK_EMPTY] = {CDTX_REFUSED, MARK_EMPTY, 1, "T2"},
+                [MARK_REVERSED] = {CDTX_REFUSED, MARK_REVERSED, 0, "T1"},
+            },
+        [CDTX_CALL_CANCEL] =
+            {
+                [MARK_ABSENT] = {0, MARK_EMPTY, 0, "T3"},
+                [MARK_TRIED] = {0, MARK_CANCELLED, 0, "T4"},
+                [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},
+                [MARK_CONFIRMED] = {CDTX_REFUSED, MARK_CONFIRMED, 1, "T1"},
+                [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"},
+                [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T3"},
+                [MARK_REVERSED] = {0, MARK_REVERSED, 0, "T1"},
+            },
+        [CDTX_CALL_REVERSE] =
+            {
+                [MARK_ABSENT] = {CDTX_NOT_FOUND, MARK_ABSENT, 1, "T7"},
+                [MARK_TRIED] = {0, MARK_REVERSED, 0, "T4"},
+                [MARK_REJECTED] = {0, MARK_REJECTED, 0, "T2"},
+                [MARK_CONFIRMED] = {0, MARK_REVERSED, 0, "T4"},
+                [MARK_CANCELLED] = {0, MARK_CANCELLED, 0, "T1"},
+                [MARK_EMPTY] = {0, MARK_EMPTY, 0, "T2"},
+                [MARK_REVERSED] = {0, MARK_REVERSED, 0, "T1"},
+            },
 };
 
 /* Codes that say nothing about the guard, only that the service could not answer now. */
