@@ -544,7 +544,7 @@ static int32_t run_settle(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     cdtx__gid_text(sql->store->uuid, request->sequence, gid);
     if (request->ended)
         return cdtx__case_close(sql, "tx", gid, "cdtx", "it has ended", err);
-    return request->parked ? 0 : open_case(op, sql, gid, err);
+    return request->parked || MUTANT(sql->store->env, "parked-no-case") ? 0 : open_case(op, sql, gid, err);
 }
 
 /* ---- trim ---- */
@@ -577,7 +577,8 @@ static int32_t raise_floor(cdtx_sql *sql, int *more, cdtx_error *err) {
 
 /* The oldest ended ones first; what is still open among them is passed over. */
 static int32_t drop_outcomes(struct op *op, cdtx_sql *sql, int64_t *dropped, cdtx_error *err) {
-    cdtx_value arguments[] = {SQL_INT(op->request->limit), SQL_INT(now_ms(sql) - op->request->retention_ms)};
+    int64_t kept_ms = MUTANT(sql->store->env, "dropped-at-once") ? 0 : op->request->retention_ms;
+    cdtx_value arguments[] = {SQL_INT(op->request->limit), SQL_INT(now_ms(sql) - kept_ms)};
     return cdtx__sql_run(sql,
                          "DELETE FROM cdtx_tx WHERE seq IN (SELECT seq FROM (SELECT seq, ended FROM cdtx_tx NOT INDEXED"
                          " WHERE due IS NULL ORDER BY seq LIMIT ?) WHERE ended <= ?)",
@@ -711,6 +712,9 @@ static int32_t run_recover(struct rider *rider, cdtx_sql *sql, cdtx_error *err) 
         if (rc != 0)
             return rc;
     }
+    if (MUTANT(sql->store->env, "bug-10"))
+        return cdtx__sql_run(sql, "DELETE FROM cdtx_tx WHERE attempts > 1 AND due IS NOT NULL", NULL, 0, NULL, NULL,
+                             err);
     return cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 0 WHERE due IS NOT NULL AND parked IS NULL", NULL, 0, NULL,
                          NULL, err);
 }

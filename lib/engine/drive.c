@@ -318,6 +318,8 @@ static int all_acked(const cdtx_tx *tx) {
 
 /* One attempt at phase two is over. Only definite noes count for the policy, never time-outs (trap 18). */
 static move_fn attempt_over_locked(cdtx_tx *tx) {
+    if (tx->outcome == CDTX_TX_COMMITTING && MUTANT(tx->engine->env, "trap-18"))
+        tx->noes += tx->outstanding;
     forget_calls_locked(tx);
     int give_up = tx->outcome == CDTX_TX_COMMITTING && tx->reverse_after > 0 && tx->noes >= tx->reverse_after;
     if (give_up && !all_acked(tx)) {
@@ -764,7 +766,8 @@ static void reverse_done(struct coord_request *request) {
     }
     cdtx__lock(engine->env, &tx->lock);
     tx->epoch = request->epoch;
-    tx->acked = 0;
+    if (!MUTANT(engine->env, "trap-18-acked"))
+        tx->acked = 0;
     tx->attempts = 1;
     tx->result = outcome_result(tx, CDTX_TX_REVERSING, COORD_REASON_NONE, &tx->err);
     start_finishing_locked(tx);
@@ -781,7 +784,7 @@ static void reverse(cdtx_tx *tx) {
 /* ---- settle ---- */
 
 static int answers_at_end(const cdtx_tx *tx) {
-    return tx->reverse_after > 0 && tx->outcome != CDTX_TX_ROLLING_BACK;
+    return tx->reverse_after > 0 && tx->outcome != CDTX_TX_ROLLING_BACK && !MUTANT(tx->engine->env, "trap-18-early");
 }
 
 static void settle_done(struct coord_request *request) {
@@ -793,7 +796,7 @@ static void settle_done(struct coord_request *request) {
         cdtx__scan_by(engine, request->result != 0 ? request->lease_ms : request->due_in_ms);
     if (request->result == 0 && request->found)
         cdtx__add(&engine->parked);
-    if (request->result == 0 && request->found)
+    if (request->result == 0 && (request->found || (tx->parked && MUTANT(engine->env, "parked-alarms"))))
         cdtx__alarm(engine, "%s is parked and has become a case: %s; last answer: %s", tx->gid, tx->parking,
                     tx->refusal_err.text);
     if (request->result != 0 || !request->ended) {

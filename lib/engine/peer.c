@@ -41,7 +41,7 @@ struct peer *cdtx__peer(cdtx *engine, const char *name) {
 
 int32_t cdtx__peer_has_room(const cdtx *engine, const struct peer *peer, cdtx_error *err) {
     uint32_t waiting = __atomic_load_n(&peer->waiting, __ATOMIC_RELAXED);
-    if (waiting < engine->options.participant_max)
+    if (waiting < engine->options.participant_max || MUTANT(engine->env, "dead-takes-all"))
         return 0;
     return cdtx__busy(err, 100, "participant '%s' has not answered %u branches yet (participant_max %u)", peer->name,
                       waiting, engine->options.participant_max);

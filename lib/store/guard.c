@@ -4,9 +4,9 @@
 
 int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t state, const void *answer, size_t length,
                            int *done, cdtx_error *err) {
-    int64_t changes = 0;
+    int64_t changes = 0, above = MUTANT(sql->store->env, "trap-19-below") ? INT64_MAX : key->sequence;
     cdtx_value arguments[] = {KEY(key), SQL_INT(state), length == 0 ? SQL_NULL : cdtx__sql_blob(answer, length),
-                              cdtx__sql_blob(key->log, 16), SQL_INT(key->sequence)};
+                              cdtx__sql_blob(key->log, 16), SQL_INT(above)};
     int32_t rc = cdtx__sql_run(sql,
                                "INSERT INTO cdtx_guard (log, seq, branch, state, answer) SELECT ?, ?, ?, ?, ?"
                                " WHERE NOT EXISTS (SELECT 1 FROM cdtx_floor WHERE log = ? AND floor > ?)"
@@ -96,7 +96,7 @@ int32_t cdtx__guard_trim(cdtx_sql *sql, const uint8_t *log, int64_t floor, uint3
     cdtx_value reach[] = {cdtx__sql_blob(log, 16), SQL_INT(next == 0 ? floor : next)};
     rc = cdtx__sql_run(sql, "DELETE FROM cdtx_guard WHERE log = ? AND seq < ?", reach, 2, NULL, NULL, err);
     /* In the same transaction: no moment at which a guard is gone and its work not refused (trap 19). */
-    if (rc == 0)
+    if (rc == 0 && !MUTANT(sql->store->env, "trap-19"))
         rc = cdtx__sql_run(sql,
                            "INSERT INTO cdtx_floor (log, floor) VALUES (?, ?)"
                            " ON CONFLICT (log) DO UPDATE SET floor = excluded.floor",
