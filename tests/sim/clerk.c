@@ -105,7 +105,7 @@ static int32_t by_handle(struct line *line, cdtx_error *err) {
     if (rc != 0)
         return rc;
     rc = write_line(sql, line, insert, err);
-    int64_t most = prng_chance(&life->sim->world.work, 1, 8) ? 2 * SECOND : 20 * MS;
+    int64_t most = prng_chance(&life->sim->world.work, 1, 8) && life->sim->knobs.dead == 0 ? 2 * SECOND : 20 * MS;
     env_think(life, prng_range(&life->sim->world.work, 0, most));
     if (rc == 0 && line->deed == HANDLE)
         rc = cdtx_sql_commit(sql, err);

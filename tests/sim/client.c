@@ -8,6 +8,7 @@
 #include "errand.h"
 #include "net.h"
 #include "shop.h"
+#include "weather.h"
 
 enum { OPS_MAX = 64, OP_BRANCHES = 4 };
 enum kind { KIND_RUN, KIND_SUBMIT, KIND_STEPS, KINDS };
@@ -33,7 +34,14 @@ struct op {
     char gid[CDTX_GID_MAX]; /* of the key, once known; kept in first */
 };
 
+/* How long those took that have nothing to do with the dead participant, while it lived and after (L2). */
+struct times {
+    int64_t longest;
+    uint32_t count;
+};
+
 struct history {
+    struct times alive, dead;
     struct op ops[OPS_MAX];
     uint32_t count;
 };
@@ -108,6 +116,38 @@ static void compare_results(struct op *op, cdtx_tx *tx) {
     }
 }
 
+/* ---- L2 ---- */
+
+static int unrelated(const struct op *op) {
+    int dead = op->sim->knobs.dead;
+    for (uint32_t b = 0; b < op->count; b++)
+        if ((int)op->participants[b] == dead - 1)
+            return 0;
+    return dead != 0;
+}
+
+/* A dead participant neither takes the room of those who do not need it nor slows them down: they take at most twice as
+ * long as before, or as two round trips and their commits may. */
+static void compare_times(struct op *op, int32_t code, int64_t taken, int since_dead) {
+    struct sim *sim = op->sim;
+    struct times *times = since_dead ? &sim->history->dead : &sim->history->alive;
+    const struct times *alive = &sim->history->alive;
+    int64_t plain = 4 * sim->knobs.latency_max + 150 * MS;
+    int64_t most = 2 * (alive->longest > plain ? alive->longest : plain);
+    times->count++;
+    if (taken > times->longest)
+        times->longest = taken;
+    if (since_dead && (code == CDTX_BUSY || code == CDTX_TIMEOUT))
+        violate(&sim->world, "L2", "%s does not need the dead participant, and was answered %s", op->name,
+                cdtx_code_name(code));
+    if (since_dead && taken > most)
+        violate(&sim->world, "L2",
+                "%s does not need the dead participant, and took %lld ms; before, %u took %lld at most", op->name,
+                (long long)(taken / MS), alive->count, (long long)(alive->longest / MS));
+    if (since_dead)
+        cover("compared with the dead");
+}
+
 /* ---- the ways to run one ---- */
 
 static void think(struct op *op, struct life *life) {
@@ -142,12 +182,16 @@ static void ask_later(struct op *op, struct life *life) {
 
 static void run_declared(struct op *op, struct life *life, cdtx_tx *tx) {
     cdtx_error err = {0};
+    int64_t begun = op->sim->world.now;
+    int dead = weather_dead(op->sim);
     int32_t rc = add_branches(op, tx, &err);
     if (rc == 0)
         rc = cdtx_tx_run(tx, &err);
     env_alive(life);
     if (rc == CDTX_MISUSE && !life->open)
         return; /* the engine was closed before */
+    if (unrelated(op) && dead == weather_dead(op->sim))
+        compare_times(op, rc, op->sim->world.now - begun, dead);
     learn_result(op, cdtx_tx_gid(tx), rc, "run");
     if (rc == 0)
         compare_results(op, tx);
@@ -288,6 +332,17 @@ void client_serve(struct life *life) {
 
 /* ---- the workload ---- */
 
+/* For L2: half of them need only the participant that lives. */
+static void draw_one_side(struct op *op) {
+    enum participant alive = op->sim->knobs.dead - 1 == ORDER ? STOCK : ORDER;
+    op->kind = KIND_RUN;
+    op->wait_for = CDTX_WAIT_ENDED;
+    op->count = (uint32_t)prng_range(&op->sim->world.work, 1, 2);
+    op->branch_timeout_ms = 0;
+    for (uint32_t b = 0; b < op->count; b++)
+        op->participants[b] = alive;
+}
+
 static void draw_branches(struct op *op) {
     struct sim *sim = op->sim;
     struct prng *work = &sim->world.work;
@@ -320,7 +375,9 @@ static struct op *make_op(struct sim *sim) {
         op->wait_for = CDTX_WAIT_ENDED;
     }
     draw_branches(op);
-    if (!prng_chance(work, 1, 3))
+    if (sim->knobs.dead != 0 && prng_chance(work, 1, 2))
+        draw_one_side(op);
+    if (sim->knobs.dead != 0 || !prng_chance(work, 1, 3))
         return op;
     snprintf(op->key, sizeof op->key, "key-%llu", (unsigned long long)prng_below(work, 8));
     for (struct op *other = history->ops; other < op; other++)

@@ -39,6 +39,8 @@ static const char *const names[] = {
     "loopback",
     "rogue",
     "echo",
+    "dead participant",
+    "compared with the dead",
     /* failpoints of the library */
     "store.begin",
     "store.commit.before",

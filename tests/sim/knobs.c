@@ -23,6 +23,19 @@ static uint32_t pick(struct prng *prng, const uint32_t *from, uint32_t count) {
     return from[prng_below(prng, count)];
 }
 
+/* For L2: nothing else goes wrong, so that the others' times can be compared. */
+static void one_is_dead(struct knobs *knobs, struct prng *prng) {
+    knobs->dead = 1 + (int)prng_below(prng, 2);
+    knobs->faults = 0;
+    knobs->rogue = 0;
+    knobs->ops = 60;
+    knobs->open_max = 16;
+    knobs->policy_in = 0;
+    knobs->run = 18 * (int64_t)SECOND;
+    knobs->timeout_min_ms = 2000;
+    knobs->timeout_max_ms = 4000;
+}
+
 void knobs_draw(struct knobs *knobs, uint64_t seed) {
     struct prng prng = prng_new(seed, "knobs");
     *knobs = (struct knobs){0};
@@ -55,6 +68,8 @@ void knobs_draw(struct knobs *knobs, uint64_t seed) {
     knobs->park_attempts = pick(&prng, (const uint32_t[]){2, 4, 30}, 3);
     knobs->park_retry_ms = prng_range(&prng, 200, 6000);
     knobs->policy_in = pick(&prng, (const uint32_t[]){0, 2, 6}, 3);
+    if (knobs->topology <= ONE_LOG && prng_chance(&prng, 1, 16))
+        one_is_dead(knobs, &prng);
 }
 
 void knobs_tell(struct world *world, const struct knobs *knobs) {
@@ -74,6 +89,9 @@ void knobs_tell(struct world *world, const struct knobs *knobs) {
          (long long)knobs->latency_min, (long long)knobs->latency_max);
     tell(world, "knobs", "retention %lld ms, parked after %u attempts, then every %lld ms, policy one in %u",
          (long long)knobs->retention_ms, knobs->park_attempts, (long long)knobs->park_retry_ms, knobs->policy_in);
+    if (knobs->dead != 0)
+        tell(world, "knobs", "participant %d is dead for most of the run, open_max %u", knobs->dead - 1,
+             knobs->open_max);
     tell(world, "knobs", "one in: crash %u, disk fault %u, loss %u", knobs->crash_in, knobs->fault_in, knobs->loss_in);
 }
 

@@ -58,6 +58,8 @@ struct knobs {
     int64_t retention_ms, park_retry_ms;
     uint32_t park_attempts;
     uint32_t policy_in; /* one transaction in so many may be taken back; 0: none */
+    uint32_t open_max;  /* 0: the library's own */
+    int dead;           /* one participant is gone for most of the run; 0: none, else 1 + which */
 };
 
 void knobs_draw(struct knobs *knobs, uint64_t seed);

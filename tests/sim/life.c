@@ -66,7 +66,7 @@ static void close_connections(struct life *life) {
 
 static void restart_later(struct node *node) {
     struct sim *sim = node->sim;
-    if (!sim->ending)
+    if (!sim->ending && !node->away)
         life_start(node, prng_range(&sim->world.faults, 1 * MS, sim->faults_on ? 2 * SECOND : 50 * MS));
 }
 
@@ -149,6 +149,7 @@ static int32_t open_engine(struct life *life, cdtx_error *err) {
         .log = life->node->coordinator ? url : NULL,
         .env = &life->env,
         .link = life->node->serves != 0 ? NULL : &life->link,
+        .open_max = knobs->open_max,
         .group_max = knobs->group_max,
         .call_timeout_ms = knobs->call_timeout_ms,
         .backoff_min_ms = knobs->backoff_min_ms,
@@ -283,7 +284,7 @@ static void start(struct world *world, void *argument, uint64_t number) {
     (void)number;
     running = sim;
     node->starting = 0;
-    if (sim->ending || node->life != NULL)
+    if (sim->ending || node->away || node->life != NULL)
         return;
     struct life *life = world_alloc(world, sizeof *life);
     life->sim = sim;

@@ -46,6 +46,7 @@ struct node {
     uint32_t lives;
     int clogged[NODES_MAX];
     int starting; /* a start is under way */
+    int away;     /* it stays down */
 };
 
 /* A connection of a life, known by sqlite3_auto_extension. */

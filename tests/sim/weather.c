@@ -118,6 +118,26 @@ static void blow(struct world *world, void *argument, uint64_t which) {
     world_post(world, prng_range(&world->faults, 0, 2 * kinds[which].every), blow, sim, which);
 }
 
+int weather_dead(const struct sim *sim) {
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].away)
+            return 1;
+    return 0;
+}
+
+/* A participant goes, and does not come back until all is healed. */
+static void take_away(struct world *world, void *argument, uint64_t participant) {
+    struct sim *sim = argument;
+    (void)world;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].serves == 1U << participant) {
+            sim->nodes[i].away = 1;
+            cover("dead participant");
+            if (sim->nodes[i].life != NULL)
+                life_die(sim->nodes[i].life, "for long");
+        }
+}
+
 void weather_begin(struct sim *sim) {
     struct world *world = &sim->world;
     for (uint32_t i = 0; i < sim->host_count; i++) {
@@ -130,6 +150,8 @@ void weather_begin(struct sim *sim) {
             cover(fault_name(FAULT_DRIFT));
         }
     }
+    if (sim->knobs.dead != 0)
+        world_post(world, sim->knobs.run / 3, take_away, sim, (uint64_t)sim->knobs.dead - 1);
     for (uint64_t which = 0; which < KINDS; which++)
         if (knobs_have(&sim->knobs, kinds[which].kind))
             world_post(world, prng_range(&world->faults, 0, 2 * kinds[which].every), blow, sim, which);
@@ -137,5 +159,10 @@ void weather_begin(struct sim *sim) {
 
 void weather_heal(struct sim *sim) {
     sim->faults_on = 0;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].away) {
+            sim->nodes[i].away = 0;
+            life_start(&sim->nodes[i], 10 * MS);
+        }
     tell(&sim->world, "world", "is healed");
 }

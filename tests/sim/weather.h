@@ -8,4 +8,7 @@ void weather_begin(struct sim *sim);
 /* No more faults: the network flows, everybody goes on and stays up. */
 void weather_heal(struct sim *sim);
 
+/* Is a participant away for long (L2)? */
+int weather_dead(const struct sim *sim);
+
 #endif
