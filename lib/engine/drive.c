@@ -100,10 +100,24 @@ static void answer_locked(cdtx_tx *tx, int32_t result, const cdtx_error *err) {
         tx->err = *err;
 }
 
-/* After unlocking, whenever an answer may have been given. */
+/* After unlocking, whenever an answer may have been given. A completion goes out with the answer, as a blocking call
+ * returns with it: the end that is still to be written to the log waits for somebody else's sync. */
 static void tell(cdtx_tx *tx) {
-    if (!tx->submitted)
-        cdtx__pump_open(&tx->engine->pump, &tx->gate);
+    cdtx *engine = tx->engine;
+    if (!tx->submitted) {
+        cdtx__pump_open(&engine->pump, &tx->gate);
+        return;
+    }
+    cdtx__lock(engine->env, &tx->lock);
+    int due = tx->answered && tx->completion.kind == 0;
+    if (due) {
+        tx->completion.kind = CDTX_WORK_COMPLETION;
+        tx->completion.engine = engine;
+        cdtx__tx_ref(tx); /* the completion's */
+    }
+    cdtx__unlock(engine->env, &tx->lock);
+    if (due)
+        cdtx__pump_deliver(&engine->pump, &tx->completion.link);
 }
 
 /* The outcome as cdtx_tx_run answers it; tx->err gets the sentence. */
@@ -492,14 +506,7 @@ static void over(cdtx_tx *tx) {
     list_remove(&tx->link);
     __atomic_sub_fetch(&engine->drive_count, 1, __ATOMIC_RELAXED);
     cdtx__unlock(engine->env, &engine->lock);
-    if (tx->submitted) {
-        tx->completion.kind = CDTX_WORK_COMPLETION;
-        tx->completion.engine = engine;
-        cdtx__tx_ref(tx); /* the completion's */
-        cdtx__pump_deliver(&engine->pump, &tx->completion.link);
-    } else {
-        tell(tx);
-    }
+    tell(tx);
     if (unset)
         cdtx__tx_unref(tx);
     cdtx__tx_unref(tx);
@@ -837,7 +844,7 @@ static void settle(cdtx_tx *tx) {
     cdtx__unlock(engine->env, &tx->lock);
     if (r->ended && !tx->adopted)
         cdtx__histogram_add(&engine->end_us, cdtx__now_us(engine->env) - tx->began_us);
-    if (told && !tx->submitted)
+    if (told)
         tell(tx);
     ask(tx, COORD_SETTLE, settle_done);
 }

@@ -400,6 +400,24 @@ START_TEST(submitted_completes_once_with_its_tag) {
 }
 END_TEST
 
+/* In virtual time only waiting moves the clock. */
+START_TEST(a_completion_does_not_wait_for_the_lazy_end) {
+    make_shop(_i);
+    int64_t from = now_ms();
+    cdtx_tx *tx = order_of((cdtx_tx_options){0}, "one", "two");
+    OK(cdtx_tx_submit(tx, &E));
+    cdtx_tx_close(tx);
+    cdtx_work *work = take();
+    ck_assert_int_eq(now_ms(), from);
+    OK(cdtx_work_result(work, &E));
+    OK(cdtx_settle(work, 0, NULL, &E)); /* the host's last hold on it, while its end still queues */
+    ck_assert_uint_eq(lab_counts(engine).open, 1);
+    drain();
+    ck_assert_str_eq(all_effects(), "110 110");
+    free_shop();
+}
+END_TEST
+
 START_TEST(unsettled_completions_are_freed) {
     make_shop(_i);
     cdtx_tx *tx = order_of((cdtx_tx_options){0}, "one", "two");
@@ -973,6 +991,7 @@ static void tests(TCase *tcase) {
     tcase_add_loop_test(tcase, a_transaction_without_branches_commits, 0, KINDS);
     tcase_add_loop_test(tcase, decided_is_enough_if_asked, 0, KINDS);
     tcase_add_loop_test(tcase, submitted_completes_once_with_its_tag, 0, KINDS);
+    tcase_add_loop_test(tcase, a_completion_does_not_wait_for_the_lazy_end, 0, KINDS);
     tcase_add_loop_test(tcase, unsettled_completions_are_freed, 0, KINDS);
     tcase_add_loop_test(tcase, overload_is_busy, 0, KINDS);
     tcase_add_loop_test(tcase, steps_commit, 0, KINDS);
