@@ -237,7 +237,7 @@ static int loop(struct hand *hand, struct run *run) {
 
 int baseline(struct run *run) {
     struct shop shop;
-    if (!shop_open(run->dir, 0, &shop))
+    if (!shop_open(run->dir, (cdtx_options){0}, &shop))
         return 0;
     shop_close(&shop);
     struct hand hand = {0};

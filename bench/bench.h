@@ -2,16 +2,20 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <cdtx/port.h>
 #include <cdtx/tcc.h>
 
 enum {
-    GROUP = 64,       /* transactions in one commit of the baseline, and in flight in the other modes */
-    SKUS = 100,       /* rows of stock, taken in turn */
-    PER_SKU = 1 << 30 /* free at the start */
+    GROUP = 64,        /* transactions in one commit of the baseline, and in flight in the other modes */
+    SKUS = 100,        /* rows of stock, taken in turn */
+    PER_SKU = 1 << 30, /* free at the start */
+    PATH_COMMITS = 6   /* that one declared transaction cannot do without: begin, decision, two tries, two confirms */
 };
 
 #define ORDER_PLACE   "order.place"
 #define STOCK_RESERVE "stock.reserve"
+#define ORDER_NOOP    "order.noop" /* the guard alone */
+#define STOCK_NOOP    "stock.noop"
 
 /* ---- one run of one mode (main.c) ---- */
 
@@ -58,12 +62,15 @@ struct shop {
 };
 
 struct line line_of(int64_t number);
-/* Makes the files with our tables, the business tables and the stock, and opens them. 1, or 0 after complaining. */
-int shop_open(const char *dir, uint32_t threads, struct shop *shop);
+/* Opens the files, with our tables, the business tables and the stock made if need be; size and log of the options are
+ * filled in here. 1, or 0 after complaining. */
+int shop_open(const char *dir, cdtx_options options, struct shop *shop);
 void shop_close(struct shop *shop);
-/* Reads the closed files: exactly `sold` orders are confirmed and sold, nothing is held and no stock appeared or
- * vanished. 1, or 0 after complaining. */
-int shop_check(const char *dir, int64_t sold);
+/* Reads the closed files: exactly `sold` orders are confirmed and sold, nothing is held, no stock appeared or vanished,
+ * and of `begun` transactions none is open. 1, or 0 after complaining. */
+int shop_check(const char *dir, int64_t sold, int64_t begun);
+/* What SQLite holds in this process. */
+int64_t sqlite_bytes(void);
 /* The statements that move the business rows, in the order of the ? marks: number and sku, number, sku, sku. */
 extern const char order_insert[], order_confirm[], stock_hold[], stock_sell[];
 
@@ -74,6 +81,49 @@ int tcc_submitted(struct run *run); /* tcc.c: declared, GROUP in flight from one
 int tcc_blocking(struct run *run);  /* declared, GROUP threads that wait */
 int tcc_stepwise(struct run *run);  /* step by step, GROUP threads */
 int tcc_alone(struct run *run);     /* declared, one caller */
+int tcc_noop(struct run *run);      /* as submitted, without business rows */
+
+/* One more in flight, with those participants; 0: enough, or after complaining. */
+int flight_submit(struct run *run, struct shop *shop, const char *first, const char *second);
+/* Waits for one to come back; its latency, or -1 after complaining. */
+int64_t flight_take(struct run *run, struct shop *shop);
+
+/* ---- memory (env.c) ---- */
+
+struct memory {
+    int64_t engine;   /* held by engines that run with counting_env */
+    int64_t sqlite;   /* held by SQLite */
+    int64_t resident; /* the process */
+};
+
+extern const cdtx_env counting_env; /* for engines without threads of their own */
+struct memory memory_now(void);
+
+/* ---- single measurements: 1, or 0 after complaining ---- */
+
+/* An engine with log and two databases that does nothing. */
+int idle(const char *dir, struct memory *memory);
+
+/* One tenth of a long run. */
+struct stretch {
+    int64_t transactions;
+    double per_second, cpu_us, p50_ms, p99_ms;
+};
+
+struct history {
+    int64_t transactions;
+    struct stretch first, last;
+    struct memory fresh, early, late; /* before the first transaction, after the first tenth, at the end */
+};
+
+int history(const char *dir, int64_t count, struct history *history);
+
+struct recovery {
+    int64_t decided, undecided; /* in doubt when their process was killed */
+    double open_s, ended_s;     /* from the start of opening */
+};
+
+int recovery(const char *dir, int64_t count, struct recovery *recovery);
 
 /* ---- report.c ---- */
 
@@ -82,6 +132,7 @@ enum { ROUNDS_MAX = 51, MODES_MAX = 8 };
 struct mode {
     const char *name, *what;
     int (*run)(struct run *run);
+    int rowless; /* moves no business rows */
 };
 
 /* One run, or the median of several. */
@@ -106,9 +157,22 @@ struct conditions {
 };
 
 int conditions_read(const char *dir, struct conditions *conditions);
-struct figure figure_of(const struct run *run);
+/* What was measured once, beside the modes; NULL: not asked for. */
+struct singles {
+    const struct memory *idle;
+    const struct recovery *recovery;
+    const struct history *history;
+};
+
+/* Sorts its latencies. */
+struct figure figure_of(struct run *run);
+/* Sorts them. */
+double percentile_ms(struct samples *samples, size_t percent);
 struct figure figure_median(const struct series *series);
-void report_table(const struct conditions *conditions, const struct series *all, int count);
-int report_json(const char *path, const struct conditions *conditions, const struct series *all, int count);
+void report_conditions(const struct conditions *conditions);
+void report_table(const struct series *all, int count);
+void report_singles(const struct singles *singles);
+int report_json(const char *path, const struct conditions *conditions, const struct series *all, int count,
+                const struct singles *singles);
 
 #endif

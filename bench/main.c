@@ -16,14 +16,19 @@
 #include "bench.h"
 
 static struct series all[] = {
-    {.mode = {"baseline", "by hand, 64 in a commit", baseline}},
-    {.mode = {"submitted", "declared, 64 in flight by submit and take, one thread", tcc_submitted}},
-    {.mode = {"blocking", "declared, 64 threads", tcc_blocking}},
-    {.mode = {"stepwise", "step by step, 64 threads", tcc_stepwise}},
-    {.mode = {"alone", "declared, one caller", tcc_alone}},
+    {.mode = {"baseline", "by hand, 64 in a commit", baseline, 0}},
+    {.mode = {"submitted", "declared, 64 in flight by submit and take, one thread", tcc_submitted, 0}},
+    {.mode = {"blocking", "declared, 64 threads", tcc_blocking, 0}},
+    {.mode = {"stepwise", "step by step, 64 threads", tcc_stepwise, 0}},
+    {.mode = {"alone", "declared, one caller", tcc_alone, 0}},
+    {.mode = {"noop", "as submitted, branches without business rows", tcc_noop, 1}},
 };
 enum { MODES = sizeof all / sizeof all[0] };
 _Static_assert((int)MODES <= (int)MODES_MAX, "the baseline runs as often as there are modes in every round");
+
+/* Measured once, beside the modes; each in a folder of its own. */
+static const char *const single_names[] = {"idle", "recovery", "history"};
+enum { SINGLES = sizeof single_names / sizeof single_names[0], IN_DOUBT = 10000, HISTORY = 1000000 };
 
 struct arguments {
     const char *dir, *json, *only;
@@ -109,19 +114,23 @@ static void remove_folder(const char *path) {
         complain("cannot remove '%s': %s", path, strerror(errno));
 }
 
+static int make_folder(const char *folder, char *dir, size_t size) {
+    snprintf(dir, size, "%s/run", folder);
+    return mkdir(dir, 0700) == 0 ? 1 : complain("cannot make '%s': %s", dir, strerror(errno));
+}
+
 static int run_mode(const struct mode *mode, const struct arguments *arguments, const char *folder,
                     struct figure *figure) {
     char dir[4096];
-    snprintf(dir, sizeof dir, "%s/run", folder);
-    if (mkdir(dir, 0700) != 0)
-        return complain("cannot make '%s': %s", dir, strerror(errno));
+    if (!make_folder(folder, dir, sizeof dir))
+        return 0;
     struct run run = {.dir = dir, .count = arguments->count, .seconds = arguments->seconds};
     run.threads = (uint32_t)arguments->threads;
     int ok = mode->run(&run) && !interrupted;
     if (ok && run.done == 0)
         ok = complain("%s did not finish one transaction", mode->name);
     if (ok)
-        ok = shop_check(dir, run.done);
+        ok = shop_check(dir, mode->rowless ? 0 : run.done, run.done);
     *figure = figure_of(&run);
     samples_free(&run.latency);
     remove_folder(dir);
@@ -153,22 +162,72 @@ static int run_round(const struct arguments *arguments, const char *folder) {
     return before != NULL;
 }
 
-static int run_all(const struct arguments *arguments, const char *folder) {
-    struct conditions conditions = {.rounds = arguments->rounds, .threads = arguments->threads};
-    int ok = conditions_read(folder, &conditions);
-    for (long round = 0; ok && round < arguments->rounds; round++)
-        ok = run_round(arguments, folder);
-    if (!ok)
-        return 0;
-    double limit = figure_median(&all[0]).per_second;
+/* ---- single measurements ---- */
+
+static int wanted(const struct arguments *arguments, const char *name, int by_default) {
+    return arguments->only == NULL ? by_default : strcmp(arguments->only, name) == 0;
+}
+
+struct measured {
+    struct memory idle;
+    struct recovery recovery;
+    struct history history;
+};
+
+static int run_singles(const struct arguments *arguments, const char *folder, struct measured *measured,
+                       struct singles *singles) {
+    long count = arguments->only == NULL ? 0 : arguments->count;
+    char dir[4096];
+    int ok = 1;
+    for (int single = 0; ok && single < SINGLES; single++) {
+        if (!wanted(arguments, single_names[single], single_names[single] != single_names[SINGLES - 1]))
+            continue;
+        fprintf(stderr, "%s\n", single_names[single]);
+        ok = make_folder(folder, dir, sizeof dir);
+        if (ok && single == 0 && (ok = idle(dir, &measured->idle)))
+            singles->idle = &measured->idle;
+        if (ok && single == 1 && (ok = recovery(dir, count == 0 ? IN_DOUBT : count, &measured->recovery)))
+            singles->recovery = &measured->recovery;
+        if (ok && single == 2 && (ok = history(dir, count == 0 ? HISTORY : count, &measured->history)))
+            singles->history = &measured->history;
+        remove_folder(dir);
+    }
+    return ok && !interrupted;
+}
+
+static int is_single(const char *name) {
+    for (int single = 0; name != NULL && single < SINGLES; single++)
+        if (strcmp(single_names[single], name) == 0)
+            return 1;
+    return 0;
+}
+
+/* Moves what ran to the front. */
+static int pack(void) {
+    double limit = all[0].count == 0 ? 0 : figure_median(&all[0]).per_second;
     for (int run = 0; run < all[0].count; run++)
         all[0].runs[run].ratio = all[0].runs[run].per_second / limit;
     int shown = 0;
     for (int mode = 0; mode < MODES; mode++)
         if (all[mode].count > 0)
             all[shown++] = all[mode];
-    report_table(&conditions, all, shown);
-    return arguments->json == NULL || report_json(arguments->json, &conditions, all, shown);
+    return shown;
+}
+
+static int run_all(const struct arguments *arguments, const char *folder) {
+    struct conditions conditions = {.rounds = arguments->rounds, .threads = arguments->threads};
+    struct measured measured = {0};
+    struct singles singles = {0};
+    int ok = conditions_read(folder, &conditions);
+    for (long round = 0; ok && !is_single(arguments->only) && round < arguments->rounds; round++)
+        ok = run_round(arguments, folder);
+    if (!ok || !run_singles(arguments, folder, &measured, &singles))
+        return 0;
+    int shown = pack();
+    report_conditions(&conditions);
+    report_table(all, shown);
+    report_singles(&singles);
+    return arguments->json == NULL || report_json(arguments->json, &conditions, all, shown, &singles);
 }
 
 /* ---- arguments ---- */
@@ -176,10 +235,11 @@ static int run_all(const struct arguments *arguments, const char *folder) {
 static const char usage[] =
     "usage: bench [--seconds S | --count N] [--rounds N] [--threads N] [--mode NAME] [--dir DIR] [--json FILE]\n"
     "  --seconds S   of each run (1)\n"
-    "  --count N     transactions of each run, instead\n"
+    "  --count N     transactions of each run, instead; with --mode recovery those in doubt\n"
     "  --rounds N    1 to 51 (3)\n"
     "  --threads N   the engine's own threads beside the callers, 0 to 64 (0)\n"
-    "  --mode NAME   only this one and the baseline\n"
+    "  --mode NAME   only this one, and the baseline beside it: submitted, blocking, stepwise, alone, noop;\n"
+    "                or by itself: idle, recovery, history (a million transactions: minutes, so only on request)\n"
     "  --dir DIR     where the temporary folder is made (TMPDIR, or /var/tmp)\n"
     "  --json FILE   the figures with their conditions\n";
 
@@ -203,7 +263,7 @@ static int read_mode(const char *name) {
     for (int mode = 0; name != NULL && mode < MODES; mode++)
         if (strcmp(all[mode].mode.name, name) == 0)
             return 1;
-    return complain("--mode needs one of submitted, blocking, stepwise, alone, baseline");
+    return is_single(name) ? 1 : complain("--mode: there is no '%s'\n%s", name == NULL ? "" : name, usage);
 }
 
 static int read_arguments(int count, char **texts, struct arguments *a) {

@@ -104,16 +104,15 @@ static int by_us(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Sorted before. */
-static double percentile_ms(const struct samples *samples, size_t percent) {
+double percentile_ms(struct samples *samples, size_t percent) {
+    qsort(samples->us, samples->count, sizeof *samples->us, by_us);
     return samples->count == 0 ? 0 : (double)samples->us[(samples->count - 1) * percent / 100] / 1000;
 }
 
-struct figure figure_of(const struct run *run) {
+struct figure figure_of(struct run *run) {
     double seconds = (double)(run->ended_us - run->started_us) / 1e6;
     double transactions = (double)run->done;
     struct figure figure = {.transactions = run->done, .seconds = seconds};
-    qsort(run->latency.us, run->latency.count, sizeof *run->latency.us, by_us);
     figure.p50_ms = percentile_ms(&run->latency, 50);
     figure.p99_ms = percentile_ms(&run->latency, 99);
     figure.per_second = seconds > 0 ? transactions / seconds : 0;
@@ -144,23 +143,72 @@ struct figure figure_median(const struct series *series) {
 
 /* ---- table ---- */
 
-void report_table(const struct conditions *c, const struct series *all, int count) {
+void report_conditions(const struct conditions *c) {
     printf("%s, %ld cpus, load %.1f; %s; %s, %.0f us a sync\n", c->cpu, c->cpus, c->load, c->kernel, c->file_system,
            c->sync_us);
-    printf("SQLite %s, WAL, synchronous=FULL; libcdtx %s, %ld threads of its own; medians of %ld rounds\n\n",
+    printf("SQLite %s, WAL, synchronous=FULL; libcdtx %s, %ld threads of its own; medians of %ld rounds\n",
            sqlite3_libversion(), cdtx_version(), c->threads, c->rounds);
-    printf("%-10s %9s %7s %16s %9s %9s %9s\n", "", "tx/s", "ratio", "from - to", "p50 ms", "p99 ms", "syncs/tx");
-    for (int i = 0; i < count; i++) {
-        struct figure f = figure_median(&all[i]);
-        double least = all[i].runs[0].ratio, most = least;
-        for (int run = 1; run < all[i].count; run++) {
-            double ratio = all[i].runs[run].ratio;
-            least = ratio < least ? ratio : least;
-            most = ratio > most ? ratio : most;
-        }
-        printf("%-10s %9.0f %7.3f %8.3f - %5.3f ", all[i].mode.name, f.per_second, f.ratio, least, most);
-        printf("%9.2f %9.2f %9.3f  %s\n", f.p50_ms, f.p99_ms, f.syncs_per_tx, all[i].mode.what);
+}
+
+static void table_row(const struct series *series) {
+    struct figure f = figure_median(series);
+    double least = series->runs[0].ratio, most = least;
+    for (int run = 1; run < series->count; run++) {
+        double ratio = series->runs[run].ratio;
+        least = ratio < least ? ratio : least;
+        most = ratio > most ? ratio : most;
     }
+    printf("%-10s %9.0f %7.3f %8.3f - %5.3f ", series->mode.name, f.per_second, f.ratio, least, most);
+    printf("%9.2f %9.2f %9.3f  %s\n", f.p50_ms, f.p99_ms, f.syncs_per_tx, series->mode.what);
+}
+
+void report_table(const struct series *all, int count) {
+    if (count > 0)
+        printf("\n%-10s %9s %7s %16s %9s %9s %9s\n", "", "tx/s", "ratio", "from - to", "p50 ms", "p99 ms", "syncs/tx");
+    for (int i = 0; i < count; i++)
+        table_row(&all[i]);
+    for (int i = 0; i < count; i++) {
+        double syncs = figure_median(&all[i]).syncs_per_tx;
+        if (strcmp(all[i].mode.name, "alone") == 0)
+            printf("\nalone: %.3f synced commits a transaction, %.2f of the %d on its path\n", syncs,
+                   syncs / PATH_COMMITS, PATH_COMMITS);
+    }
+}
+
+/* ---- what was measured once ---- */
+
+static double kib(int64_t bytes) {
+    return (double)bytes / 1024;
+}
+
+static void print_stretch(const char *name, const struct stretch *s) {
+    printf("  %-16s %9lld %9.0f tx/s %7.1f us CPU %8.2f ms p50 %8.2f ms p99\n", name, (long long)s->transactions,
+           s->per_second, s->cpu_us, s->p50_ms, s->p99_ms);
+}
+
+static void print_memory(const char *name, const struct memory *m) {
+    printf("  %-16s %9.0f KiB engine %9.0f KiB SQLite %9.0f KiB resident\n", name, kib(m->engine), kib(m->sqlite),
+           kib(m->resident));
+}
+
+void report_singles(const struct singles *singles) {
+    const struct history *h = singles->history;
+    const struct recovery *r = singles->recovery;
+    if (singles->idle != NULL)
+        printf("\nidle: an engine with log and two databases holds %.0f KiB, and SQLite %.0f KiB for it\n",
+               kib(singles->idle->engine), kib(singles->idle->sqlite));
+    if (r != NULL)
+        printf("\nrecovery: %lld decided and %lld undecided at kill -9; all ended after %.2f s (opening %.2f s)\n",
+               (long long)r->decided, (long long)r->undecided, r->ended_s, r->open_s);
+    if (h == NULL)
+        return;
+    printf("\nhistory: %lld transactions; last tenth at %.3f of the first by time, %.3f by CPU\n",
+           (long long)h->transactions, h->last.per_second / h->first.per_second, h->first.cpu_us / h->last.cpu_us);
+    print_stretch("first tenth", &h->first);
+    print_stretch("last tenth", &h->last);
+    print_memory("at the start", &h->fresh);
+    print_memory("after a tenth", &h->early);
+    print_memory("at the end", &h->late);
 }
 
 /* ---- JSON ---- */
@@ -190,7 +238,7 @@ static void put_conditions(FILE *file, const struct conditions *c) {
     put_text(file, "libcdtx", cdtx_version());
     put_text(file, "compiler", __VERSION__);
     fprintf(file, "    \"cpus\": %ld,\n    \"load\": %.2f,\n    \"sync_us\": %.1f,\n", c->cpus, c->load, c->sync_us);
-    fprintf(file, "    \"group\": %d,\n    \"skus\": %d,\n", GROUP, SKUS);
+    fprintf(file, "    \"group\": %d,\n    \"skus\": %d,\n    \"path_commits\": %d,\n", GROUP, SKUS, PATH_COMMITS);
     fprintf(file, "    \"engine_threads\": %ld,\n    \"rounds\": %ld\n  },\n", c->threads, c->rounds);
 }
 
@@ -209,12 +257,48 @@ static void put_series(FILE *file, const struct series *series) {
     fprintf(file, "\n    ]\n   }");
 }
 
-int report_json(const char *path, const struct conditions *conditions, const struct series *all, int count) {
+static void put_memory(FILE *file, const char *name, const struct memory *m, const char *end) {
+    fprintf(file, "\"%s\": {\"engine\": %lld, \"sqlite\": %lld, \"resident\": %lld}%s", name, (long long)m->engine,
+            (long long)m->sqlite, (long long)m->resident, end);
+}
+
+static void put_stretch(FILE *file, const char *name, const struct stretch *s) {
+    fprintf(file,
+            "\"%s\": {\"transactions\": %lld, \"per_second\": %.1f, \"cpu_us\": %.2f, \"p50_ms\": %.3f, "
+            "\"p99_ms\": %.3f},\n    ",
+            name, (long long)s->transactions, s->per_second, s->cpu_us, s->p50_ms, s->p99_ms);
+}
+
+static void put_singles(FILE *file, const struct singles *singles) {
+    const struct history *h = singles->history;
+    const struct recovery *r = singles->recovery;
+    if (singles->idle != NULL) {
+        fprintf(file, "  ");
+        put_memory(file, "idle", singles->idle, ",\n");
+    }
+    if (r != NULL)
+        fprintf(file,
+                "  \"recovery\": {\"decided\": %lld, \"undecided\": %lld, \"open_s\": %.3f, \"ended_s\": %.3f},\n",
+                (long long)r->decided, (long long)r->undecided, r->open_s, r->ended_s);
+    if (h == NULL)
+        return;
+    fprintf(file, "  \"history\": {\"transactions\": %lld, \"ratio\": %.4f, \"cpu_ratio\": %.4f,\n    ",
+            (long long)h->transactions, h->last.per_second / h->first.per_second, h->first.cpu_us / h->last.cpu_us);
+    put_stretch(file, "first", &h->first);
+    put_stretch(file, "last", &h->last);
+    put_memory(file, "memory_fresh", &h->fresh, ",\n    ");
+    put_memory(file, "memory_early", &h->early, ",\n    ");
+    put_memory(file, "memory_late", &h->late, "},\n");
+}
+
+int report_json(const char *path, const struct conditions *conditions, const struct series *all, int count,
+                const struct singles *singles) {
     FILE *file = fopen(path, "we");
     if (file == NULL)
         return complain("cannot write '%s'", path);
     fprintf(file, "{\n");
     put_conditions(file, conditions);
+    put_singles(file, singles);
     fprintf(file, "  \"modes\": [\n");
     for (int i = 0; i < count; i++) {
         put_series(file, &all[i]);

@@ -6,12 +6,12 @@
 
 /* Business rows as in examples/order, without what only people need. */
 static const char *const order_tables[] = {
-    "CREATE TABLE orders (id INTEGER PRIMARY KEY, sku INTEGER NOT NULL, quantity INTEGER NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, sku INTEGER NOT NULL, quantity INTEGER NOT NULL,"
     " state TEXT NOT NULL CHECK (state IN ('NEW', 'CONFIRMED', 'CANCELLED')))",
     NULL,
 };
 static const char *const stock_tables[] = {
-    "CREATE TABLE stock (sku INTEGER PRIMARY KEY, free INTEGER NOT NULL CHECK (free >= 0),"
+    "CREATE TABLE IF NOT EXISTS stock (sku INTEGER PRIMARY KEY, free INTEGER NOT NULL CHECK (free >= 0),"
     " held INTEGER NOT NULL CHECK (held >= 0), sold INTEGER NOT NULL CHECK (sold >= 0))",
     NULL,
 };
@@ -85,6 +85,14 @@ static int32_t stock_undo(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_e
     return move_row(sql, stock_free, err);
 }
 
+static int32_t nothing(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)sql;
+    (void)call;
+    (void)user;
+    (void)err;
+    return 0;
+}
+
 /* ---- opening ---- */
 
 static int32_t make_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
@@ -100,7 +108,7 @@ static int32_t fill_stock(cdtx_sql *sql, void *user, cdtx_error *err) {
     for (int64_t sku = 0; sku < SKUS && rc == 0; sku++) {
         cdtx_sql_bind_int(sql, sku);
         cdtx_sql_bind_int(sql, PER_SKU);
-        rc = cdtx_sql_exec(sql, "INSERT INTO stock (sku, free, held, sold) VALUES (?, ?, 0, 0)", NULL, err);
+        rc = cdtx_sql_exec(sql, "INSERT OR IGNORE INTO stock (sku, free, held, sold) VALUES (?, ?, 0, 0)", NULL, err);
     }
     return rc;
 }
@@ -113,14 +121,28 @@ static int32_t open_db(struct shop *shop, const char *dir, const char *name, con
     return rc != 0 ? rc : cdtx_local(*db, make_tables, (void *)(uintptr_t)tables, err);
 }
 
-static int32_t open_all(struct shop *shop, const char *dir, uint32_t threads, cdtx_error *err) {
+static int32_t add_participants(struct shop *shop, cdtx_error *err) {
     static const cdtx_tcc_handlers order_handlers = {
         .size = sizeof order_handlers, .on_try = order_try, .on_confirm = order_end, .on_cancel = order_undo};
     static const cdtx_tcc_handlers stock_handlers = {
         .size = sizeof stock_handlers, .on_try = stock_try, .on_confirm = stock_end, .on_cancel = stock_undo};
+    static const cdtx_tcc_handlers noop_handlers = {
+        .size = sizeof noop_handlers, .on_try = nothing, .on_confirm = nothing, .on_cancel = nothing};
+    int32_t rc = cdtx_tcc_add(shop->orders, ORDER_PLACE, &order_handlers, err);
+    if (rc == 0)
+        rc = cdtx_tcc_add(shop->stock, STOCK_RESERVE, &stock_handlers, err);
+    if (rc == 0)
+        rc = cdtx_tcc_add(shop->orders, ORDER_NOOP, &noop_handlers, err);
+    if (rc == 0)
+        rc = cdtx_tcc_add(shop->stock, STOCK_NOOP, &noop_handlers, err);
+    return rc;
+}
+
+static int32_t open_all(struct shop *shop, const char *dir, cdtx_options options, cdtx_error *err) {
     char url[4200];
     snprintf(url, sizeof url, "sqlite:%s/log.db", dir);
-    cdtx_options options = {.size = sizeof options, .log = url, .threads = threads};
+    options.size = sizeof options;
+    options.log = url;
     int32_t rc = cdtx_open(&options, &shop->engine, err);
     if (rc == 0)
         rc = open_db(shop, dir, "order", order_tables, &shop->orders, err);
@@ -128,17 +150,13 @@ static int32_t open_all(struct shop *shop, const char *dir, uint32_t threads, cd
         rc = open_db(shop, dir, "stock", stock_tables, &shop->stock, err);
     if (rc == 0)
         rc = cdtx_local(shop->stock, fill_stock, NULL, err);
-    if (rc == 0)
-        rc = cdtx_tcc_add(shop->orders, ORDER_PLACE, &order_handlers, err);
-    if (rc == 0)
-        rc = cdtx_tcc_add(shop->stock, STOCK_RESERVE, &stock_handlers, err);
-    return rc;
+    return rc != 0 ? rc : add_participants(shop, err);
 }
 
-int shop_open(const char *dir, uint32_t threads, struct shop *shop) {
+int shop_open(const char *dir, cdtx_options options, struct shop *shop) {
     cdtx_error err = {0};
     *shop = (struct shop){0};
-    int32_t rc = open_all(shop, dir, threads, &err);
+    int32_t rc = open_all(shop, dir, options, &err);
     if (rc == 0)
         return 1;
     shop_close(shop);
@@ -178,12 +196,16 @@ static int expect(const char *dir, const char *name, const char *query, int64_t 
     return complain("the data is wrong: '%s' answers %lld, not %lld", query, (long long)got, (long long)wanted);
 }
 
-int shop_check(const char *dir, int64_t sold) {
-    return expect(dir, "order", "SELECT count(*) FROM orders", sold) &
-           expect(dir, "order", "SELECT count(*) FROM orders WHERE state = 'CONFIRMED'", sold) &
+int shop_check(const char *dir, int64_t sold, int64_t begun) {
+    return expect(dir, "order", "SELECT count(*) FROM orders WHERE state = 'CONFIRMED'", sold) &
+           expect(dir, "order", "SELECT count(*) FROM orders WHERE state = 'NEW'", 0) &
            expect(dir, "stock", "SELECT sum(free + held + sold) FROM stock", (int64_t)PER_SKU * SKUS) &
            expect(dir, "stock", "SELECT sum(held) FROM stock", 0) &
            expect(dir, "stock", "SELECT sum(sold) FROM stock", sold) &
-           expect(dir, "log", "SELECT count(*) FROM cdtx_tx", sold) &
-           expect(dir, "log", "SELECT count(*) FROM cdtx_tx WHERE state NOT IN (2, 4)", 0);
+           expect(dir, "log", "SELECT count(*) FROM cdtx_tx", begun) &
+           expect(dir, "log", "SELECT count(*) FROM cdtx_tx WHERE state NOT IN (2, 4, 5)", 0);
+}
+
+int64_t sqlite_bytes(void) {
+    return sqlite3_memory_used();
 }
