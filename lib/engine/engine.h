@@ -115,6 +115,7 @@ struct served {
     void *user;
     int32_t code; /* what the participant says; counts only if the rider committed */
     cdtx_error refusal;
+    int alarm; /* somebody must know of the refusal; said once, when it is durable, however often it ran */
     struct buf result;
     size_t size; /* of this allocation */
 };

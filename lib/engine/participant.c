@@ -63,6 +63,7 @@ int32_t cdtx_serves(cdtx *engine, const char *name) {
 static int32_t run(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct served *served = LIST_OF(rider, struct served, rider);
     served->code = 0;
+    served->alarm = 0;
     served->result.length = 0;
     served->result.failed = 0;
     return served->participant->serve(served, sql, err);
@@ -73,6 +74,8 @@ static void done(struct rider *rider) {
     struct served *served = LIST_OF(rider, struct served, rider);
     cdtx *engine = served->engine;
     cdtx_reply reply = {.code = rider->result};
+    if (rider->result == 0 && served->alarm)
+        cdtx__alarm(engine, "%s", served->refusal.text);
     if (rider->result != 0) {
         reply.text = rider->err.text;
     } else {

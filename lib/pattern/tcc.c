@@ -173,7 +173,7 @@ static int32_t alarm(cdtx_tcc_call *call, int32_t code, const char *state) {
     char text[400];
     snprintf(text, sizeof text, "%s of %s branch %u (%s) found its guard %s: refused, no effect",
              op_names[served->call.op], call->gid, served->call.branch, served->participant->name, state);
-    cdtx__alarm(served->engine, "%s", text);
+    served->alarm = 1;
     return definite(served, code, text);
 }
 
