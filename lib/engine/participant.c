@@ -121,7 +121,7 @@ static int32_t submit(cdtx *engine, struct participant *participant, const cdtx_
     served->answer = answer;
     served->user = user;
     served->size = size;
-    served->rider.flags = RIDER_BOUNDED;
+    served->rider.flags = RIDER_BOUNDED | RIDER_HOPEFUL;
     served->rider.run = run;
     served->rider.done = done;
     cdtx__buf_init(&served->result, engine->env, engine->options.payload_max);

@@ -162,6 +162,33 @@ int64_t cdtx__store_watch(struct store *store) {
     return left > 0 ? left : 0;
 }
 
+/* A disappointed hope costs a second run of the group. Where tries are often refused that must not happen to each, so
+ * that many groups go behind savepoints before hope comes back. */
+enum { WARY_GROUPS = 32 };
+
+static void choose(struct store *store, const struct list *group) {
+    uint32_t riders = 0, hopeful = 0;
+    for (struct list *link = group->next; link != group; link = link->next) {
+        riders++;
+        hopeful += (LIST_OF(link, struct rider, link)->flags & RIDER_HOPEFUL) != 0;
+    }
+    store->disappointed = 0;
+    store->hopeful = riders > 1 && hopeful > 0 && store->wary == 0;
+    if (hopeful > 0 && store->wary > 0)
+        store->wary--;
+}
+
+static int32_t run_rider(struct store *store, struct rider *rider, cdtx_error *err) {
+    if (rider->flags & RIDER_PLAIN)
+        return rider->run(rider, store->sql, err);
+    if (!store->hopeful || !(rider->flags & RIDER_HOPEFUL))
+        return behind_savepoint(store, rider, err);
+    int32_t rc = rider->run(rider, store->sql, err);
+    if (rc != 0 && !MUTANT(store->env, "failed-rider-stays"))
+        store->disappointed = 1;
+    return rc;
+}
+
 static void ride(struct store *store, struct rider *rider) {
     cdtx__sql_reset(store->sql);
     store->sql->open = 1;
@@ -169,10 +196,7 @@ static void ride(struct store *store, struct rider *rider) {
     __atomic_store_n(&store->closure_thread, store->env->self(store->env->user), __ATOMIC_RELEASE);
     __atomic_store_n(&store->closure_since_us, since, __ATOMIC_RELEASE);
     cdtx_error err = {0};
-    if (rider->flags & RIDER_PLAIN)
-        rider->result = rider->run(rider, store->sql, &err);
-    else
-        rider->result = behind_savepoint(store, rider, &err);
+    rider->result = run_rider(store, rider, &err);
     if (!(rider->flags & RIDER_PLAIN))
         tell_slow(store, since);
     __atomic_store_n(&store->closure_since_us, 0, __ATOMIC_RELEASE);
@@ -186,16 +210,22 @@ static void ride(struct store *store, struct rider *rider) {
     rider->err = err;
 }
 
-/* All in one transaction; LOST when a rider destroyed it for everybody. */
+/* All in one transaction. On every failure none of it happened, except that UNKNOWN says that it may have. */
 static int32_t ride_together(struct store *store, struct list *group, cdtx_error *err) {
     for (struct list *link = group->next; link != group; link = link->next) {
         ride(store, LIST_OF(link, struct rider, link));
         if (!store->port->in_transaction(store->connection) && MUTANT(store->env, "trap-13") &&
             store->port->begin(store->connection, err) == 0)
             continue;
-        if (!store->port->in_transaction(store->connection))
+        if (!store->port->in_transaction(store->connection)) {
+            store->disappointed = 0; /* savepoints would not have helped */
             return cdtx__fail(err, CDTX_SQL, "database '%s': a statement ended the transaction that it was in",
                               store->name);
+        }
+        if (store->disappointed) {
+            store->port->rollback(store->connection);
+            return cdtx__fail(err, CDTX_SQL, "database '%s': a group goes again behind savepoints", store->name);
+        }
     }
     if (MUTANT(store->env, "answer-before-sync")) {
         tell_own(group);
@@ -204,6 +234,8 @@ static int32_t ride_together(struct store *store, struct list *group, cdtx_error
     int32_t rc = cdtx__group_commit(store, err);
     if (rc == 0)
         __atomic_add_fetch(&store->groups, 1, __ATOMIC_RELAXED);
+    else if (rc != CDTX_UNKNOWN && store->hopeful)
+        store->disappointed = 1; /* perhaps one's unmet constraint, which the release of a savepoint would have shown */
     return rc;
 }
 
@@ -231,22 +263,40 @@ static int32_t run_alone(struct store *store, struct list *group, cdtx_error *er
     return 0;
 }
 
+/* CDTX_BUSY: another process has the turn, nothing has run. */
+static int32_t run_once(struct store *store, struct list *group, int *opened, cdtx_error *err) {
+    int32_t rc = cdtx__group_open(store, err);
+    *opened = rc == 0;
+    return rc != 0 ? rc : ride_together(store, group, err);
+}
+
+/* In hope if that is allowed; and if it was in vain, again behind savepoints. */
+static int32_t run_group(struct store *store, struct list *group, int *opened, cdtx_error *err) {
+    choose(store, group);
+    int32_t rc = run_once(store, group, opened, err);
+    if (!store->disappointed)
+        return rc;
+    store->wary = WARY_GROUPS;
+    store->hopeful = store->disappointed = 0;
+    return run_once(store, group, opened, err);
+}
+
 int32_t cdtx__group_run(struct store *store, struct list *group, cdtx_error *err) {
     if (list_empty(group))
         return 0;
     cdtx_error why = {0};
     int32_t riders = count(group);
-    int32_t rc = cdtx__group_open(store, &why);
-    if (rc == CDTX_BUSY) {
+    int opened = 0;
+    int32_t rc = run_group(store, group, &opened, &why);
+    if (rc == CDTX_BUSY && !opened) {
         if (err != NULL)
             *err = why;
         return rc;
     }
-    if (rc != 0) {
+    if (!opened) {
         tell_all(group, rc, &why);
         return 0;
     }
-    rc = ride_together(store, group, &why);
     if (rc == 0) {
         __atomic_add_fetch(&store->riders, (uint64_t)riders, __ATOMIC_RELAXED);
         cdtx__histogram_add(&store->group_size, riders);

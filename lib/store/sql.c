@@ -45,7 +45,11 @@ int32_t cdtx__sql_run(cdtx_sql *sql, const char *statement, const cdtx_value *ar
 }
 
 int32_t cdtx__sql_undo(cdtx_sql *sql, cdtx_error *err) {
-    return sql->store->port->undo(sql->store->connection, err);
+    struct store *store = sql->store;
+    int32_t rc = store->port->undo(store->connection, err);
+    if (rc != 0 && store->hopeful)
+        store->disappointed = 1; /* there is no savepoint: the group goes again with one */
+    return rc;
 }
 
 /* ---- arguments ---- */

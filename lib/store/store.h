@@ -36,7 +36,10 @@ enum rider_flags {
     RIDER_PLAIN = 2,   /* leaves nothing behind when it fails, so it needs no savepoint */
     RIDER_HANDLE = 4,  /* wants the whole transaction: granted by done with result 0, until cdtx__store_handle_end */
     RIDER_BOUNDED = 8, /* the host's: BUSY when too many wait already */
-    RIDER_TAKEN = 16   /* the store's own: it is in a group now */
+    RIDER_TAKEN = 16,  /* the store's own: it is in a group now */
+    /* Seldom fails: in company it goes without a savepoint, and if it does fail, the whole group goes again behind
+     * savepoints. Only for riders that may run more often than once without anybody being surprised. */
+    RIDER_HOPEFUL = 32
 };
 
 struct rider {
@@ -72,7 +75,10 @@ struct store {
     int64_t epoch;           /* of our ownership */
     int64_t clock_offset_ms; /* of the durable clock, from the monotonic one */
     struct store_meta meta;
-    cdtx_sql *sql; /* the one that riders and handles use in turn */
+    int hopeful;      /* the group at work runs its hopeful riders without savepoints */
+    int disappointed; /* ... and one of them failed */
+    uint32_t wary;    /* groups that still go behind savepoints */
+    cdtx_sql *sql;    /* the one that riders and handles use in turn */
     cdtx_rows rows;
 
     struct lock handle_lock; /* held for each use of the open handle, so that closing cannot come between */
