@@ -1,28 +1,21 @@
 #include "engine/engine.h"
 
-int32_t cdtx__call_register(cdtx *engine, const struct outgoing *outgoing, uint64_t *id, cdtx_error *err) {
-    struct outgoing *slot = cdtx__alloc(engine->env, sizeof *slot);
-    if (slot == NULL)
-        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to send a call");
-    *slot = *outgoing;
-    slot->sent_us = cdtx__now_us(engine->env);
+int32_t cdtx__call_register(cdtx *engine, cdtx_tx *tx, uint64_t *id, cdtx_error *err) {
     uint64_t next = __atomic_add_fetch(&engine->last_call, 1, __ATOMIC_RELAXED);
     cdtx__lock(engine->env, &engine->calls_lock);
-    int32_t rc = cdtx__map_put(engine->env, &engine->calls, next, slot);
+    int32_t rc = cdtx__map_put(engine->env, &engine->calls, next, tx);
     cdtx__unlock(engine->env, &engine->calls_lock);
-    if (rc != 0) {
-        cdtx__free(engine->env, slot, sizeof *slot);
+    if (rc != 0)
         return cdtx__fail(err, rc, "no memory to send a call");
-    }
     *id = next;
     return 0;
 }
 
-static struct outgoing *take(cdtx *engine, uint64_t id) {
+static cdtx_tx *take(cdtx *engine, uint64_t id) {
     cdtx__lock(engine->env, &engine->calls_lock);
-    struct outgoing *slot = cdtx__map_take(&engine->calls, id);
+    cdtx_tx *tx = cdtx__map_take(&engine->calls, id);
     cdtx__unlock(engine->env, &engine->calls_lock);
-    return slot;
+    return tx;
 }
 
 int32_t cdtx__call_send(cdtx *engine, const cdtx_call *call, cdtx_error *err) {
@@ -35,28 +28,19 @@ int32_t cdtx__call_send(cdtx *engine, const cdtx_call *call, cdtx_error *err) {
 }
 
 int cdtx__call_forget(cdtx *engine, uint64_t id) {
-    struct outgoing *slot = take(engine, id);
-    if (slot == NULL)
-        return 0;
-    cdtx__free(engine->env, slot, sizeof *slot);
-    return 1;
+    return take(engine, id) != NULL;
 }
 
 void cdtx__calls_close(cdtx *engine) {
-    for (size_t i = 0; i < engine->calls.room; i++)
-        cdtx__free(engine->env, engine->calls.slots[i].value, sizeof(struct outgoing));
     cdtx__map_free(engine->env, &engine->calls);
 }
 
 void cdtx_link_reply(cdtx *engine, uint64_t id, const cdtx_reply *reply) {
     if (reply == NULL || cdtx__enter(engine, NULL) != 0)
         return;
-    struct outgoing *slot = take(engine, id);
-    if (slot != NULL) {
-        cdtx__histogram_add(&engine->call_us, cdtx__now_us(engine->env) - slot->sent_us);
-        slot->replied(slot->user, slot->branch, id, reply);
-        cdtx__free(engine->env, slot, sizeof *slot);
-    }
+    cdtx_tx *tx = take(engine, id);
+    if (tx != NULL)
+        cdtx__drive_replied(tx, id, reply);
     cdtx__leave(engine);
 }
 

@@ -168,8 +168,6 @@ static void forget_calls_locked(cdtx_tx *tx) {
     }
 }
 
-static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply);
-
 static int64_t backoff_ms(const cdtx *engine, uint32_t attempt) {
     return cdtx__backoff_ms(engine->env, attempt, engine->options.backoff_min_ms, engine->options.backoff_max_ms);
 }
@@ -189,12 +187,12 @@ static uint64_t register_calls_locked(cdtx_tx *tx, uint64_t strangers) {
         if (strangers & UINT64_C(1) << i)
             continue; /* cdtx__drives_recheck may still come in time for this attempt */
         b->attempt++;
+        b->sent_us = now;
         if (tx->step == STEP_TRYING && b->expiry_us == INT64_MAX)
             b->expiry_us = now + tx->branch_timeout_ms * 1000;
         wait_locked(b, 1);
-        struct outgoing outgoing = {.replied = replied, .user = tx, .branch = i};
         cdtx__tx_ref(tx);
-        if (cdtx__call_register(tx->engine, &outgoing, &b->call, NULL) != 0) {
+        if (cdtx__call_register(tx->engine, tx, &b->call, NULL) != 0) {
             b->call = 0; /* as if it had been lost on its way */
             cdtx__tx_unref(tx);
             continue;
@@ -344,13 +342,16 @@ static move_fn attempt_over_locked(cdtx_tx *tx) {
     return settle;
 }
 
-static void replied(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply) {
-    cdtx_tx *tx = user;
+void cdtx__drive_replied(cdtx_tx *tx, uint64_t id, const cdtx_reply *reply) {
     move_fn next = NULL;
     int told = 0;
     cdtx__lock(tx->engine->env, &tx->lock);
-    struct drive_branch *b = &tx->branches[branch];
-    if (b->call == id) { /* else it was forgotten while it came in */
+    uint32_t branch = 0;
+    while (branch < tx->branch_count && tx->branches[branch].call != id)
+        branch++;
+    if (branch < tx->branch_count) { /* else it was forgotten while it came in */
+        struct drive_branch *b = &tx->branches[branch];
+        cdtx__histogram_add(&tx->engine->call_us, cdtx__now_us(tx->engine->env) - b->sent_us);
         b->call = 0;
         if (tx->step == STEP_TRYING && try_replied_locked(tx, b, reply)) {
             if (tries_over_locked(tx, tx->refusal, &tx->refusal_err))

@@ -33,6 +33,7 @@ struct drive_branch {
     uint32_t result_length;
     int answered;      /* to the operation now under way */
     uint64_t call;     /* id of the call under way, 0: none */
+    int64_t sent_us;
     int64_t again_us;  /* when to call again */
     int64_t expiry_us; /* of its try; INT64_MAX: before its first call */
     struct peer *peer;

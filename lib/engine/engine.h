@@ -41,7 +41,7 @@ struct cdtx {
     cdtx_db *log;             /* NULL: no log */
 
     struct lock calls_lock;
-    struct map calls;   /* id -> struct call_slot: sent and not answered */
+    struct map calls;   /* id -> its cdtx_tx: sent and not answered */
     uint64_t last_call; /* atomic */
 
     struct coord_port coord; /* self NULL: no log */
@@ -138,15 +138,9 @@ void cdtx__participants_free(cdtx *engine);
 
 /* ---- call.c: calls we send ---- */
 
-/* Who wants the reply to a call. replied is called at most once, and never after cdtx__call_forget answered 1. */
-struct outgoing {
-    void (*replied)(void *user, uint32_t branch, uint64_t id, const cdtx_reply *reply);
-    void *user;
-    uint32_t branch;
-    int64_t sent_us;
-};
-/* Gives out an id, so that the caller knows it before a reply can come. */
-int32_t cdtx__call_register(cdtx *engine, const struct outgoing *outgoing, uint64_t *id, cdtx_error *err);
+/* Gives out an id, so that the caller knows it before a reply can come. The reply goes to tx, at most once, and never
+ * after cdtx__call_forget answered 1. */
+int32_t cdtx__call_register(cdtx *engine, cdtx_tx *tx, uint64_t *id, cdtx_error *err);
 /* Hands the call, with its registered id, to the link. */
 int32_t cdtx__call_send(cdtx *engine, const cdtx_call *call, cdtx_error *err);
 /* 1: no reply will come any more; 0: it came, or is coming now. */
@@ -186,6 +180,8 @@ int32_t cdtx__coord_outrun_guards(cdtx_db *log, cdtx_db *db, cdtx_error *err);
 
 /* ---- drive.c, scan.c: driving global transactions ---- */
 
+/* The reply to a call of tx came; the call's reference to tx passes along. */
+void cdtx__drive_replied(cdtx_tx *tx, uint64_t id, const cdtx_reply *reply);
 void cdtx__scan_fire(struct timer *timer);
 void cdtx__trim_fire(struct timer *timer);
 /* A participant was registered: what waits for one is called again. */
