@@ -2,16 +2,35 @@
 
 #define KEY(key) cdtx__sql_blob((key)->log, 16), SQL_INT((key)->sequence), SQL_INT((key)->branch)
 
+/* The transaction that is open excludes every other writer, so what it has read of the floor holds until its end,
+ * unless it moves the floor itself. */
+static int32_t floor_here(cdtx_sql *sql, const uint8_t *log, int64_t *floor, cdtx_error *err) {
+    struct store_meta *meta = &sql->store->meta;
+    if (!meta->peer_known || memcmp(meta->peer_log, log, sizeof meta->peer_log) != 0) {
+        int32_t rc = cdtx__guard_floor(sql, log, &meta->peer_floor, err);
+        meta->peer_known = rc == 0;
+        memcpy(meta->peer_log, log, sizeof meta->peer_log);
+        if (rc != 0)
+            return rc;
+    }
+    *floor = meta->peer_floor;
+    return 0;
+}
+
 int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t state, const void *answer, size_t length,
                            int *done, cdtx_error *err) {
-    int64_t changes = 0, above = MUTANT(sql->store->env, "trap-19-below") ? INT64_MAX : key->sequence;
-    cdtx_value arguments[] = {KEY(key), SQL_INT(state), length == 0 ? SQL_NULL : cdtx__sql_blob(answer, length),
-                              cdtx__sql_blob(key->log, 16), SQL_INT(above)};
-    int32_t rc = cdtx__sql_run(sql,
-                               "INSERT INTO cdtx_guard (log, seq, branch, state, answer) SELECT ?, ?, ?, ?, ?"
-                               " WHERE NOT EXISTS (SELECT 1 FROM cdtx_floor WHERE log = ? AND floor > ?)"
-                               " ON CONFLICT DO NOTHING",
-                               arguments, 7, NULL, &changes, err);
+    int64_t changes = 0, floor = 0;
+    int32_t rc = floor_here(sql, key->log, &floor, err);
+    if (rc != 0)
+        return rc;
+    *done = 0;
+    if (key->sequence < floor && !MUTANT(sql->store->env, "trap-19-below"))
+        return 0;
+    cdtx_value arguments[] = {KEY(key), SQL_INT(state), length == 0 ? SQL_NULL : cdtx__sql_blob(answer, length)};
+    rc = cdtx__sql_run(sql,
+                       "INSERT INTO cdtx_guard (log, seq, branch, state, answer) VALUES (?, ?, ?, ?, ?)"
+                       " ON CONFLICT DO NOTHING",
+                       arguments, 5, NULL, &changes, err);
     if (rc == 0)
         *done = changes == 1;
     return rc;
@@ -95,6 +114,7 @@ int32_t cdtx__guard_trim(cdtx_sql *sql, const uint8_t *log, int64_t floor, uint3
         return rc;
     cdtx_value reach[] = {cdtx__sql_blob(log, 16), SQL_INT(next == 0 ? floor : next)};
     rc = cdtx__sql_run(sql, "DELETE FROM cdtx_guard WHERE log = ? AND seq < ?", reach, 2, NULL, NULL, err);
+    sql->store->meta.peer_known = 0;
     /* In the same transaction: no moment at which a guard is gone and its work not refused (trap 19). */
     if (rc == 0 && !MUTANT(sql->store->env, "trap-19"))
         rc = cdtx__sql_run(sql,

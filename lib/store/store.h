@@ -58,6 +58,10 @@ struct store_meta {
     int64_t epoch, sequence, job, floor;
     int dirty;
     int rings; /* jobs were put */
+    /* A log's floor as the open transaction has read it (guard.c): asked once, not for each guard. */
+    int peer_known;
+    uint8_t peer_log[16];
+    int64_t peer_floor;
 };
 
 struct store {
