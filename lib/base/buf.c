@@ -146,8 +146,14 @@ int32_t cdtx__check_text(const char *text, size_t max, const char *what, cdtx_er
     size_t length = strnlen(text, max + 1);
     if (length > max)
         return cdtx__fail(err, CDTX_INVALID, "%s is longer than %zu bytes: '%.40s...'", what, max, text);
-    for (size_t i = 0; i < length; i += utf8_length(text + i)) {
-        if (utf8_length(text + i) == 0)
+    size_t step = 1;
+    for (size_t i = 0; i < length; i += step) {
+        if (text[i] > 0x1f && text[i] < 0x7f) { /* char may be signed: beyond ASCII fails either way */
+            step = 1;
+            continue;
+        }
+        step = utf8_length(text + i);
+        if (step == 0)
             return cdtx__fail(err, CDTX_INVALID, "%s is not UTF-8 at byte %zu", what, i);
         if (is_control(text + i))
             return cdtx__fail(err, CDTX_INVALID, "%s has a control character at byte %zu", what, i);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
+/* Sequences are never negative. */
 void cdtx__gid_text(const uint8_t log[16], int64_t sequence, char text[CDTX_GID_MAX]);
 /* INVALID when text is no gid. */
 int32_t cdtx__gid_parse(const char *text, uint8_t log[16], int64_t *sequence, cdtx_error *err);
