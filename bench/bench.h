@@ -112,8 +112,9 @@ struct stretch {
 
 struct history {
     int64_t transactions;
-    struct stretch first, last;
-    struct memory fresh, early, late; /* before the first transaction, after the first tenth, at the end */
+    struct stretch last;              /* of the long run, side by side with ... */
+    struct stretch first;             /* ... the first of another engine */
+    struct memory fresh, early, late; /* before the first transaction, after a tenth, before the last tenth */
 };
 
 int history(const char *dir, int64_t count, struct history *history);

@@ -202,13 +202,13 @@ void report_singles(const struct singles *singles) {
                (long long)r->decided, (long long)r->undecided, r->ended_s, r->open_s);
     if (h == NULL)
         return;
-    printf("\nhistory: %lld transactions; last tenth at %.3f of the first by time, %.3f by CPU\n",
+    printf("\nhistory: %lld transactions; the last tenth at %.3f of a first one beside it, %.3f by CPU\n",
            (long long)h->transactions, h->last.per_second / h->first.per_second, h->first.cpu_us / h->last.cpu_us);
     print_stretch("first tenth", &h->first);
     print_stretch("last tenth", &h->last);
     print_memory("at the start", &h->fresh);
     print_memory("after a tenth", &h->early);
-    print_memory("at the end", &h->late);
+    print_memory("before the last", &h->late);
 }
 
 /* ---- JSON ---- */
