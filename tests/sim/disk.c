@@ -191,16 +191,48 @@ static void draw_effect(struct draw *draw, struct bytes *bytes, const struct eff
     }
 }
 
+static void write_part(struct bytes *bytes, const struct effect *effect, size_t from, size_t to) {
+    bytes_write(bytes, effect->offset + (int64_t)from, effect->bytes + from, to - from);
+}
+
+/* One side of one of the boundaries inside the write came through; without a boundary, nothing. */
+static void tear_last(struct draw *draw, struct bytes *bytes, const struct effect *effect, size_t unit) {
+    size_t first = unit - (size_t)(effect->offset % (int64_t)unit);
+    if (effect->truncates || first >= effect->length) {
+        draw->counts->lost++;
+        return;
+    }
+    size_t cut = first + unit * (size_t)prng_below(draw->prng, (effect->length - first - 1) / unit + 1);
+    if (prng_chance(draw->prng, 1, 2))
+        write_part(bytes, effect, 0, cut);
+    else
+        write_part(bytes, effect, cut, effect->length);
+    draw->counts->torn++;
+}
+
+static void tear_file(struct draw *draw, struct bytes *bytes, const struct node *node, size_t unit) {
+    for (const struct effect *effect = node->first; effect != NULL; effect = effect->next) {
+        if (effect->next == NULL) {
+            tear_last(draw, bytes, effect, unit);
+        } else {
+            apply(bytes, effect);
+            draw->counts->kept++;
+        }
+    }
+}
+
 static struct bytes surviving_bytes(struct draw *draw, const struct node *node) {
     struct bytes bytes = bytes_share(draw->what == DISK_KEEP_ALL ? &node->cached : &node->durable);
     if (draw->what == DISK_KEEP_SOME)
         for (const struct effect *effect = node->first; effect != NULL; effect = effect->next)
             draw_effect(draw, &bytes, effect);
+    if (draw->what == DISK_TEAR_512 || draw->what == DISK_TEAR_4096)
+        tear_file(draw, &bytes, node, draw->what == DISK_TEAR_512 ? 512 : 4096);
     return bytes;
 }
 
 static const struct node *surviving_node(struct draw *draw, const struct entry *entry) {
-    if (draw->what == DISK_KEEP_ALL)
+    if (draw->what != DISK_KEEP_NONE && draw->what != DISK_KEEP_SOME)
         return entry->cached;
     const struct node *node = entry->durable;
     if (draw->what == DISK_KEEP_SOME)

@@ -50,7 +50,9 @@ void disk_kill_life(struct disk_life *life);
 enum disk_crash {
     DISK_KEEP_ALL = 1, /* all kept, even what a failed sync lost: the bytes that readers see now */
     DISK_KEEP_NONE,    /* all lost: only what was synced */
-    DISK_KEEP_SOME     /* each kept, lost or torn at 512- or 4096-byte boundaries; names kept or lost: drawn */
+    DISK_KEEP_SOME,    /* each kept, lost or torn at 512- or 4096-byte boundaries; names kept or lost: drawn */
+    DISK_TEAR_512,     /* all kept but the last of each file: of a write, one side of a drawn 512-byte boundary */
+    DISK_TEAR_4096     /* the same at a 4096-byte boundary; a write that crosses none is lost */
 };
 
 /* Power loss: all lives die, shared memory is gone, effects are kept or lost as `what` says, drawn from the disk's
@@ -83,6 +85,7 @@ enum disk_verdict {
     DISK_FAIL_SYNC,   /* sync: SQLITE_IOERR_FSYNC once. Cached bytes stay visible but count as clean: no later sync
                          writes them, and the durable bytes lack all or some of them, drawn, until they are written
                          again. Others: as DISK_FAIL_IO */
+    DISK_LIE,         /* sync: SQLITE_OK, and nothing became durable, as by a drive that only says so. Others: passed */
     DISK_DIE_BEFORE,  /* the life dies, then the call fails without effect */
     DISK_DIE_AFTER    /* the call has its effect (a sync: it is durable), then the life dies, and the call fails */
 };

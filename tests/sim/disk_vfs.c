@@ -35,7 +35,7 @@ static int ask_file(struct handle *handle, enum disk_op op, int64_t offset, int6
 }
 
 static int goes_on(int verdict) {
-    return verdict == DISK_PASS || verdict == DISK_DIE_AFTER;
+    return verdict == DISK_PASS || verdict == DISK_LIE || verdict == DISK_DIE_AFTER;
 }
 
 /* Ends a call that had its effect. */
@@ -95,6 +95,8 @@ static int file_sync(sqlite3_file *file, int flags) {
         disk__fail_sync(life->disk, handle->node);
     if (!goes_on(verdict))
         return SQLITE_IOERR_FSYNC;
+    if (verdict == DISK_LIE)
+        return SQLITE_OK;
     disk__sync(handle->node);
     if (handle->syncs_directory)
         disk__sync_directory(life->disk);

@@ -488,6 +488,67 @@ START_TEST(tears_at_sectors) {
 }
 END_TEST
 
+/* Two writes wait; the first comes whole, of the second one side of a boundary. */
+static void tear_second(enum disk_crash what, int unit, int sides[2]) {
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        struct disk *disk = disk_of(seed);
+        const char *vfs;
+        disk_life_new(disk, &vfs);
+        sqlite3_file *file = raw(vfs, "a", main_flags);
+        uint8_t block[9000];
+        memset(block, 'x', 100);
+        ck_assert_int_eq(file->pMethods->xWrite(file, block, 100, 0), SQLITE_OK);
+        memset(block, 'y', sizeof block);
+        ck_assert_int_eq(file->pMethods->xWrite(file, block, sizeof block, 100), SQLITE_OK);
+        disk_power_loss(disk, what);
+        raw_close(file);
+        size_t length, here = 0;
+        uint8_t *bytes = disk_export(disk, DISK_CACHED, "a", &length);
+        ck_assert_uint_ge(length, 100);
+        ck_assert_int_eq(bytes[0] == 'x' && bytes[99] == 'x', 1);
+        for (size_t i = 100; i < length; i++)
+            here += bytes[i] == 'y';
+        int tail = bytes[100] != 'y';
+        size_t edge = tail ? 9100 - here : 100 + here;
+        ck_assert_uint_eq(length, tail ? 9100 : edge);
+        ck_assert_uint_eq(edge % (size_t)unit, 0);
+        sides[tail]++;
+        free(bytes);
+        disk_free(disk);
+    }
+}
+
+START_TEST(tears_the_last_write) {
+    int sides[2] = {0};
+    tear_second(DISK_TEAR_512, 512, sides);
+    tear_second(DISK_TEAR_4096, 4096, sides);
+    ck_assert(sides[0] > 50 && sides[1] > 50);
+}
+END_TEST
+
+static int lie_on_sync(void *user, const struct disk_call *call) {
+    (void)user;
+    return call->op == DISK_SYNC ? DISK_LIE : DISK_PASS;
+}
+
+START_TEST(lying_sync_is_no_sync) {
+    struct disk *disk = disk_of(1);
+    const char *vfs;
+    disk_life_new(disk, &vfs);
+    disk_import(disk, "a", "old", 3);
+    sqlite3_file *file = raw(vfs, "a", main_flags);
+    disk_set_fault(disk, lie_on_sync, NULL);
+    raw_write(file, "new", 0);
+    ck_assert_int_eq(file->pMethods->xSync(file, SQLITE_SYNC_NORMAL), SQLITE_OK);
+    ck_assert_str_eq(seen(disk, DISK_DURABLE, "a"), "old");
+    disk_set_fault(disk, NULL, NULL);
+    ck_assert_int_eq(file->pMethods->xSync(file, SQLITE_SYNC_NORMAL), SQLITE_OK);
+    ck_assert_str_eq(seen(disk, DISK_DURABLE, "a"), "new");
+    raw_close(file);
+    disk_free(disk);
+}
+END_TEST
+
 static int fail_next_sync(void *user, const struct disk_call *call) {
     int *left = user;
     return call->op == DISK_SYNC && *left > 0 && (*left)-- == 1 ? DISK_FAIL_SYNC : DISK_PASS;
@@ -1096,6 +1157,8 @@ int main(void) {
     tcase_add_test(model, cached_and_durable);
     tcase_add_test(model, deletes_may_come_back);
     tcase_add_test(model, tears_at_sectors);
+    tcase_add_test(model, tears_the_last_write);
+    tcase_add_test(model, lying_sync_is_no_sync);
     tcase_add_test(model, failed_sync_makes_lost_bytes_clean);
     tcase_add_test(model, opens_and_names);
     tcase_add_test(model, tells_virtual_time);
