@@ -1,6 +1,5 @@
 #include "judge.h"
 
-#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,7 +44,7 @@ static const struct {
     [DEED_PARCEL] = {"parcel", "SELECT count(*) FROM main.paper WHERE key = ?"},
 };
 
-static sqlite3 *open_tables(const struct house_site *site, struct ledger *ledger) {
+sqlite3 *judge_open(const struct house_site *site, struct ledger *ledger) {
     char path[PATH_ROOM];
     sqlite3 *db = NULL;
     (void)snprintf(path, sizeof path, "%sstock.db", site->folder);
@@ -105,7 +104,7 @@ static void compare_all(sqlite3 *db, struct ledger *ledger) {
 }
 
 void judge(const struct house_site *site, struct ledger *ledger) {
-    sqlite3 *db = open_tables(site, ledger);
+    sqlite3 *db = judge_open(site, ledger);
     if (db == NULL)
         return;
     for (size_t i = 0; i < sizeof wrongs / sizeof wrongs[0]; i++)

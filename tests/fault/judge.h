@@ -3,7 +3,13 @@
 #ifndef FAULT_JUDGE_H
 #define FAULT_JUDGE_H
 
+#include <sqlite3.h>
+
 #include "house.h"
+
+/* The tables of the house for raw reading: stock.db as main, orders.db as o, log.db as l. NULL, with a complaint, when
+ * they cannot be opened. */
+sqlite3 *judge_open(const struct house_site *site, struct ledger *ledger);
 
 /* Complains in the ledger. The scheme of site is not looked at. */
 void judge(const struct house_site *site, struct ledger *ledger);
