@@ -103,12 +103,16 @@ static void compare_all(sqlite3 *db, struct ledger *ledger) {
         (void)sqlite3_finalize(statements[i]);
 }
 
+void judge_tables(sqlite3 *db, struct ledger *ledger) {
+    for (size_t i = 0; i < sizeof wrongs / sizeof wrongs[0]; i++)
+        find_wrong(db, wrongs[i], ledger);
+    compare_all(db, ledger);
+}
+
 void judge(const struct house_site *site, struct ledger *ledger) {
     sqlite3 *db = judge_open(site, ledger);
     if (db == NULL)
         return;
-    for (size_t i = 0; i < sizeof wrongs / sizeof wrongs[0]; i++)
-        find_wrong(db, wrongs[i], ledger);
-    compare_all(db, ledger);
+    judge_tables(db, ledger);
     (void)sqlite3_close(db);
 }

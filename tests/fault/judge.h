@@ -10,6 +10,8 @@
 /* The tables of the house for raw reading: stock.db as main, orders.db as o, log.db as l. NULL, with a complaint, when
  * they cannot be opened. */
 sqlite3 *judge_open(const struct house_site *site, struct ledger *ledger);
+/* The same as judge, on such a connection. */
+void judge_tables(sqlite3 *db, struct ledger *ledger);
 
 /* Complains in the ledger. The scheme of site is not looked at. */
 void judge(const struct house_site *site, struct ledger *ledger);

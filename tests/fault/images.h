@@ -1,0 +1,73 @@
+/* Images of a power cut: one life of the house is recorded, with an image of the disk for every place at which the
+ * power can go and every way in which it can leave the disk. Then a new life begins on each image, heals it, and is
+ * judged; and some of these lives are recorded as well, for cuts during recovery. */
+#ifndef FAULT_IMAGES_H
+#define FAULT_IMAGES_H
+
+#include <cdtx/test.h>
+
+#include "sim/disk.h"
+#include "witness.h"
+
+/* A way of cutting the power: what becomes of the effects that are not synced. */
+struct cut {
+    const char *name;
+    enum disk_crash what;
+};
+
+/* A house as it may be found after a power cut, and all that must still be true in it. */
+struct image {
+    struct disk *disk;
+    struct ledger ledger;
+    struct witness witness;
+    char place[96]; /* names the image: the scenario, then number and cut of each power cut that led here */
+    char call[96];  /* that the last cut came before */
+};
+
+struct scenario {
+    const char *name;
+    const char *coordinator;
+    int share;
+    int birth;      /* recorded from an empty disk on; else after what story_before leaves */
+    uint64_t least; /* fewer places: the story no longer goes where it should */
+};
+
+/* ---- images_record.c ---- */
+
+/* A recording: from start on, every call that changes the disk makes one image for each cut. */
+struct recording {
+    struct disk *disk;
+    const char *prefix; /* of the places: what led here */
+    const struct cut *cuts;
+    size_t cut_count;
+    uint64_t seed;
+    struct ledger *ledger; /* of the life that is recorded */
+    const struct witness *witness;
+    const char *liar; /* a file whose syncs do nothing; NULL: none */
+    struct image *images;
+    size_t count, room;
+    uint64_t places;
+};
+
+void recording_start(struct recording *recording);
+/* One image more at the end. */
+void recording_stop(struct recording *recording);
+void recording_free(struct recording *recording);
+/* A copy of what was heard; what an image is judged by. */
+struct ledger ledger_copy(const struct ledger *ledger);
+void image_free(struct image *image);
+/* Equal numbers: judging both would tell the same. */
+uint64_t image_digest(const struct image *image);
+
+/* ---- images_life.c ---- */
+
+/* The known bug that lives in all engines; NULL: none. */
+extern const char *images_mutant;
+
+/* Lives the whole story on a disk: makes the recording, which the caller frees. 0: something was wrong without any
+ * power cut; the ledger says what. */
+int images_live(const struct scenario *scenario, struct recording *recording);
+/* Begins a new life on the image, recorded or not, and complains in the image's ledger of what is wrong. */
+void images_heal(const struct scenario *scenario, struct image *image, struct recording *recording);
+
+#endif
