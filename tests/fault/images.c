@@ -27,7 +27,7 @@ static struct {
     uint32_t recover; /* of so many images one has its recovery cut as well; 0: none */
     const char *only; /* one image by its place */
     const char *liar;
-} plan = {.seed = 1, .drawn = 3, .recover = 150};
+} plan = {.seed = 1, .drawn = 2, .recover = 300};
 
 static struct cut cuts[CUTS_MAX];
 static size_t cut_count;

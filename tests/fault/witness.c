@@ -93,22 +93,41 @@ void witness_check_letter(const struct witness *witness, struct ledger *ledger) 
 
 /* ---- looking ---- */
 
-/* Whether a guard in that state agrees with an answer that has left. What came after the answer may have moved it on,
- * but never back, and never from one outcome to the other. */
-static int agrees(const struct said *said, int64_t guard) {
-    if (said->op == CDTX_CALL_CONFIRM && said->code == 0)
-        return guard != GUARD_ABSENT && guard != GUARD_TRIED && guard != GUARD_REJECTED && guard != GUARD_CANCELLED &&
-               guard != GUARD_EMPTY_CANCELLED;
-    if (said->op == CDTX_CALL_CANCEL && said->code == 0)
-        return guard != GUARD_ABSENT && guard != GUARD_TRIED && guard != GUARD_CONFIRMED;
-    if (said->op == CDTX_CALL_TRY && said->code == 0)
-        return guard != GUARD_ABSENT && guard != GUARD_REJECTED && guard != GUARD_EMPTY_CANCELLED;
-    if (said->op == CDTX_CALL_TRY && said->code == CDTX_REFUSED)
-        return guard != GUARD_ABSENT && guard != GUARD_TRIED && guard != GUARD_CONFIRMED;
-    return 1;
+static int commits(int64_t state) {
+    return state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED;
 }
 
-/* By (sequence, branch). */
+static int rolls_back(int64_t state) {
+    return state == CDTX_TX_ROLLING_BACK || state == CDTX_TX_ROLLED_BACK;
+}
+
+static int ended(int64_t state) {
+    return state == CDTX_TX_COMMITTED || state == CDTX_TX_ROLLED_BACK;
+}
+
+/* A guard may be gone once its gid has ended, and is then below the floor that its database knows. */
+enum { GUARD_BELOW_FLOOR = -1 };
+
+#define GUARD_IN(database)                                                                                             \
+    "SELECT coalesce((SELECT state FROM " database ".cdtx_guard WHERE seq = ?1 AND branch = ?2),"                      \
+    " (SELECT -1 FROM " database ".cdtx_floor WHERE floor > ?1), 0)"
+
+/* Whether a guard agrees with an answer that has left. What came after the answer may have moved it on, but never back,
+ * and never from one outcome to the other. */
+static int agrees(const struct said *said, int64_t guard) {
+    switch (said->op) {
+    case CDTX_CALL_TRY:
+        if (said->code == 0)
+            return guard == GUARD_TRIED || guard == GUARD_CONFIRMED || guard == GUARD_CANCELLED;
+        return said->code != CDTX_REFUSED || guard == GUARD_REJECTED || guard == GUARD_CANCELLED ||
+               guard == GUARD_EMPTY_CANCELLED;
+    case CDTX_CALL_CONFIRM:
+        return said->code != 0 || guard == GUARD_CONFIRMED;
+    default:
+        return said->code != 0 || guard == GUARD_REJECTED || guard == GUARD_CANCELLED || guard == GUARD_EMPTY_CANCELLED;
+    }
+}
+
 static int64_t guard_of(sqlite3_stmt *statement, const struct said *said) {
     int64_t guard = GUARD_ABSENT;
     if (sqlite3_bind_int64(statement, 1, said->sequence) == SQLITE_OK &&
@@ -120,31 +139,25 @@ static int64_t guard_of(sqlite3_stmt *statement, const struct said *said) {
 
 static void look_at_guards(sqlite3 *db, const struct witness *witness, struct ledger *ledger) {
     sqlite3_stmt *guards[2] = {NULL};
-    int rc =
-        sqlite3_prepare_v2(db, "SELECT state FROM o.cdtx_guard WHERE seq = ? AND branch = ?", -1, &guards[0], NULL);
+    int rc = sqlite3_prepare_v2(db, GUARD_IN("o"), -1, &guards[0], NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_prepare_v2(db, "SELECT state FROM main.cdtx_guard WHERE seq = ? AND branch = ?", -1, &guards[1],
-                                NULL);
+        rc = sqlite3_prepare_v2(db, GUARD_IN("main"), -1, &guards[1], NULL);
     for (uint32_t i = 0; rc == SQLITE_OK && i < witness->said_count; i++) {
         const struct said *said = &witness->said[i];
+        int64_t state = said->sequence < GIDS_MAX ? witness->state[said->sequence] : 0;
         int64_t guard = said->left ? guard_of(guards[said->in_stock], said) : GUARD_ABSENT;
-        if (said->left && !agrees(said, guard))
-            ledger_complain(ledger, "gid %lld: branch %u answered %s to call %d, but its guard is %lld",
-                            (long long)said->sequence, said->branch, cdtx_code_name(said->code), said->op,
-                            (long long)guard);
+        int right = !said->left || (guard == GUARD_BELOW_FLOOR ? ended(state) : agrees(said, guard));
+        if (!right)
+            ledger_complain(
+                ledger,
+                "gid %lld: branch %u answered %s to call %d, but its guard is %lld, and the log says state %lld",
+                (long long)said->sequence, said->branch, cdtx_code_name(said->code), said->op, (long long)guard,
+                (long long)state);
     }
     if (rc != SQLITE_OK)
         ledger_complain(ledger, "the guards cannot be read: %s", sqlite3_errmsg(db));
     (void)sqlite3_finalize(guards[0]);
     (void)sqlite3_finalize(guards[1]);
-}
-
-static int commits(int64_t state) {
-    return state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED;
-}
-
-static int rolls_back(int64_t state) {
-    return state == CDTX_TX_ROLLING_BACK || state == CDTX_TX_ROLLED_BACK;
 }
 
 /* A call of phase two shows a decision as well as the row does. */
