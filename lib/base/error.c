@@ -1,4 +1,4 @@
-#include "base/error.h"
+#include "base/buf.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,11 +28,12 @@ static void fill(cdtx_error *err, int32_t code, int32_t retry_after_ms, const ch
 static void fill(cdtx_error *err, int32_t code, int32_t retry_after_ms, const char *format, va_list arguments) {
     if (err == NULL)
         return;
-    /* The arguments may point into *err itself (a lower error being explained), so build beside it; one byte longer,
-     * so that the cut sees whether a character goes on behind it. */
-    char text[sizeof err->text + 1];
+    /* The arguments may point into *err itself (a lower error being explained), so build beside it; longer by a
+     * character, so that the cut sees whether one goes on behind it. What they quote may be anything. */
+    char text[sizeof err->text + 4], clean[sizeof err->text];
     vsnprintf(text, sizeof text, format, arguments);
-    cdtx_error_set(err, code, text);
+    cdtx__clean_text(clean, sizeof clean, text);
+    cdtx_error_set(err, code, clean);
     err->retry_after_ms = retry_after_ms;
 }
 

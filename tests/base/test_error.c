@@ -63,6 +63,18 @@ START_TEST(text_is_cut_between_characters) {
 }
 END_TEST
 
+START_TEST(what_it_quotes_may_be_anything) {
+    cdtx_error err;
+    char text[600];
+    cdtx__fail(&err, CDTX_INVALID, "'%s' is no gid", "a\xff\nb\xc3");
+    ck_assert_str_eq(err.text, "'a??b?' is no gid");
+    memset(text, 0x80, sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    cdtx__fail(&err, CDTX_INVALID, "%s", text);
+    ck_assert_uint_eq(strspn(err.text, "?"), sizeof err.text - 1);
+}
+END_TEST
+
 START_TEST(set_by_a_callback) {
     cdtx_error err = {.code = 1, .retry_after_ms = 5, .text = "old"};
     ck_assert_int_eq(cdtx_error_set(&err, CDTX_REFUSED, "sold out"), CDTX_REFUSED);
@@ -137,5 +149,5 @@ START_TEST(a_broken_invariant_aborts_and_says_where) {
 END_TEST
 
 RUN_TESTS("error", fail_fills_all_and_returns_the_code, busy_has_a_hint, an_error_can_explain_itself, long_text_is_cut,
-          text_is_cut_between_characters, set_by_a_callback, codes_have_names, the_version_has_three_numbers,
-          the_error_struct_is_frozen, a_broken_invariant_aborts_and_says_where)
+          text_is_cut_between_characters, what_it_quotes_may_be_anything, set_by_a_callback, codes_have_names,
+          the_version_has_three_numbers, the_error_struct_is_frozen, a_broken_invariant_aborts_and_says_where)
