@@ -29,12 +29,20 @@ static void put_text(struct buf *buf, const char *text) {
         cdtx__buf_block(buf, text, strlen(text));
 }
 
+/* A message has one form: what is decoded encodes to the same bytes, and anything else is garbage. */
+static int get_flag(struct reader *reader) {
+    uint8_t flag = cdtx__read_u8(reader);
+    if (flag > 1)
+        reader->failed = 1;
+    return flag == 1;
+}
+
 static const char *get_text(struct reader *reader) {
-    return cdtx__read_u8(reader) == 0 ? NULL : cdtx__read_name(reader);
+    return get_flag(reader) ? cdtx__read_name(reader) : NULL;
 }
 
 static const char *get_sentence(struct reader *reader) {
-    if (cdtx__read_u8(reader) == 0)
+    if (!get_flag(reader))
         return NULL;
     uint32_t length = 0;
     const char *text = cdtx__read_block(reader, &length);
@@ -122,14 +130,15 @@ static int32_t decode_request(struct crossing *crossing, cdtx_error *err) {
     r->error = get_sentence(&reader);
     r->park = get_sentence(&reader);
     if (!cdtx__read_done(&reader) || r->verb < COORD_BEGIN || r->verb > COORD_TRIM)
-        return cdtx__fail(err, CDTX_CORRUPT, "a coordinator's request is cut or garbled");
+        return cdtx__fail(err, CDTX_CORRUPT, "a coordinator's request is cut or garbled at byte %zu of %zu", reader.at,
+                          reader.length);
     return 0;
 }
 
 static void encode_answer(struct buf *buf, const struct coord_request *r) {
     cdtx__buf_u32(buf, (uint32_t)r->result);
     cdtx__buf_block(buf, r->err.text, r->result == 0 ? 0 : strlen(r->err.text));
-    cdtx__buf_u32(buf, (uint32_t)r->err.retry_after_ms);
+    cdtx__buf_u32(buf, r->result == 0 ? 0 : (uint32_t)r->err.retry_after_ms);
     put_i64(buf, r->sequence);
     put_i64(buf, r->epoch);
     cdtx__buf_u32(buf, (uint32_t)r->state);
@@ -210,13 +219,18 @@ static int32_t decode_answer(struct crossing *crossing, cdtx_error *err) {
     r->floor = get_i64(&reader);
     r->reverse_after = cdtx__read_u32(&reader);
     uint32_t items = cdtx__read_u32(&reader), count = cdtx__read_u32(&reader), branches = 0;
+    if (r->result == 0 ? length != 0 || retry_after_ms != 0 : items != 0)
+        reader.failed = 1;
+    if (strlen(text) != length || length >= sizeof r->err.text)
+        reader.failed = 1;
     int32_t rc = reserve(crossing, &reader, items, count);
     for (uint32_t i = 0; rc == 0 && i < items && !reader.failed; i++)
         decode_item(crossing, &reader, i, &branches);
     if (rc == CDTX_NO_MEMORY)
         return cdtx__fail(err, rc, "no memory for a coordinator's answer");
-    if (rc != 0 || !cdtx__read_done(&reader))
-        return cdtx__fail(err, CDTX_CORRUPT, "a coordinator's answer is cut or garbled");
+    if (rc != 0 || !cdtx__read_done(&reader) || branches != count)
+        return cdtx__fail(err, CDTX_CORRUPT, "a coordinator's answer is cut or garbled at byte %zu of %zu", reader.at,
+                          reader.length);
     if (r->result != 0) {
         cdtx_error_set(&r->err, r->result, text);
         r->err.retry_after_ms = retry_after_ms;

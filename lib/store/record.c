@@ -22,7 +22,8 @@ int32_t cdtx__record_read(const void *bytes, size_t length, struct coord_branch 
         return cdtx__fail(err, CDTX_CORRUPT, "a record of branches has version %u", version);
     while (!reader.failed && !cdtx__read_done(&reader)) {
         if (n == CDTX_BRANCHES_MAX)
-            return cdtx__fail(err, CDTX_CORRUPT, "a record has more than %d branches", CDTX_BRANCHES_MAX);
+            return cdtx__fail(err, CDTX_CORRUPT, "a record of branches has more than %d, at byte %zu of %zu",
+                              CDTX_BRANCHES_MAX, reader.at, length);
         branches[n].participant = cdtx__read_name(&reader);
         branches[n].payload = cdtx__read_block(&reader, &branches[n].length);
         n++;
