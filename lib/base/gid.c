@@ -38,7 +38,7 @@ int32_t cdtx__gid_parse(const char *text, uint8_t log[16], int64_t *sequence, cd
     if (text[at++] != '-' || text[at] < '1' || text[at] > '9')
         return cdtx__fail(err, CDTX_INVALID, "'%.80s' is no gid", text);
     for (; text[at] != '\0'; at++) {
-        if (text[at] < '0' || text[at] > '9' || number > (INT64_MAX - 9) / 10)
+        if (text[at] < '0' || text[at] > '9' || number > (INT64_MAX - (text[at] - '0')) / 10)
             return cdtx__fail(err, CDTX_INVALID, "'%.80s' is no gid", text);
         number = number * 10 + (text[at] - '0');
     }
