@@ -133,13 +133,13 @@ int recovery(const char *dir, int64_t count, struct recovery *recovery) {
     cdtx_error err = {0};
     int32_t rc = cdtx_drain(shop.engine, LONG_MS, &err);
     recovery->ended_s = (double)(now_us() - from) / 1e6;
-    cdtx_counts counts = {.size = sizeof counts};
-    int32_t counted = cdtx_count(shop.engine, &counts, NULL);
+    cdtx_metrics counts = {.size = sizeof counts};
+    int32_t counted = cdtx_metrics_read(shop.engine, &counts, NULL);
     shop_close(&shop);
     if (rc != 0 || counted != 0)
         return complain("after the kill: %s: %s", cdtx_code_name(rc), err.text);
-    if (counts.open != 0 || counts.alarms != 0)
-        return complain("after the kill: %llu still open, %llu alarms", (unsigned long long)counts.open,
+    if (counts.in_work != 0 || counts.alarms != 0)
+        return complain("after the kill: %llu still open, %llu alarms", (unsigned long long)counts.in_work,
                         (unsigned long long)counts.alarms);
     return shop_check(dir, recovery->decided, count);
 }

@@ -104,7 +104,7 @@ static int64_t guards(int state) {
 }
 
 static uint64_t groups(void) {
-    return lab_counts(engine).groups;
+    return lab_metrics(engine).groups;
 }
 
 enum { TRIED = 1, REJECTED = 2 };
@@ -216,7 +216,7 @@ START_TEST(an_alarm_is_given_once) {
     ck_assert_int_eq(answers[0].code, CDTX_NOT_FOUND);
     ck_assert_int_eq(answers[1].code, CDTX_REFUSED);
     ck_assert_int_eq(runs, 2);
-    ck_assert_uint_eq(lab_counts(engine).alarms, 1);
+    ck_assert_uint_eq(lab_metrics(engine).alarms, 1);
     close_shop();
 }
 END_TEST

@@ -411,7 +411,7 @@ START_TEST(a_completion_does_not_wait_for_the_lazy_end) {
     ck_assert_int_eq(now_ms(), from);
     OK(cdtx_work_result(work, &E));
     OK(cdtx_settle(work, 0, NULL, &E)); /* the host's last hold on it, while its end still queues */
-    ck_assert_uint_eq(lab_counts(engine).open, 1);
+    ck_assert_uint_eq(lab_metrics(engine).in_work, 1);
     drain();
     ck_assert_str_eq(all_effects(), "110 110");
     free_shop();

@@ -79,10 +79,10 @@ static void end(struct life *life) {
 }
 
 static void check_alarms(struct life *life) {
-    cdtx_counts counts = {.size = sizeof counts};
+    cdtx_metrics counts = {.size = sizeof counts};
     cdtx_error err = {0};
-    int32_t rc = cdtx_count(life->house.engine, &counts, &err);
-    if (ledger_check(life->ledger, "cdtx_count", rc, &err) == 0 && counts.alarms != 0)
+    int32_t rc = cdtx_metrics_read(life->house.engine, &counts, &err);
+    if (ledger_check(life->ledger, "cdtx_metrics_read", rc, &err) == 0 && counts.alarms != 0)
         ledger_complain(life->ledger, "%llu things that must not happen were tried", (unsigned long long)counts.alarms);
 }
 
