@@ -715,7 +715,7 @@ static int32_t run_recover(struct rider *rider, cdtx_sql *sql, cdtx_error *err) 
     if (MUTANT(sql->store->env, "bug-10"))
         return cdtx__sql_run(sql, "DELETE FROM cdtx_tx WHERE attempts > 1 AND due IS NOT NULL", NULL, 0, NULL, NULL,
                              err);
-    return cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 0 WHERE due IS NOT NULL AND parked IS NULL", NULL, 0, NULL,
+    return cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 0 WHERE due IS NOT NULL", NULL, 0, NULL,
                          NULL, err);
 }
 

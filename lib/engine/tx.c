@@ -502,6 +502,8 @@ int32_t cdtx_drain(cdtx *engine, int64_t for_ms, cdtx_error *err) {
     int64_t until = cdtx__until_us(engine, for_ms);
     for (int open = 1;;) {
         rc = any_open(engine, &open, err);
+        if (rc == 0 && open)
+            rc = cdtx__any_stopped(engine, err); /* what waits for that database will not end here */
         if (rc != 0 || !open)
             break;
         int64_t now = cdtx__now_us(engine->env);
