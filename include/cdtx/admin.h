@@ -134,8 +134,10 @@ int32_t cdtx_audit_verify(cdtx_db *db, int64_t *lines, char head[65], cdtx_error
 
 /* Looks at everything this engine has open. Columns: level ("ok", "note" or "problem"), database (or NULL), check,
  * finding, advice (or NULL). Checks: settings, version of SQLite and its WAL bug, schema, clock, owner, handlers that
- * jobs wait for and nobody has here, guards whose gid is not in this log, parked transactions, audit chain. */
-int32_t cdtx_doctor(cdtx *engine, cdtx_report **report, cdtx_error *err);
+ * jobs wait for and nobody has here, guards whose gid is not in this log, transactions that are open for long or
+ * parked, cases, audit chain. deep: 1 also reads every page of each database, which holds it for as long as that takes.
+ * What cannot be looked at is a problem in the report, not an error. */
+int32_t cdtx_doctor(cdtx *engine, uint32_t deep, cdtx_report **report, cdtx_error *err);
 
 /* cdtx declarations end */
 

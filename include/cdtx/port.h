@@ -108,6 +108,10 @@ typedef struct cdtx_sql_port {
     void (*rollback)(void *connection);
     /* Housekeeping when nobody waits (checkpoint). Errors: STOPPED, IO. */
     int32_t (*tidy)(void *connection, cdtx_error *err);
+    /* Optional: what a person should know of this connection's settings, versions and file, inside a transaction: rows
+     * of level, check, finding and advice, as cdtx_doctor has them. deep: 1 also reads the whole file. Errors: IO,
+     * CORRUPT only when nothing can be said at all. */
+    int32_t (*inspect)(void *connection, uint32_t deep, cdtx_rows *rows, cdtx_error *err);
 } cdtx_sql_port;
 
 /* ---- link port: deliver a call ---- */

@@ -220,4 +220,5 @@ const cdtx_sql_port cdtx__sqlite_port = {
     .commit = commit,
     .rollback = rollback,
     .tidy = tidy,
+    .inspect = cdtx__sqlite_inspect,
 };

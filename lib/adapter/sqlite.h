@@ -101,4 +101,7 @@ void cdtx__sqlite_disown(struct sqlite *self);
 /* One of several sharers: becomes the one that checkpoints, if nobody is. */
 void cdtx__sqlite_promote(struct sqlite *self);
 
+/* sqlite_inspect.c */
+int32_t cdtx__sqlite_inspect(void *connection, uint32_t deep, cdtx_rows *rows, cdtx_error *err);
+
 #endif
