@@ -61,6 +61,13 @@ static cdtx_value count_branches(const cdtx_value *record) {
     return SQL_INT(count);
 }
 
+static int32_t count_answered(int64_t acked) {
+    int32_t count = 0;
+    for (uint64_t left = (uint64_t)acked; left != 0; left &= left - 1)
+        count++;
+    return count;
+}
+
 static cdtx_value due_in(const cdtx_sql *sql, const cdtx_value *due) {
     if (due->type != CDTX_INT)
         return SQL_NULL;
@@ -77,7 +84,7 @@ static void fill_list_row(const cdtx_sql *sql, const cdtx_rows *rows, uint32_t r
     values[3] = *cdtx__rows_at(rows, row, TX_NAME);
     values[4] = *cdtx__rows_at(rows, row, TX_KEY);
     values[5] = count_branches(cdtx__rows_at(rows, row, TX_BRANCHES));
-    values[6] = SQL_INT(__builtin_popcountll((uint64_t)cdtx__rows_int(rows, row, TX_ACKED)));
+    values[6] = SQL_INT(count_answered(cdtx__rows_int(rows, row, TX_ACKED)));
     values[7] = *cdtx__rows_at(rows, row, TX_ATTEMPTS);
     values[8] = *cdtx__rows_at(rows, row, TX_BEGAN);
     values[9] = due_in(sql, cdtx__rows_at(rows, row, TX_DUE));
@@ -417,7 +424,7 @@ static int32_t open_case(const struct one_ask *one, cdtx_sql *sql, cdtx_error *e
     const char *error = cdtx__rows_at(rows, 0, TX_ERROR)->bytes;
     snprintf(evidence, sizeof evidence, "state %s; attempts %lld; branches answered %d; last error: %.700s",
              state_text(cdtx__rows_int(rows, 0, TX_STATE)), (long long)cdtx__rows_int(rows, 0, TX_ATTEMPTS),
-             __builtin_popcountll((uint64_t)cdtx__rows_int(rows, 0, TX_ACKED)), error == NULL ? "none" : error);
+             count_answered(cdtx__rows_int(rows, 0, TX_ACKED)), error == NULL ? "none" : error);
     return cdtx__case_open(sql, "tx", one->gid, one->reason, evidence, one->actor, &opened, err);
 }
 
