@@ -271,9 +271,10 @@ typedef struct cdtx_tx_options {
     int64_t timeout_ms;        /* global: from begin to decision; default 10000; then it is rolled back */
     uint64_t tag;              /* comes back with the completion of cdtx_tx_submit */
     int64_t branch_timeout_ms; /* from a branch's first try to its answer; default timeout_ms; then it is rolled back */
-    uint32_t reverse_after;    /* policy: after so many definite noes from confirms, take it back: what was confirmed is
-                                  reversed, and the outcome is REVERSED. Every participant needs on_reverse. COMMITTED is
-                                  answered only at the end, so wait_for must be CDTX_WAIT_ENDED. Default 0: never */
+    uint32_t reverse_after;    /* policy: after so many definite noes from confirms, take it back: what was confirmed
+                                  is reversed, and the outcome is REVERSED. Every participant needs on_reverse.
+                                  COMMITTED is answered only at the end, so wait_for must be CDTX_WAIT_ENDED.
+                                  Default 0: never */
     uint32_t reserved;
 } cdtx_tx_options;
 
