@@ -8,7 +8,8 @@
 #include "store/guard.h"
 #include "store/record.h"
 
-enum { BATCH = 100 };
+/* One row with the most that its branches may take. */
+enum { TX_BYTES_MAX = (16 << 20) + 65536 };
 
 /* Both questions read these columns, in this order. */
 #define TX_COLUMNS                                                                                                     \
@@ -100,56 +101,49 @@ struct list_ask {
     uint32_t limit;
 };
 
-/* What is open or parked has an index of its own, so that a long history is not read for it. */
+/* What is open or parked has an index of its own, so that a long history is not read for it. Of open ones that index
+ * must be sorted, so a page asks once for its numbers, and then for each row. */
 static const char *list_statement(const cdtx_tx_filter *filter) {
     if (filter->parked)
-        return "SELECT " TX_COLUMNS " FROM cdtx_tx INDEXED BY cdtx_tx_parked WHERE parked IS NOT NULL"
+        return "SELECT seq FROM cdtx_tx INDEXED BY cdtx_tx_parked WHERE parked IS NOT NULL"
                " AND seq > ? AND (? = 0 OR state = ?) AND (? IS NULL OR name = ?) AND began <= ? ORDER BY seq LIMIT ?";
     int32_t s = filter->state;
     if (s == CDTX_TX_COMMITTED || s == CDTX_TX_ROLLED_BACK || s == CDTX_TX_REVERSED)
-        return "SELECT " TX_COLUMNS " FROM cdtx_tx WHERE"
+        return "SELECT seq FROM cdtx_tx NOT INDEXED WHERE"
                " seq > ? AND (? = 0 OR state = ?) AND (? IS NULL OR name = ?) AND began <= ? ORDER BY seq LIMIT ?";
-    return "SELECT " TX_COLUMNS " FROM cdtx_tx INDEXED BY cdtx_tx_due WHERE due IS NOT NULL"
+    return "SELECT seq FROM cdtx_tx INDEXED BY cdtx_tx_due WHERE due IS NOT NULL"
            " AND seq > ? AND (? = 0 OR state = ?) AND (? IS NULL OR name = ?) AND began <= ? ORDER BY seq LIMIT ?";
 }
 
-static int32_t read_batch(struct list_ask *list, cdtx_sql *sql, int64_t after, uint32_t limit, cdtx_error *err) {
+static int32_t list_numbers(struct list_ask *list, cdtx_sql *sql, cdtx_error *err) {
     const cdtx_tx_filter *f = list->filter;
     cdtx_value name = cdtx__sql_text(f->name);
-    cdtx_value arguments[] = {SQL_INT(after),
+    cdtx_value arguments[] = {SQL_INT(list->after),
                               SQL_INT(f->state),
                               SQL_INT(f->state),
                               name,
                               name,
                               SQL_INT(f->older_ms == 0 ? INT64_MAX : cdtx__wall_ms(sql->store->env) - f->older_ms),
-                              SQL_INT(limit)};
-    cdtx__rows_reset(&list->ask.rows);
+                              SQL_INT(list->limit)};
     return cdtx__sql_run(sql, list_statement(f), arguments, 7, &list->ask.rows, NULL, err);
 }
 
 static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
-    struct list_ask *list = LIST_OF(ask, struct list_ask, ask);
-    uint32_t left = list->limit, batch = BATCH;
-    int64_t after = list->after;
-    while (left > 0) {
-        uint32_t want = left < batch ? left : batch;
-        int32_t rc = read_batch(list, sql, after, want, err);
-        if (rc == CDTX_LIMIT && batch > 1) { /* large payloads: one always fits */
-            batch = 1;
-            continue;
-        }
-        for (uint32_t i = 0; rc == 0 && i < ask->rows.count; i++) {
-            char gid[CDTX_GID_MAX];
-            cdtx_value values[LIST_COLUMNS];
-            fill_list_row(sql, &ask->rows, i, gid, values);
-            rc = cdtx__report_add(ask->report, values, err);
-            after = cdtx__rows_int(&ask->rows, i, TX_SEQ);
-        }
-        if (rc != 0 || ask->rows.count < want)
-            return rc;
-        left -= want;
+    cdtx_rows row;
+    int32_t rc = list_numbers(LIST_OF(ask, struct list_ask, ask), sql, err);
+    cdtx__rows_init(&row, sql->store->env, TX_BYTES_MAX);
+    for (uint32_t i = 0; rc == 0 && i < ask->rows.count; i++) {
+        char gid[CDTX_GID_MAX];
+        cdtx_value values[LIST_COLUMNS];
+        cdtx__rows_reset(&row);
+        rc = read_tx(sql, cdtx__rows_int(&ask->rows, i, 0), &row, err);
+        if (rc != 0)
+            break;
+        fill_list_row(sql, &row, 0, gid, values);
+        rc = cdtx__report_add(ask->report, values, err);
     }
-    return 0;
+    cdtx__rows_free(&row);
+    return rc;
 }
 
 static int32_t check_filter(const cdtx_tx_filter *f, uint32_t *limit, cdtx_error *err) {
@@ -302,7 +296,8 @@ static cdtx_value guard_text(const struct found_guard *found) {
         [GUARD_REJECTED] = "REJECTED",
         [GUARD_CONFIRMED] = "CONFIRMED",
         [GUARD_CANCELLED] = "CANCELLED",
-        [GUARD_EMPTY_CANCELLED] = "EMPTY_CANCELLED", [GUARD_REVERSED] = "REVERSED",
+        [GUARD_EMPTY_CANCELLED] = "EMPTY_CANCELLED",
+        [GUARD_REVERSED] = "REVERSED",
     };
     if (found->database == NULL)
         return SQL_NULL;
