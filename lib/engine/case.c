@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "engine/audit.h"
 
-enum { EVIDENCE_MAX = 4000, SUBJECT_MAX = 2 * CDTX_NAME_MAX + 2 };
+enum { EVIDENCE_MAX = 4000, SUBJECT_MAX = 2 * CDTX_NAME_MAX + 2, TEXT_MAX = REASON_MAX + 64 };
 
 static int32_t find_open(cdtx_sql *sql, const cdtx_value key[2], int64_t *id, cdtx_error *err) {
     cdtx_rows rows;
@@ -20,7 +20,7 @@ static int32_t find_open(cdtx_sql *sql, const cdtx_value key[2], int64_t *id, cd
 /* The line stands under the subject, so that one question shows all that happened to it; its text names the case. */
 static int32_t write_line(cdtx_sql *sql, const cdtx_value key[2], int64_t id, const char *actor, const char *action,
                           const char *reason, cdtx_error *err) {
-    char subject[SUBJECT_MAX], text[REASON_MAX + 1];
+    char subject[SUBJECT_MAX], text[TEXT_MAX];
     snprintf(subject, sizeof subject, "%s %s", (const char *)key[0].bytes, (const char *)key[1].bytes);
     snprintf(text, sizeof text, "case %lld: %s", (long long)id, reason);
     return cdtx__audit_append(
