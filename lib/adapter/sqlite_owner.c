@@ -6,7 +6,7 @@
  * a process that still had the old one open would own it beside us. */
 #include "adapter/sqlite.h"
 
-enum { REWRITE_CHUNK = 65536, OWNED_RETRY_MS = 100, WAL_RESET_FIXED = 3051003 };
+enum { REWRITE_CHUNK = 65536, OWNED_RETRY_MS = 100 };
 
 /* ---- locks ---- */
 
@@ -201,11 +201,6 @@ int32_t cdtx__sqlite_own(void *connection, int32_t *ownership, cdtx_error *err) 
         cdtx__sqlite_disown(self);
         return rc;
     }
-    if (self->url.share && sqlite3_libversion_number() < WAL_RESET_FIXED)
-        cdtx__log(self->env, CDTX_LOG_WARNING,
-                  "database '%s' is shared and SQLite is %s: before 3.51.3 several writers can damage the log when it "
-                  "begins anew; only one of them checkpoints here, which makes it rare",
-                  self->url.path, sqlite3_libversion());
     self->ownership = got;
     *ownership = got;
     return 0;

@@ -81,6 +81,21 @@ static void check_settings(struct doctor *d, struct store *store) {
     cdtx__rows_free(&in.found);
 }
 
+void cdtx__doctor_warn(cdtx_db *db) {
+    struct store *store = db->store;
+    struct inspect_ask in = {.ask.run = run_inspect};
+    if (store->port->inspect == NULL)
+        return;
+    cdtx__rows_init(&in.found, db->engine->env, 1 << 20);
+    if (cdtx__ask_ride(db->engine, store, &in.ask, NULL) == 0)
+        for (uint32_t i = 0; i < in.found.count; i++) {
+            const char *level = text_at(&in.found, i, 0), *finding = text_at(&in.found, i, 2);
+            if (level != NULL && finding != NULL && strcmp(level, OK) != 0)
+                cdtx__log(db->engine->env, CDTX_LOG_WARNING, "database '%s': %s", store->name, finding);
+        }
+    cdtx__rows_free(&in.found);
+}
+
 /* ---- owner, schema and clock ---- */
 
 struct meta_ask {

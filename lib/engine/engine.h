@@ -188,6 +188,11 @@ void cdtx__trim_fire(struct timer *timer);
 void cdtx__drives_recheck(cdtx *engine);
 void cdtx__drives_close(cdtx *engine);
 
+/* ---- doctor.c ---- */
+
+/* After opening a database that is shared: logs what its adapter has to say that is not ok. */
+void cdtx__doctor_warn(cdtx_db *db);
+
 /* ---- job.c, work.c ---- */
 
 /* Looks for due jobs of that database soon. */

@@ -129,6 +129,9 @@ static int32_t add_database(cdtx *engine, const char *name, const char *url, cdt
     cdtx__lock(engine->env, &engine->lock);
     list_push(&engine->databases, &d->link);
     cdtx__unlock(engine->env, &engine->lock);
+    int shared = d->store->ownership == CDTX_OWN_SHARED || d->store->ownership == CDTX_OWN_FIRST;
+    if (shared && !engine->options.passive)
+        cdtx__doctor_warn(d);
     *db = d;
     return 0;
 }
