@@ -89,9 +89,10 @@ void cdtx__doctor_warn(cdtx_db *db) {
     cdtx__rows_init(&in.found, db->engine->env, 1 << 20);
     if (cdtx__ask_ride(db->engine, store, &in.ask, NULL) == 0)
         for (uint32_t i = 0; i < in.found.count; i++) {
-            const char *level = text_at(&in.found, i, 0), *finding = text_at(&in.found, i, 2);
-            if (level != NULL && finding != NULL && strcmp(level, OK) != 0)
-                cdtx__log(db->engine->env, CDTX_LOG_WARNING, "database '%s': %s", store->name, finding);
+            const char *level = text_at(&in.found, i, 0), *advice = text_at(&in.found, i, 3);
+            if (level != NULL && strcmp(level, OK) != 0)
+                cdtx__log(db->engine->env, CDTX_LOG_WARNING, "database '%s': %s%s%s", store->name,
+                          text_at(&in.found, i, 2), advice == NULL ? "" : "; ", advice == NULL ? "" : advice);
         }
     cdtx__rows_free(&in.found);
 }

@@ -5,6 +5,7 @@
 
 #include <cdtx/admin.h>
 
+#include "base/env.h"
 #include "lab.h"
 
 static int jammed;
@@ -224,6 +225,31 @@ START_TEST(a_passive_engine_claims_no_jobs) {
 }
 END_TEST
 
+/* ---- the warning about a shared file ---- */
+
+static char warned[1024];
+
+static void keep_warning(void *user, int32_t level, const char *line) {
+    (void)user;
+    if (level == CDTX_LOG_WARNING)
+        snprintf(warned, sizeof warned, "%s", line);
+}
+
+START_TEST(sharing_on_an_old_sqlite_is_warned_of) {
+    cdtx_env env = *cdtx__env_posix();
+    env.log = keep_warning;
+    warned[0] = '\0';
+    cdtx_close(lab_engine((cdtx_options){.env = &env}));
+    cdtx_close(lab_engine((cdtx_options){.env = &env, .log = url_with("log.db", "share=1"), .passive = 1}));
+    ck_assert_str_eq(warned, "");
+    cdtx_close(lab_engine((cdtx_options){.env = &env, .log = url_with("log.db", "share=1")}));
+    if (sqlite3_libversion_number() < 3051003)
+        ck_assert_ptr_nonnull(strstr(warned, "3.51.3"));
+    else
+        ck_assert_str_eq(warned, "");
+}
+END_TEST
+
 /* ---- children ---- */
 
 static pid_t test_process;
@@ -361,6 +387,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, a_reader_needs_tables_of_this_version);
     tcase_add_test(tcase, a_passive_engine_looks_and_steps_in_and_takes_up_nothing);
     tcase_add_test(tcase, a_passive_engine_claims_no_jobs);
+    tcase_add_test(tcase, sharing_on_an_old_sqlite_is_warned_of);
     tcase_add_test(tcase, two_processes_both_get_their_turns);
     tcase_add_test(tcase, the_living_take_over_from_the_dead);
     tcase_add_test(tcase, two_living_engines_share_the_work);
