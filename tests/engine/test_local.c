@@ -493,10 +493,11 @@ START_TEST(a_slow_closure_is_an_alarm) {
 }
 END_TEST
 
-static uint32_t hold;
+static uint32_t hold, held;
 
 static int32_t hold_on(cdtx_sql *sql, void *user, cdtx_error *err) {
     (void)user, (void)err;
+    __atomic_store_n(&held, 1, __ATOMIC_RELEASE);
     while (__atomic_load_n(&hold, __ATOMIC_ACQUIRE) == 1)
         usleep(1000);
     return sql == NULL ? CDTX_USER : 0;
@@ -520,7 +521,10 @@ START_TEST(too_many_waiters_are_busy) {
     int32_t code = 0;
     open_with((cdtx_options){.waiting_max = 2, .closure_ms = 20, .wait_ms = 30});
     hold = 1;
+    held = 0;
     pthread_create(&holder, NULL, hold_thread, db);
+    while (__atomic_load_n(&held, __ATOMIC_ACQUIRE) == 0) /* whoever helps now could be the one to hold it */
+        usleep(1000);
     while (lab_metrics(engine).alarms == 0) /* a second thread sees that the first holds the database */
         OK(cdtx_run(engine, 10, &E));
     for (int i = 0; i < 2; i++)
