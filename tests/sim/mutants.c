@@ -38,7 +38,7 @@ const struct mutant mutants[] = {
     {"trap-24", "a job's attempt is not counted before it is made", "R3"},
     {"trap-24-tx", "an attempt at phase two is not counted before it is made", "C6 R3"},
     {"due-stays", "what has ended stays due", "C10"},
-    {"failed-rider-stays", "a call that failed in a group keeps what it wrote", "T1 T4 T5"},
+    {"failed-rider-stays", "a call that failed in a group keeps what it wrote", "C5 C11 T1 T3 T4 T5 T8"},
     {"call-before-decision", "confirms are sent before the decision is durable", "C3"},
     {"late-register", "a branch is registered after the decision, at any epoch", "C4 C6"},
     {"end-unacked", "the end is recorded before all branches have answered", "T4"},
