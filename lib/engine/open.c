@@ -16,6 +16,14 @@ static void ready(void *user, struct store *store) {
     cdtx__pump_post(&db->engine->pump, &db->lead);
 }
 
+static void hold(void *user) {
+    cdtx__pump_hold(&((cdtx_db *)user)->engine->pump);
+}
+
+static void let_go(void *user) {
+    cdtx__pump_let_go(&((cdtx_db *)user)->engine->pump);
+}
+
 static void later(void *user, struct store *store, int64_t delay_us) {
     cdtx_db *db = user;
     (void)store;
@@ -94,6 +102,8 @@ static int32_t open_store(cdtx *engine, cdtx_db *db, const char *name, const cha
         return cdtx__fail(err, CDTX_UNSUPPORTED, "no adapter of this build opens '%.200s'", url);
     struct store_hooks hooks = {.user = db,
                                 .ready = ready,
+                                .hold = hold,
+                                .let_go = let_go,
                                 .later = later,
                                 .ring = ring,
                                 .stopped = stopped,

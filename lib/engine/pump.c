@@ -65,7 +65,25 @@ static void unlock_and_wake(struct pump *pump, uint32_t *word) {
 void cdtx__pump_post(struct pump *pump, struct task *task) {
     cdtx__lock(pump->env, &pump->lock);
     list_push(&pump->tasks, &task->link);
-    unlock_and_wake(pump, rouse_one_locked(pump, PUMP_TASKS));
+    int held = pump->holder != 0 && pump->holder == pump->env->self(pump->env->user);
+    unlock_and_wake(pump, held ? NULL : rouse_one_locked(pump, PUMP_TASKS));
+}
+
+void cdtx__pump_hold(struct pump *pump) {
+    cdtx__lock(pump->env, &pump->lock);
+    if (pump->holder == 0)
+        pump->holder = pump->env->self(pump->env->user);
+    cdtx__unlock(pump->env, &pump->lock);
+}
+
+void cdtx__pump_let_go(struct pump *pump) {
+    cdtx__lock(pump->env, &pump->lock);
+    if (pump->holder == pump->env->self(pump->env->user)) {
+        pump->holder = 0;
+        for (struct list *link = pump->tasks.next; link != &pump->tasks; link = link->next)
+            wake(pump, rouse_one_locked(pump, PUMP_TASKS));
+    }
+    cdtx__unlock(pump->env, &pump->lock);
 }
 
 void cdtx__pump_post_work(struct pump *pump, struct task *task) {

@@ -46,14 +46,19 @@ struct pump {
     int pullable;       /* something would be claimed if there were a taker */
     uint32_t stops;     /* counts cdtx__pump_stop */
     int closing;
-    int broken;   /* something has stopped itself: nobody with PUMP_STOPS sleeps any more */
-    int32_t bell; /* descriptor, -1: none */
+    int broken;      /* something has stopped itself: nobody with PUMP_STOPS sleeps any more */
+    uint64_t holder; /* thread whose posts wake nobody until it lets go; 0: none */
+    int32_t bell;    /* descriptor, -1: none */
     int64_t bell_at_us;
 };
 
 void cdtx__pump_init(struct pump *pump, const cdtx_env *env);
 /* Puts a task that is in no list. */
 void cdtx__pump_post(struct pump *pump, struct task *task);
+/* What this thread posts between these two wakes nobody before the second: many events in a row then find each other in
+ * one group, where the first of them would have set off alone. One thread at a time; for others it changes nothing. */
+void cdtx__pump_hold(struct pump *pump);
+void cdtx__pump_let_go(struct pump *pump);
 void cdtx__pump_post_work(struct pump *pump, struct task *task);
 /* Sets the timer (1), or moves it when set already (0). */
 int cdtx__pump_arm(struct pump *pump, struct timer *timer, int64_t at_us);

@@ -300,7 +300,11 @@ int32_t cdtx__group_run(struct store *store, struct list *group, cdtx_error *err
     if (rc == 0) {
         __atomic_add_fetch(&store->riders, (uint64_t)riders, __ATOMIC_RELAXED);
         cdtx__histogram_add(&store->group_size, riders);
+        if (riders > 1)
+            store->hooks.hold(store->hooks.user);
         tell_own(group);
+        if (riders > 1)
+            store->hooks.let_go(store->hooks.user);
         return 0;
     }
     if (rc == CDTX_UNKNOWN && MUTANT(store->env, "sync-failure-is-no"))

@@ -16,6 +16,8 @@ struct store;
 struct store_hooks {
     void *user;
     void (*ready)(void *user, struct store *store);                   /* call cdtx__store_lead once, soon */
+    void (*hold)(void *user);   /* many are told now: what they ask for is to set off together, ... */
+    void (*let_go)(void *user); /* ... at this */
     void (*later)(void *user, struct store *store, int64_t delay_us); /* call cdtx__store_kick after that time */
     void (*ring)(void *user, struct store *store);                    /* a transaction that put jobs has committed */
     void (*stopped)(void *user, struct store *store);          /* it has stopped itself: nothing more is to come */
