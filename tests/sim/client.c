@@ -411,7 +411,7 @@ static void issue(struct world *world, void *argument, uint64_t number) {
     (void)number;
     struct life *life = any_coordinator(sim);
     if (life == NULL) {
-        world_post(world, 50 * MS, issue, sim, 0);
+        world_post(world, sim->asleep ? weather_morning(sim) + MS : 50 * MS, issue, sim, 0);
         return;
     }
     struct op *op = make_op(sim);
@@ -424,8 +424,10 @@ static void issue(struct world *world, void *argument, uint64_t number) {
 
 void client_begin(struct sim *sim) {
     struct prng *work = &sim->world.work;
-    for (uint32_t i = 0; i < sim->knobs.ops; i++)
-        world_post(&sim->world, prng_range(work, 0, sim->knobs.run * 9 / 10), issue, sim, 0);
+    for (uint32_t i = 0; i < sim->knobs.ops; i++) {
+        int64_t at = prng_range(work, 0, sim->knobs.run * 9 / 10);
+        world_post(&sim->world, at < sim->knobs.run / 2 ? at : at + sim->knobs.night, issue, sim, 0);
+    }
 }
 
 /* ---- the end ---- */

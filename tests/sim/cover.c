@@ -39,6 +39,8 @@ static const char *const names[] = {
     "loopback",
     "rogue",
     "echo",
+    "night",
+    "replay hours later",
     "dead participant",
     "compared with the dead",
     /* failpoints of the library */

@@ -53,11 +53,8 @@ int32_t errand_tables(cdtx_sql *sql, cdtx_error *err) {
 /* ---- running ---- */
 
 /* A database's clock follows the wall clock while nobody has it open, so a jump then is an honest reason to be early.
- * In a file that two processes share it follows it at each opening, and the two may differ. */
+ */
 static int excused(const struct life *life, int which, const struct errand *errand, int64_t since) {
-    const struct knobs *knobs = &life->sim->knobs;
-    if (life->node->shared && (knobs_have(knobs, FAULT_CLOCK) || knobs_have(knobs, FAULT_DRIFT)))
-        return 1;
     return life->sim->errands->opened[which] >= since && host_jumped_ahead(errand->host, since);
 }
 

@@ -70,6 +70,8 @@ void knobs_draw(struct knobs *knobs, uint64_t seed) {
     knobs->policy_in = pick(&prng, (const uint32_t[]){0, 2, 6}, 3);
     if (knobs->topology <= ONE_LOG && prng_chance(&prng, 1, 16))
         one_is_dead(knobs, &prng);
+    else if (prng_chance(&prng, 1, 8))
+        knobs->night = prng_range(&prng, 10, 300) * 60 * SECOND;
 }
 
 void knobs_tell(struct world *world, const struct knobs *knobs) {
@@ -89,6 +91,8 @@ void knobs_tell(struct world *world, const struct knobs *knobs) {
          (long long)knobs->latency_min, (long long)knobs->latency_max);
     tell(world, "knobs", "retention %lld ms, parked after %u attempts, then every %lld ms, policy one in %u",
          (long long)knobs->retention_ms, knobs->park_attempts, (long long)knobs->park_retry_ms, knobs->policy_in);
+    if (knobs->night != 0)
+        tell(world, "knobs", "a night of %lld minutes half way", (long long)(knobs->night / SECOND / 60));
     if (knobs->dead != 0)
         tell(world, "knobs", "participant %d is dead for most of the run, open_max %u", knobs->dead - 1,
              knobs->open_max);

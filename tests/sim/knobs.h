@@ -59,6 +59,7 @@ struct knobs {
     uint32_t park_attempts;
     uint32_t policy_in; /* one transaction in so many may be taken back; 0: none */
     uint32_t open_max;  /* 0: the library's own */
+    int64_t night;      /* half way all processes end, and go on so much later; 0: they do not */
     int dead;           /* one participant is gone for most of the run; 0: none, else 1 + which */
 };
 

@@ -66,7 +66,7 @@ static void close_connections(struct life *life) {
 
 static void restart_later(struct node *node) {
     struct sim *sim = node->sim;
-    if (!sim->ending && !node->away)
+    if (!sim->ending && !sim->asleep && !node->away)
         life_start(node, prng_range(&sim->world.faults, 1 * MS, sim->faults_on ? 2 * SECOND : 50 * MS));
 }
 
@@ -284,7 +284,7 @@ static void start(struct world *world, void *argument, uint64_t number) {
     (void)number;
     running = sim;
     node->starting = 0;
-    if (sim->ending || node->away || node->life != NULL)
+    if (sim->ending || sim->asleep || node->away || node->life != NULL)
         return;
     struct life *life = world_alloc(world, sizeof *life);
     life->sim = sim;

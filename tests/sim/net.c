@@ -5,6 +5,7 @@
 
 #include "checks.h"
 #include "cover.h"
+#include "weather.h"
 
 enum { KEPT_MAX = 4000 };
 
@@ -159,6 +160,10 @@ static void post(struct letter *letter) {
         net_deliver(letter, travel(sim));
     if (sim_fault(sim, FAULT_REPLAY, net, 6))
         net_deliver(letter, prng_range(net, SECOND, 30 * SECOND));
+    if (weather_morning(sim) > 0 && prng_chance(net, 1, 4)) {
+        cover("replay hours later");
+        net_deliver(letter, weather_morning(sim) + prng_range(net, 0, sim->knobs.run / 2));
+    }
 }
 
 uint32_t net_echo(struct sim *sim) {

@@ -7,6 +7,7 @@
 #include "cover.h"
 #include "net.h"
 #include "shop.h"
+#include "weather.h"
 
 enum { OLD_MAX = 12 };
 
@@ -187,7 +188,7 @@ static void call(struct subject *subject, int32_t op, struct seen *seen) {
             if (!letter->dropped)
                 return;
         }
-        strand_sleep(&sim->world, 20 * MS);
+        strand_sleep(&sim->world, sim->asleep ? weather_morning(sim) + MS : 20 * MS);
     }
 }
 

@@ -152,7 +152,9 @@ static void check_alarms(struct sim *sim) {
 }
 
 static void play(struct sim *sim) {
-    if (!world_run(&sim->world, sim->knobs.run))
+    if (sim->knobs.night != 0 && (!world_run(&sim->world, sim->knobs.run / 2) || !weather_night(sim)))
+        return;
+    if (!world_run(&sim->world, sim->knobs.run + sim->knobs.night))
         return;
     weather_heal(sim);
     run_to_the_end(sim);

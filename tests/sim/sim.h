@@ -109,6 +109,7 @@ struct sim {
     int looking;       /* a checker reads: nothing may go wrong */
     int asked;         /* every client knows how its operations ended */
     int ending;        /* no restarts any more */
+    int asleep;        /* no restarts before the morning */
     struct life *dead; /* to be reaped when no fiber runs */
     struct life *lives;
     struct net *net;

@@ -109,10 +109,20 @@ static const struct {
 
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
+int64_t weather_morning(const struct sim *sim) {
+    int64_t morning = sim->knobs.run / 2 + sim->knobs.night;
+    return sim->knobs.night != 0 && sim->world.now < morning ? morning - sim->world.now : 0;
+}
+
 static void blow(struct world *world, void *argument, uint64_t which) {
     struct sim *sim = argument;
     if (!sim->faults_on)
         return;
+    if (sim->asleep) {
+        world_post(world, weather_morning(sim) + prng_range(&world->faults, 1, 2 * kinds[which].every), blow, sim,
+                   which);
+        return;
+    }
     cover(fault_name(kinds[which].kind));
     kinds[which].happen(sim);
     world_post(world, prng_range(&world->faults, 0, 2 * kinds[which].every), blow, sim, which);
@@ -155,6 +165,28 @@ void weather_begin(struct sim *sim) {
     for (uint64_t which = 0; which < KINDS; which++)
         if (knobs_have(&sim->knobs, kinds[which].kind))
             world_post(world, prng_range(&world->faults, 0, 2 * kinds[which].every), blow, sim, which);
+}
+
+int weather_night(struct sim *sim) {
+    struct world *world = &sim->world;
+    cover("night");
+    tell(world, "world", "goes to sleep");
+    sim->asleep = 1;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].life != NULL)
+            life_quit(sim->nodes[i].life);
+    if (!world_run(world, world->now + 60 * SECOND))
+        return 0;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].life != NULL)
+            life_die(sim->nodes[i].life, "it does not end before the night");
+    if (!world_run(world, world->now + weather_morning(sim)))
+        return 0;
+    sim->asleep = 0;
+    tell(world, "world", "wakes up");
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        life_start(&sim->nodes[i], prng_range(&world->faults, 1 * MS, 2 * SECOND));
+    return 1;
 }
 
 void weather_heal(struct sim *sim) {

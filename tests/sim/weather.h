@@ -11,4 +11,9 @@ void weather_heal(struct sim *sim);
 /* Is a participant away for long (L2)? */
 int weather_dead(const struct sim *sim);
 
+/* All processes end, hours pass, all start again. Returns 0 when the world is broken. */
+int weather_night(struct sim *sim);
+/* How long until the night is over; 0: it is, or there is none. */
+int64_t weather_morning(const struct sim *sim);
+
 #endif
