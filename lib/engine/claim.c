@@ -1,6 +1,8 @@
 /* Claiming due jobs, and finding those whose holder is gone. */
 #include "engine/job.h"
 
+/* Somebody may set the wall clock while we wait for a time of day. */
+enum { WALL_LOOK_MS = 5000 };
 enum { CLAIM_MAX = 512, EXPIRED_MAX = 256, ROWS_MAX = 64 << 20 };
 
 struct claim {
@@ -110,8 +112,12 @@ static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handl
                                arguments, 5, &claim->rows, NULL, err);
     if (rc != 0)
         return rc;
-    if (claim->rows.count == 1 && cdtx__rows_int(&claim->rows, 0, 0) - now < claim->next_ms)
-        claim->next_ms = cdtx__rows_int(&claim->rows, 0, 0) - now;
+    int64_t next_ms = claim->rows.count == 1 ? cdtx__rows_int(&claim->rows, 0, 0) - now : INT64_MAX;
+    if (clock == JOB_CLOCK_WALL && claim->rows.count == 1 && next_ms > WALL_LOOK_MS &&
+        !MUTANT(claim->rows.env, "at-late"))
+        next_ms = WALL_LOOK_MS;
+    if (next_ms < claim->next_ms)
+        claim->next_ms = next_ms;
     cdtx__rows_reset(&claim->rows);
     rc = cdtx__sql_run(
         sql,

@@ -37,6 +37,7 @@ const struct mutant mutants[] = {
     {"trap-23", "a job goes to whatever handler is registered", "R1"},
     {"trap-24", "a job's attempt is not counted before it is made", "R3"},
     {"trap-24-tx", "an attempt at phase two is not counted before it is made", "C6 R3"},
+    {"at-late", "who waits for a time of day does not see that the clock was set", "L1"},
     {"due-stays", "what has ended stays due", "C10"},
     {"failed-rider-stays", "a call that failed in a group keeps what it wrote", "C5 C11 T1 T3 T4 T5 T8"},
     {"call-before-decision", "confirms are sent before the decision is durable", "C3"},
