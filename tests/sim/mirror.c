@@ -455,6 +455,7 @@ static void find_gone(struct sim *sim, enum participant participant, int which) 
                 branch->seen == ledger->looks)
                 continue;
             branch->gone = 1;
+            branch->gone_in = ledger->commits;
             ledger->guards--;
             if (i >= ledger->floors[which])
                 violate(&sim->world, "T6", "%s: the guard of %s %lld, branch %u (%s) is gone; the floor is %lld",

@@ -12,7 +12,8 @@ struct branch {
     enum mark mark;
     enum participant participant; /* whose mark it is */
     uint64_t seen;                /* the look that found its guard last */
-    int gone;                     /* its guard was deleted, as it may be below the floor */
+    int gone;                     /* its guard was deleted, as it may be below the floor ... */
+    uint64_t gone_in;             /* ... in that commit */
     uint64_t cancelled_in;        /* the commit of its database that set a cancel mark */
     int64_t tried_at;             /* when its mark became TRIED */
     int answered;                 /* a definite answer to its try is known */
