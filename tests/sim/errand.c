@@ -232,7 +232,8 @@ static void draw_time(struct life *life, struct errand *errand, cdtx_job_options
     if (prng_chance(work, 1, 3))
         options->delay_ms = errand->delay_ms = prng_range(work, 0, 2000);
     else if (prng_chance(work, 1, 4))
-        options->at_ms = errand->at_ms = host_wall_us(errand->host) / MS + prng_range(work, -200, 3000);
+        options->at_ms = errand->at_ms = host_wall_us(errand->host) / MS + prng_range(work, -200, 3000) +
+                                         (prng_chance(work, 1, 2) ? prng_range(work, 0, 12 * 3600) * 1000 : 0);
 }
 
 void errand_put(struct life *life, int which) {
@@ -299,7 +300,7 @@ void errand_final(struct sim *sim, int which, sqlite3 *db) {
     for (uint32_t i = 0; i < sim->errands->count[which]; i++) {
         const struct errand *errand = &sim->errands->known[which][i];
         /* A time of day that the last jumps of the clock have moved away from may still be to come. */
-        if (live[i] != 0 && errand->at_ms + 6000 > host_wall_us(errand->host) / MS)
+        if (live[i] != 0 && errand->at_ms + 8000 > host_wall_us(errand->host) / MS)
             continue;
         int put = errand->fate == PUT || (errand->fate == OPEN && errand->starts > 0);
         uint32_t wanted = put && !errand->hopeless && errand->sort != PLAIN;
