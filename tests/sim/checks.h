@@ -32,6 +32,9 @@ void check_answer(struct life *life, const cdtx_call *call, const cdtx_reply *re
 /* A handler refuses to confirm, and an alarm says that a transaction has become a case. */
 void check_said_no(struct sim *sim, const char *gid);
 void check_parked(struct sim *sim, const char *gid);
+/* A person is about to step in at a gid, which may or may not succeed. */
+enum step_in { STEP_RETRY = 1, STEP_PARK = 2, STEP_UNPARK = 4, STEP_RESOLVE = 8 };
+void check_steps_in(struct sim *sim, const char *gid, enum step_in kind);
 /* A client was told something about a gid: which outcomes are left, or only that it exists (ANY). */
 void check_told(struct sim *sim, const char *gid, enum outcome outcome, const char *how);
 /* A client asked for a rollback before it asked for anything else: the gid must never commit. */

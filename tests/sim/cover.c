@@ -82,6 +82,12 @@ static const char *const names[] = {
     "errand-local",
     "errand-plain",
     "errand-pulled",
+    "person retries",
+    "person parks",
+    "person unparks",
+    "person resolves",
+    "person cancels a job",
+    "person retries a job",
     /* cells of the guard table */
     "guard-absent-try",
     "guard-tried-try",

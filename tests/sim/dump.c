@@ -300,7 +300,7 @@ int64_t dump_image_effects(struct sim *sim, enum participant participant, const 
 
 /* C10: what belongs to something that has ended. */
 static void look_residue(struct sim *sim, sqlite3 *db, const char *file) {
-    struct book *book = &sim->checker->books[REAL];
+    const struct book *book = &sim->checker->books[REAL];
     int64_t leased = one_number(prepare(db, "SELECT count(*) FROM cdtx_job WHERE state = 2"));
     int64_t due = one_number(prepare(db, "SELECT count(*) FROM cdtx_tx WHERE due IS NOT NULL"));
     if (leased != 0 || due != 0)
@@ -311,9 +311,12 @@ static void look_residue(struct sim *sim, sqlite3 *db, const char *file) {
         violate(&sim->world, "C10", "the floor is %lld short of the end when all has ended", (long long)lag);
     sqlite3_stmt *s = prepare(db, "SELECT seq, branch FROM cdtx_guard WHERE state = 1 AND log = ?");
     sqlite3_bind_blob(s, 1, book->log, sizeof book->log, SQLITE_STATIC);
-    if (s != NULL && sqlite3_step(s) == SQLITE_ROW)
-        violate(&sim->world, "C10", "%s: gid %lld, branch %lld is still TRIED when all has ended", file,
-                (long long)sqlite3_column_int64(s, 0), (long long)sqlite3_column_int64(s, 1));
+    while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
+        int64_t gid = sqlite3_column_int64(s, 0);
+        if (gid >= GIDS_MAX || book->rows[gid] == NULL || !book->rows[gid]->resolved)
+            violate(&sim->world, "C10", "%s: gid %lld, branch %lld is still TRIED when all has ended", file,
+                    (long long)gid, (long long)sqlite3_column_int64(s, 1));
+    }
     sqlite3_finalize(s);
 }
 

@@ -1,5 +1,6 @@
 #include "errand.h"
 
+#include <cdtx/admin.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +22,10 @@ struct errand {
     uint32_t starts, attempt;
     int64_t token; /* the highest so far, and who has it */
     const struct life *life;
-    int done; /* a plain one has answered yes */
+    int done;      /* a plain one has answered yes */
+    int64_t id;    /* its number, once put */
+    int retried;   /* by a person: at once, with its attempts counted anew */
+    int cancelled; /* by a person: 1 acknowledged, 2 perhaps */
     const struct host *host;
     int64_t put_at, delay_ms, at_ms; /* virtual time; what was asked for */
     int64_t failed_at, failed_token; /* the last attempt that its handler failed */
@@ -62,6 +66,8 @@ static int excused(const struct life *life, int which, const struct errand *erra
 static void check_time(struct life *life, const struct note *note, const struct errand *errand, int64_t token) {
     struct sim *sim = life->sim;
     int which = (int)note->which;
+    if (errand->retried)
+        return;
     int64_t waited = sim->world.now - errand->put_at, rested = sim->world.now - errand->failed_at;
     if (errand->token == 0 && waited < errand->delay_ms * MS * 19 / 20 - SLACK &&
         !excused(life, which, errand, errand->put_at))
@@ -93,6 +99,8 @@ static struct errand *begin(struct life *life, const cdtx_work *work, enum sort 
     if (errand->sort != sort)
         violate(&sim->world, "R1", "job %u is for %s, but %s gets it", note->number, handlers[errand->sort],
                 handlers[sort]);
+    if (errand->cancelled == 1 && sort == IN_LOCAL) /* others may have been given out before */
+        violate(&sim->world, "R5", "job %u of database %u starts after it was cancelled", note->number, note->which);
     errand->starts++;
     int64_t token = cdtx_work_token(work);
     check_time(life, note, errand, token);
@@ -101,7 +109,7 @@ static struct errand *begin(struct life *life, const cdtx_work *work, enum sort 
                 errand->life->name, life->name, (long long)token);
     if (token <= errand->token)
         return errand; /* run again with its group, or late after a pause: its end will be refused */
-    if (cdtx_work_attempt(work) <= errand->attempt)
+    if (cdtx_work_attempt(work) <= errand->attempt && !errand->retried)
         violate(&sim->world, "R3", "job %u starts with attempt %u, token %lld after attempt %u, token %lld",
                 note->number, cdtx_work_attempt(work), (long long)token, errand->attempt, (long long)errand->token);
     errand->token = token;
@@ -211,6 +219,7 @@ struct put {
     struct note note;
     cdtx_job_options options;
     char unique_key[24], concurrency_key[24];
+    int64_t id;
     int fails;
 };
 
@@ -219,8 +228,7 @@ static int32_t put_one(cdtx_sql *sql, void *user, cdtx_error *err) {
     const struct errand *errand = &put->sim->errands->known[put->note.which][put->note.number];
     char name[40];
     snprintf(name, sizeof name, "%s-%u", handlers[errand->sort], put->note.which);
-    int64_t id = 0;
-    int32_t rc = cdtx_job_put(sql, name, &put->note, sizeof put->note, &put->options, &id, err);
+    int32_t rc = cdtx_job_put(sql, name, &put->note, sizeof put->note, &put->options, &put->id, err);
     return rc != 0 ? rc : put->fails ? CDTX_USER : 0;
 }
 
@@ -263,9 +271,36 @@ void errand_put(struct life *life, int which) {
     env_alive(life);
     int32_t happened = cdtx_happened(rc);
     errand->fate = rc == CDTX_USER || happened == 0 ? NOT_PUT : happened == 1 ? PUT : OPEN;
+    errand->id = errand->fate == PUT ? put->id : 0;
     cover(handlers[errand->sort]);
     tell(&sim->world, life->name, "puts errand %u of %d for %s: %s", number, which, handlers[errand->sort],
          cdtx_code_name(rc));
+}
+
+/* ---- a person steps in ---- */
+
+void errand_step_in(struct life *life, int which) {
+    struct sim *sim = life->sim;
+    struct prng *work = &sim->world.work;
+    if (sim->errands->count[which] == 0)
+        return;
+    uint32_t number = (uint32_t)prng_below(work, sim->errands->count[which]);
+    struct errand *errand = &sim->errands->known[which][number];
+    int cancels = prng_chance(work, 1, 2);
+    if (errand->id == 0 || errand->cancelled)
+        return;
+    errand->retried |= !cancels;
+    cdtx_error err = {0};
+    int32_t rc = cancels ? cdtx_job_cancel(life->dbs[which], errand->id, life->name, "not wanted", &err)
+                         : cdtx_job_retry(life->dbs[which], errand->id, life->name, "again", &err);
+    env_alive(life);
+    tell(&sim->world, life->name, "person %s errand %u of %d: %s", cancels ? "cancels" : "retries", number, which,
+         cdtx_code_name(rc));
+    if (rc == 0)
+        cover(cancels ? "person cancels a job" : "person retries a job");
+    int32_t happened = cdtx_happened(rc);
+    if (cancels && happened != 0)
+        errand->cancelled = happened == 1 ? 1 : 2;
 }
 
 /* ---- the end ---- */
@@ -301,6 +336,12 @@ void errand_final(struct sim *sim, int which, sqlite3 *db) {
         const struct errand *errand = &sim->errands->known[which][i];
         /* A time of day that the last jumps of the clock have moved away from may still be to come. */
         if (live[i] != 0 && errand->at_ms + 8000 > host_wall_us(errand->host) / MS)
+            continue;
+        if (errand->cancelled == 2)
+            continue;
+        if (errand->cancelled == 1 && (live[i] != 0 || dead[i] != 0))
+            violate(&sim->world, "R5", "job %u of database %d was cancelled and is still there", i, which);
+        if (errand->cancelled == 1)
             continue;
         int put = errand->fate == PUT || (errand->fate == OPEN && errand->starts > 0);
         uint32_t wanted = put && !errand->hopeless && errand->sort != PLAIN;

@@ -14,6 +14,8 @@ int32_t errand_register(struct life *life, int which, cdtx_error *err);
 void errand_put(struct life *life, int which);
 /* A job that cdtx_take gave out; settles it. */
 void errand_pulled(struct life *life, cdtx_work *work);
+/* A person retries or cancels one of the jobs. */
+void errand_step_in(struct life *life, int which);
 void errand_final(struct sim *sim, int which, sqlite3 *db);
 
 #endif

@@ -70,7 +70,8 @@ void knobs_draw(struct knobs *knobs, uint64_t seed) {
     knobs->policy_in = pick(&prng, (const uint32_t[]){0, 2, 6}, 3);
     if (knobs->topology <= ONE_LOG && prng_chance(&prng, 1, 16))
         one_is_dead(knobs, &prng);
-    else if (prng_chance(&prng, 1, 8))
+    knobs->person = knobs->dead == 0 && prng_chance(&prng, 1, 3);
+    if (knobs->dead == 0 && prng_chance(&prng, 1, 8))
         knobs->night = prng_range(&prng, 10, 300) * 60 * SECOND;
 }
 
@@ -80,8 +81,9 @@ void knobs_tell(struct world *world, const struct knobs *knobs) {
     for (uint32_t kind = 0; kind < FAULT_KINDS; kind++)
         if (knobs_have(knobs, kind))
             length += (size_t)snprintf(list + length, sizeof list - length, " %s", names[kind]);
-    tell(world, "knobs", "topology %s%s%s; faults:%s", topology_name(knobs->topology),
-         knobs->loopback ? ", loopback" : "", knobs->rogue ? ", rogue" : "", list[0] == '\0' ? " none" : list);
+    tell(world, "knobs", "topology %s%s%s%s; faults:%s", topology_name(knobs->topology),
+         knobs->loopback ? ", loopback" : "", knobs->rogue ? ", rogue" : "", knobs->person ? ", person" : "",
+         list[0] == '\0' ? " none" : list);
     tell(world, "knobs", "pumps %u, operations %u, group_max %u, stock %u, run %lld s", knobs->pumps, knobs->ops,
          knobs->group_max, knobs->stock, (long long)(knobs->run / SECOND));
     tell(world, "knobs",

@@ -46,7 +46,8 @@ struct knobs {
     uint32_t faults; /* bit by fault_kind */
     int topology;
     int loopback;
-    int rogue; /* a caller of its own who breaks the protocol */
+    int person; /* somebody steps in */
+    int rogue;  /* a caller of its own who breaks the protocol */
     uint32_t pumps, clients, ops;
     uint32_t group_max;
     int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms, wait_ms;

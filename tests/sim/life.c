@@ -8,6 +8,7 @@
 #include "client.h"
 #include "cover.h"
 #include "net.h"
+#include "person.h"
 #include "shop.h"
 #include "sim.h"
 
@@ -260,6 +261,7 @@ static void live(void *argument) {
     for (uint32_t i = 0; i < life->sim->knobs.pumps; i++)
         strand_new(&life->sim->world, &life->owner, "pump", pump, life, (int64_t)i);
     client_serve(life);
+    person_serve(life);
     life->main = life->sim->world.current;
     while (!life->quit)
         strand_park(&life->sim->world);

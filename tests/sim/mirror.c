@@ -140,7 +140,7 @@ static int fits_end(const struct branch *branch, int64_t state) {
 /* T4, at once: a branch is recorded as acknowledged, and the end is recorded, only when the branch has answered phase
  * two. */
 static void check_acknowledged(struct sim *sim, const struct row *row) {
-    int ended = mirror_is_end(row->now.state);
+    int ended = mirror_is_end(row->now.state) && !row->resolved;
     for (uint32_t b = 0; b < row->now.count && b < BRANCHES; b++)
         if ((ended || (row->now.acked >> b & 1)) && !fits_end(&row->branches[b], row->now.state))
             violate(&sim->world, "T4", "gid %lld is %s with branch %u recorded as done, but it is %s",
@@ -171,7 +171,8 @@ static void check_fenced(struct sim *sim, const struct row *row, const struct li
     }
     int decided = now->state != row->now.state && (now->state == CDTX_TX_COMMITTING || now->state == CDTX_TX_REVERSING);
     int takes = now->attempts != row->now.attempts && !decided;
-    if (!takes && writer != NULL && row->writer != NULL && writer != row->writer && !row->writer->doubtful)
+    if (row->stepped_in == 0 && !takes && writer != NULL && row->writer != NULL && writer != row->writer &&
+        !row->writer->doubtful)
         violate(&sim->world, "C6", "gid %lld was changed by %s, though %s had taken it over",
                 (long long)row->now.sequence, writer->name, row->writer->name);
 }
@@ -244,6 +245,8 @@ void mirror_tx(struct sim *sim, const struct life *writer, const struct tx_row *
     if (row->stored)
         check_change(sim, row, writer, now);
     int64_t before = row->stored ? row->now.state : 0;
+    row->resolved |=
+        (row->stepped_in & STEP_RESOLVE) != 0 && row->now.parked && !mirror_is_end(before) && mirror_is_end(now->state);
     row->stored = 1;
     row->writer = writer;
     row->now = *now;
@@ -317,10 +320,11 @@ static const char *whose(int book) {
 /* C3: an effect follows its decision. A confirm may still arrive when its transaction is being taken back. */
 static void check_decided(struct sim *sim, const struct row *row, uint32_t b, char op) {
     int64_t state = row->now.state;
+    int taken_back = state == CDTX_TX_REVERSING || (state == CDTX_TX_REVERSED && row->resolved);
     int fits = op == 'T'   ? 1
-               : op == 'C' ? state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED || state == CDTX_TX_REVERSING
-               : op == 'X' ? mirror_says(state, 0) == OUTCOME_ROLLBACK || state == CDTX_TX_REVERSING
-                           : state == CDTX_TX_REVERSING;
+               : op == 'C' ? state == CDTX_TX_COMMITTING || state == CDTX_TX_COMMITTED || taken_back
+               : op == 'X' ? mirror_says(state, 0) == OUTCOME_ROLLBACK || taken_back
+                           : taken_back;
     if (!fits)
         violate(&sim->world, "C3", "gid %lld is %s when branch %u shows effect %c", (long long)row->now.sequence,
                 state_names[state], b, op);
@@ -522,7 +526,7 @@ void check_locks(struct sim *sim, int64_t bound) {
         for (uint32_t b = 0; book->rows[i] != NULL && b < BRANCHES; b++) {
             const struct branch *branch = &book->rows[i]->branches[b];
             int64_t since = branch->tried_at > healed ? branch->tried_at : healed;
-            if (branch->mark == MARK_TRIED && sim->world.now - since > bound)
+            if (branch->mark == MARK_TRIED && !book->rows[i]->resolved && sim->world.now - since > bound)
                 violate(&sim->world, "L3", "gid %lld, branch %u has held what it tried for %lld s", (long long)i, b,
                         (long long)((sim->world.now - since) / SECOND));
         }
@@ -552,6 +556,6 @@ void check_final(struct sim *sim) {
     if (!check_all_ended(sim, why, sizeof why))
         violate(&sim->world, "L1", "%s", why);
     for (int64_t i = 1; i <= book->highest; i++)
-        if (book->rows[i] != NULL)
+        if (book->rows[i] != NULL && !book->rows[i]->resolved)
             check_branches(sim, book->rows[i]);
 }

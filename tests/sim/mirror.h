@@ -48,6 +48,8 @@ struct row {
     uint32_t possible;         /* bits of enum outcome: what all that was recorded, sent and told leaves open */
     const char *how[2];        /* what said first that it is undone, and that it is committed */
     int aborted;               /* its client gave it up */
+    uint32_t stepped_in;       /* bits of enum step_in: what a person has tried */
+    int resolved;              /* a person has ended it, whatever its branches say */
     uint32_t said_no;          /* confirms that a handler refused */
     uint32_t parkings;         /* alarms about it, and its cases so far */
     int64_t cases;

@@ -8,6 +8,7 @@
 #include "cover.h"
 #include "errand.h"
 #include "net.h"
+#include "person.h"
 #include "rogue.h"
 #include "sim.h"
 #include "weather.h"
@@ -110,6 +111,7 @@ static void run_to_the_end(struct sim *sim) {
 static void ask(void *argument) {
     struct life *life = argument;
     client_ask_all(life);
+    person_ask(life);
     life->sim->asked = 1;
 }
 
@@ -203,6 +205,7 @@ void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struc
     clerk_init(sim);
     errand_init(sim);
     rogue_init(sim);
+    person_init(sim);
     sim->faults_on = 1;
     build(sim);
     weather_begin(sim);

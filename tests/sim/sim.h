@@ -95,6 +95,7 @@ struct rogue;
 struct net;
 struct clerks;
 struct errands;
+struct persons;
 
 struct sim {
     struct world world;
@@ -118,6 +119,7 @@ struct sim {
     struct rogue *rogue;
     struct clerks *clerks;
     struct errands *errands;
+    struct persons *persons;
     uint32_t images;
 };
 

@@ -69,7 +69,8 @@ void check_send(struct life *life, const cdtx_call *call) {
         violate(&sim->world, "C7", "gid %lld has no policy, and its try says it has", (long long)call->sequence);
     if (call->op != CDTX_CALL_TRY)
         check_second(life, call, row);
-    check_distance(life, call, branch);
+    if (row->stepped_in == 0) /* a person asks for an attempt at once */
+        check_distance(life, call, branch);
     if (sim->checker->healed != 0 && ++branch->calls[call->op].late > 3)
         violate(&sim->world, "L1", "gid %lld, branch %u: more than 3 calls of %s after the heal",
                 (long long)call->sequence, call->branch, call_name(call->op));
@@ -168,6 +169,12 @@ void check_parked(struct sim *sim, const char *gid) {
     if (++row->parkings > row->cases)
         violate(&sim->world, "C10", "%u alarms about gid %lld, which has become a case %lld times", row->parkings,
                 (long long)row->now.sequence, (long long)row->cases);
+}
+
+void check_steps_in(struct sim *sim, const char *gid, enum step_in kind) {
+    struct row *row = mirror_gid(sim, gid);
+    if (row != NULL)
+        row->stepped_in |= (uint32_t)kind;
 }
 
 /* ---- told ---- */
