@@ -166,6 +166,12 @@ static void post(struct letter *letter) {
     }
 }
 
+struct letter *net_in_flight(const struct event *event, const cdtx_reply **reply) {
+    struct answer *answer = event->fire == reply_arrives ? event->argument : NULL;
+    *reply = answer == NULL ? NULL : &answer->reply;
+    return answer != NULL ? answer->letter : event->fire == arrive ? event->argument : NULL;
+}
+
 uint32_t net_echo(struct sim *sim) {
     uint32_t sent = 0;
     for (uint32_t i = 0; i < sim->net->kept_count; i++) {

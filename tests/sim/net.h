@@ -23,6 +23,8 @@ void net_link(struct life *life);
 struct node *net_home(struct sim *sim, const char *participant);
 struct letter *net_letter(struct sim *sim, struct life *from, struct node *to, const cdtx_call *call);
 void net_deliver(struct letter *letter, int64_t delay);
+/* A call that is about to arrive, or a reply to one; NULL: an event of another kind. */
+struct letter *net_in_flight(const struct event *event, const cdtx_reply **reply);
 /* Delivers copies of many of the calls ever sent once more, much later. Returns how many. */
 uint32_t net_echo(struct sim *sim);
 

@@ -45,9 +45,15 @@ static inline uint64_t prng_next(struct prng *prng) {
     return result;
 }
 
+/* A zeroed generator draws nothing: always the lowest number, and every chance comes true. For those who enumerate what
+ * others draw. */
+static inline int prng_is_dull(const struct prng *prng) {
+    return (prng->s[0] | prng->s[1] | prng->s[2] | prng->s[3]) == 0;
+}
+
 /* Evenly one of 0 .. bound - 1; 0 when bound is 0 or 1. */
 static inline uint64_t prng_below(struct prng *prng, uint64_t bound) {
-    if (bound < 2)
+    if (bound < 2 || prng_is_dull(prng))
         return 0;
     uint64_t skew = (0 - bound) % bound; /* 2^64 mod bound: draws below it would favour small results */
     uint64_t draw;

@@ -31,7 +31,14 @@ static void add_node(struct sim *sim, const char *name, uint32_t host, int coord
     life_start(node, prng_range(&sim->world.schedule, 0, 30 * MS));
 }
 
-static void build(struct sim *sim) {
+void sim_build(struct sim *sim) {
+    check_init(sim);
+    net_init(sim);
+    client_init(sim);
+    clerk_init(sim);
+    errand_init(sim);
+    rogue_init(sim);
+    person_init(sim);
     int topology = sim->knobs.topology;
     int pair = topology == SHARED_LOG || topology == ALL_SHARED;
     int apart = topology == SHARED_LOG || topology == ONE_LOG;
@@ -55,7 +62,7 @@ static void build(struct sim *sim) {
         cover("rogue");
 }
 
-static int all_up(struct sim *sim) {
+int sim_all_up(struct sim *sim) {
     for (uint32_t i = 0; i < sim->node_count; i++)
         if (node_up(&sim->nodes[i]) == NULL || sim->nodes[i].life->owner.paused_until > sim->world.now)
             return 0;
@@ -88,20 +95,20 @@ static void run_to_the_end(struct sim *sim) {
     struct world *world = &sim->world;
     int64_t end = world->now + knobs_bound(&sim->knobs);
     char why[200] = "";
-    while (!all_up(sim) && world->now < end)
+    while (!sim_all_up(sim) && world->now < end)
         if (!world_run(world, world->now + 50 * MS))
             return;
     /* What was on its way, or asleep in a slow handler, comes to its end: the last trace of the faults. */
     if (!world_run(world, world->now + 40 * sim->knobs.latency_max + 3 * SECOND))
         return;
     check_healed(sim);
-    while (!all_up(sim) || !rogue_done(sim) || !check_all_ended(sim, why, sizeof why)) {
-        if (world->now > end && !all_up(sim))
+    while (!sim_all_up(sim) || !rogue_done(sim) || !check_all_ended(sim, why, sizeof why)) {
+        if (world->now > end && !sim_all_up(sim))
             who_is_down(sim, why, sizeof why);
         check_locks(sim, knobs_bound(&sim->knobs));
         if (world->now > end)
             violate(world, "L1", "%lld s after the heal %s", (long long)(knobs_bound(&sim->knobs) / SECOND),
-                    all_up(sim) && !rogue_done(sim) ? "the rogue still waits" : why);
+                    sim_all_up(sim) && !rogue_done(sim) ? "the rogue still waits" : why);
         if (!world_run(world, world->now + 200 * MS))
             return;
     }
@@ -145,7 +152,7 @@ static void shut(struct sim *sim) {
 }
 
 /* Only cells of the guard table that a correct coordinator never meets raise alarms. */
-static void check_alarms(struct sim *sim) {
+void sim_check_alarms(struct sim *sim) {
     uint32_t alarms = 0;
     for (const struct life *life = sim->lives; life != NULL; life = life->all)
         alarms += life->alarms;
@@ -167,26 +174,13 @@ static void play(struct sim *sim) {
     if (sim->world.broken[0] != '\0')
         return;
     check_final(sim);
-    check_alarms(sim);
+    sim_check_alarms(sim);
     for (uint32_t i = 0; i < sim->host_count; i++)
         tell(&sim->world, sim->hosts[i].name, "digest %016llx",
              (unsigned long long)disk_digest(sim->hosts[i].disk, DISK_CACHED));
 }
 
-static void tear_down(struct sim *sim) {
-    sim->ending = 1;
-    for (uint32_t i = 0; i < sim->node_count; i++)
-        if (sim->nodes[i].life != NULL)
-            life_die(sim->nodes[i].life, "the run is over");
-    life_reap(&sim->world, sim);
-    for (uint32_t i = 0; i < sim->host_count; i++)
-        disk_free(sim->hosts[i].disk);
-    world_free(&sim->world);
-}
-
-void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struct result *result) {
-    static struct sim the_sim; /* too large for a stack */
-    struct sim *sim = &the_sim;
+void sim_init(struct sim *sim, uint64_t seed, const char *mutant, int tell_it, uint8_t fill) {
     memset(sim, 0, sizeof *sim);
     /* A late wake may meet a new waiter at the same address of a used stack, so which stack comes next is part of the
      * run. */
@@ -197,17 +191,31 @@ void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struc
     sim->mutant = mutant;
     sim->fill = fill;
     disk_reset_sqlite_random(seed);
+}
+
+void sim_kill_all(struct sim *sim, const char *why) {
+    sim->ending = 1;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].life != NULL)
+            life_die(sim->nodes[i].life, why);
+    life_reap(&sim->world, sim);
+}
+
+static void tear_down(struct sim *sim) {
+    sim_kill_all(sim, "the run is over");
+    for (uint32_t i = 0; i < sim->host_count; i++)
+        disk_free(sim->hosts[i].disk);
+    world_free(&sim->world);
+}
+
+void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struct result *result) {
+    static struct sim the_sim; /* too large for a stack */
+    struct sim *sim = &the_sim;
+    sim_init(sim, seed, mutant, tell_it, fill);
     knobs_draw(&sim->knobs, seed);
     knobs_tell(&sim->world, &sim->knobs);
-    check_init(sim);
-    net_init(sim);
-    client_init(sim);
-    clerk_init(sim);
-    errand_init(sim);
-    rogue_init(sim);
-    person_init(sim);
     sim->faults_on = 1;
-    build(sim);
+    sim_build(sim);
     weather_begin(sim);
     client_begin(sim);
     rogue_begin(sim);

@@ -160,6 +160,14 @@ struct result {
     int64_t virtual_us;
     uint64_t events;
 };
+/* An installation whose knobs are to be set; then its modules, hosts and nodes, which start at once. */
+void sim_init(struct sim *sim, uint64_t seed, const char *mutant, int tell_it, uint8_t fill);
+void sim_build(struct sim *sim);
+int sim_all_up(struct sim *sim);
+/* Every process dies, and none starts any more. */
+void sim_kill_all(struct sim *sim, const char *why);
+/* T7: no alarm that the rogue does not explain. */
+void sim_check_alarms(struct sim *sim);
 void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struct result *result);
 
 #endif

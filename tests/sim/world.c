@@ -74,18 +74,21 @@ void world_post(struct world *world, int64_t delay, world_fire fire, void *argum
         world->room = world->room == 0 ? 256 : 2 * world->room;
         world->heap = need(realloc(world->heap, world->room * sizeof *world->heap));
     }
-    struct event event = {world->now + (delay > 0 ? delay : 0), world->sequence++, fire, argument, number};
+    struct event event = {world->now + (delay > 0 ? delay : 0), world->sequence++, fire, argument, number, 0};
     size_t at = world->count++;
     for (; at > 0 && earlier(&event, &world->heap[(at - 1) / 2]); at = (at - 1) / 2)
         world->heap[at] = world->heap[(at - 1) / 2];
     world->heap[at] = event;
 }
 
-static struct event pop(struct world *world) {
-    struct event first = world->heap[0];
+static struct event take_at(struct world *world, size_t at) {
+    struct event taken = world->heap[at];
     struct event last = world->heap[--world->count];
-    size_t at = 0;
-    for (size_t child = 1; child < world->count; child = 2 * at + 1) {
+    if (at == world->count)
+        return taken;
+    for (; at > 0 && earlier(&last, &world->heap[(at - 1) / 2]); at = (at - 1) / 2)
+        world->heap[at] = world->heap[(at - 1) / 2];
+    for (size_t child = 2 * at + 1; child < world->count; child = 2 * at + 1) {
         if (child + 1 < world->count && earlier(&world->heap[child + 1], &world->heap[child]))
             child++;
         if (!earlier(&world->heap[child], &last))
@@ -94,21 +97,29 @@ static struct event pop(struct world *world) {
         at = child;
     }
     world->heap[at] = last;
-    return first;
+    return taken;
+}
+
+void world_drop_at(struct world *world, size_t at) {
+    (void)take_at(world, at);
+}
+
+void world_fire_at(struct world *world, size_t at) {
+    struct event event = take_at(world, at);
+    world->still = event.at <= world->now ? world->still + 1 : 0;
+    if (event.at > world->now)
+        world->now = event.at;
+    world->events++;
+    event.fire(world, event.argument, event.number);
+    if (world->after != NULL)
+        world->after(world, world->user);
+    if (world->still > STILL_MAX)
+        violate(world, "L1", "%d events without time going on: somebody spins", STILL_MAX);
 }
 
 int world_run(struct world *world, int64_t until) {
-    while (world->broken[0] == '\0' && world->count > 0 && world->heap[0].at <= until) {
-        struct event event = pop(world);
-        world->still = event.at == world->now ? world->still + 1 : 0;
-        world->now = event.at;
-        world->events++;
-        event.fire(world, event.argument, event.number);
-        if (world->after != NULL)
-            world->after(world, world->user);
-        if (world->still > STILL_MAX)
-            violate(world, "L1", "%d events without time going on: somebody spins", STILL_MAX);
-    }
+    while (world->broken[0] == '\0' && world->count > 0 && world->heap[0].at <= until)
+        world_fire_at(world, 0);
     if (world->now < until && world->broken[0] == '\0')
         world->now = until;
     return world->broken[0] == '\0';
@@ -154,6 +165,14 @@ static void fire_strand(struct world *world, void *argument, uint64_t turn) {
     strand->fiber = NULL;
 }
 
+struct strand *event_strand(const struct event *event, int *stale) {
+    if (event->fire != fire_strand)
+        return NULL;
+    struct strand *strand = event->argument;
+    *stale = strand->done || strand->turn != event->number || (strand->owner != NULL && strand->owner->gone);
+    return strand;
+}
+
 struct strand *strand_new(struct world *world, struct owner *owner, const char *role, void (*body)(void *argument),
                           void *argument, int64_t delay) {
     struct strand *strand = world_alloc(world, sizeof *strand);
@@ -167,6 +186,7 @@ struct strand *strand_new(struct world *world, struct owner *owner, const char *
     world->strands = strand;
     strand->fiber = fiber_new(run_strand, strand, STACK_SIZE);
     if (owner != NULL) {
+        strand->number = ++owner->born;
         struct strand **last = &owner->strands; /* in order of creation, so that wakes are in that order */
         while (*last != NULL)
             last = &(*last)->next;

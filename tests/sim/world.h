@@ -20,6 +20,7 @@ struct owner {
     int gone;             /* its strands never run again */
     int64_t paused_until; /* as if stopped by SIGSTOP */
     struct strand *strands;
+    uint64_t born; /* strands so far */
 };
 
 struct strand {
@@ -30,6 +31,7 @@ struct strand {
     struct owner *owner; /* NULL: the world's own */
     struct fiber *fiber;
     uint64_t id;
+    uint64_t number;      /* among its owner's, from 1 */
     const char *role;     /* for people */
     uint64_t turn;        /* counts resumes: an event for an older turn is stale */
     const uint32_t *word; /* what it waits for, see env.c */
@@ -46,6 +48,7 @@ struct event {
     world_fire fire;
     void *argument;
     uint64_t number;
+    uint32_t mark; /* of whoever orders events himself */
 };
 
 struct world {
@@ -79,6 +82,12 @@ char *world_copy(struct world *world, const void *bytes, size_t length);
 void world_post(struct world *world, int64_t delay, world_fire fire, void *argument, uint64_t number);
 /* Runs events until `until`, or a violation. Returns 0 when the world is broken. */
 int world_run(struct world *world, int64_t until);
+
+/* Fires the event at that place of the heap, whatever its turn is; time goes on to its time, never back. */
+void world_fire_at(struct world *world, size_t at);
+void world_drop_at(struct world *world, size_t at);
+/* The strand that an event would resume; NULL: it is of another kind. *stale: it would do nothing. */
+struct strand *event_strand(const struct event *event, int *stale);
 
 /* A new strand that starts after delay. Its body may return. */
 struct strand *strand_new(struct world *world, struct owner *owner, const char *role, void (*body)(void *argument),
