@@ -24,6 +24,7 @@ struct shm {
     int regions;
     int region_size;
     uint32_t users;
+    uint8_t *saved; /* the regions, between disk_before_fork and disk_in_child */
 };
 
 /* A file, whatever its name is now. */

@@ -239,6 +239,7 @@ static void shm_leave(struct handle *handle) {
         return;
     handle->node->shm = NULL;
     close(shm->fd);
+    free(shm->saved);
     free(shm);
 }
 
@@ -479,6 +480,44 @@ void disk__handle_bury(struct handle *handle) {
     cut_off(handle);
     leave(handle);
     handle->base.pMethods = &dead;
+}
+
+/* ---- fork ---- */
+
+void disk_before_fork(struct disk *disk) {
+    for (struct entry *entry = disk->entries; entry != NULL; entry = entry->next) {
+        struct shm *shm = entry->cached == NULL ? NULL : entry->cached->shm;
+        if (shm == NULL)
+            continue;
+        size_t size = (size_t)shm->regions * (size_t)shm->region_size;
+        free(shm->saved);
+        shm->saved = bytes_alloc(size + 1);
+        if (pread(shm->fd, shm->saved, size, 0) != (ssize_t)size)
+            abort();
+    }
+}
+
+static void renew(struct node *node) {
+    struct shm *shm = node->shm;
+    size_t size = (size_t)shm->regions * (size_t)shm->region_size;
+    close(shm->fd);
+    shm->fd = memfd_create("sim-shm", MFD_CLOEXEC);
+    if (ftruncate(shm->fd, (off_t)size) != 0 || pwrite(shm->fd, shm->saved, size, 0) != (ssize_t)size)
+        abort();
+    for (struct list *link = node->handles.next; link != &node->handles; link = link->next) {
+        struct handle *handle = LIST_OF(link, struct handle, in_node);
+        size_t region = (size_t)handle->region_size;
+        for (int i = 0; handle->shm == shm && i < handle->region_count; i++)
+            if (mmap(handle->regions[i], region, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED, shm->fd,
+                     (off_t)((size_t)i * region)) != handle->regions[i])
+                abort();
+    }
+}
+
+void disk_in_child(struct disk *disk) {
+    for (struct entry *entry = disk->entries; entry != NULL; entry = entry->next)
+        if (entry->cached != NULL && entry->cached->shm != NULL)
+            renew(entry->cached);
 }
 
 /* ---- the VFS ---- */
