@@ -252,6 +252,7 @@ static int32_t failpoint(void *user, const char *name) {
     cover(name);
     if (strcmp(name, "drive.decide") == 0 && sim_fault(sim, FAULT_SYNC, &world->faults, 25))
         life->sync_fails = 1; /* most likely the decision's */
+    world->current->at = name;
     if (sim_fault(sim, FAULT_CRASH_POINT, &world->faults, sim->knobs.crash_in)) {
         life_die(life, name);
         strand_end(world);
@@ -260,6 +261,7 @@ static int32_t failpoint(void *user, const char *name) {
         env_think(life, prng_range(&world->schedule, 1, 3 * SECOND));
     else if (prng_chance(&world->schedule, 1, 6))
         env_think(life, prng_range(&world->schedule, 0, 3 * MS));
+    world->current->at = NULL;
     return 0;
 }
 

@@ -35,6 +35,7 @@ struct strand {
     const char *role;     /* for people */
     uint64_t turn;        /* counts resumes: an event for an older turn is stale */
     const uint32_t *word; /* what it waits for, see env.c */
+    const char *at;       /* the failpoint that it stands at; NULL: none */
     void (*body)(void *argument);
     void *argument;
     int done;
