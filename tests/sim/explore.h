@@ -88,6 +88,8 @@ extern const uint32_t explore_world_count;
 void explore_build(struct explorer *explorer, const struct explore_world *world, const char *mutant, int tell_it);
 /* Every customer has his answer or is gone, and every transaction its end. */
 int explore_is_over(struct explorer *explorer);
+/* All has ended: time for what is tidied up afterwards. */
+void explore_settle(struct explorer *explorer);
 /* Asks once more, cuts the power, and looks at what is left. */
 void explore_judge(struct explorer *explorer);
 

@@ -82,6 +82,10 @@ int explore_memory(cdtx *engine, int64_t now_us, uint64_t *hash) {
     return 1;
 }
 
+int explore_idle(const cdtx *engine) {
+    return list_empty(&engine->drives);
+}
+
 int explore_awaits(const cdtx *engine, uint64_t call) {
     for (const struct list *link = engine->drives.next; link != &engine->drives; link = link->next) {
         const struct cdtx_tx *tx = LIST_OF(link, struct cdtx_tx, link);

@@ -10,6 +10,8 @@ uint64_t explore_mix(uint64_t hash, uint64_t value);
 uint64_t explore_mix_bytes(uint64_t hash, const void *bytes, size_t length);
 /* 1 when it is in a state that can be described so; now_us is its monotonic clock. */
 int explore_memory(cdtx *engine, int64_t now_us, uint64_t *hash);
+/* No transaction is in work. */
+int explore_idle(const cdtx *engine);
 /* Is a call of that id, sent by this engine, still waited for? */
 int explore_awaits(const cdtx *engine, uint64_t call);
 

@@ -14,6 +14,7 @@
 enum fate { FATE_NEW, FATE_PROMPT, FATE_HELD };
 /* A participant comes back before the third poll of the log after its death: later nothing would be new. */
 enum { SOON = 10, DOWN_MAX = 700 * MS, FOREVER = 200 * SECOND };
+static const int64_t NEVER = 1000000 * (int64_t)SECOND;
 
 /* ---- nodes and their files ---- */
 
@@ -388,9 +389,8 @@ static int offer_steps(struct explorer *explorer, struct move *moves, uint32_t *
 
 /* Could this node send anything before a message of the ordinary way arrives or time goes on? */
 static int is_silent(struct explorer *explorer, uint32_t n) {
-    cdtx_counts counts = {.size = sizeof counts};
-    struct life *life = node_up(&explorer->sim.nodes[n]);
-    return life != NULL && cdtx_count(life->engine, &counts, NULL) == 0 && counts.open == 0;
+    const struct life *life = node_up(&explorer->sim.nodes[n]);
+    return life != NULL && explore_idle(life->engine);
 }
 
 /* Who has sent the node what is on the ordinary way to it. */
@@ -485,6 +485,8 @@ static uint32_t moves_at_rest(struct explorer *explorer, struct move *moves) {
     if (over && !explorer->ended) {
         explorer->ended = 1;
         memset(&explorer->left, 0, sizeof explorer->left);
+        explore_settle(explorer);
+        return explore_moves(explorer, moves);
     }
     offer_held(explorer, moves, &count, only);
     offer_messages(explorer, moves, &count, only);
@@ -548,6 +550,16 @@ static void resume(struct explorer *explorer, const struct move *move) {
         explorer->seen[n] = explorer->rows[0];
 }
 
+/* An event like that one, at another time; its sequence. */
+static uint64_t repeat(struct explorer *explorer, const struct event *event, int64_t delay, uint32_t mark) {
+    struct world *world = &explorer->sim.world;
+    uint64_t sequence = world->sequence;
+    struct event copy = *event;
+    world_post(world, delay, copy.fire, copy.argument, copy.number);
+    world->heap[find(world, sequence)].mark = mark;
+    return sequence;
+}
+
 static void deliver(struct explorer *explorer, const struct move *move) {
     const struct world *world = &explorer->sim.world;
     uint32_t n = move->node;
@@ -557,9 +569,17 @@ static void deliver(struct explorer *explorer, const struct move *move) {
         explorer->past[n] = explore_mix(explorer->past[n], hash_message(explorer, event));
     else
         explorer->down[n].lost++;
-    tell(&explorer->sim.world, "explore", "a message %s%s", event->mark == FATE_HELD ? "held back " : "",
+    int was_held = event->mark == FATE_HELD;
+    tell(&explorer->sim.world, "explore", "a message %s%s", was_held ? "held back " : "",
          is_up(explorer, n) ? "arrives" : "finds nobody");
-    fire(explorer, move);
+    if (!was_held) {
+        fire(explorer, move);
+        return;
+    }
+    struct move now = *move;
+    now.event = repeat(explorer, event, 0, FATE_PROMPT);
+    world_drop_at(&explorer->sim.world, find(world, move->event));
+    fire(explorer, &now);
 }
 
 static void crash(struct explorer *explorer, uint32_t n) {
@@ -589,22 +609,20 @@ static void restart(struct explorer *explorer, uint32_t n) {
 
 static void hold(struct explorer *explorer, const struct move *move) {
     struct world *world = &explorer->sim.world;
-    struct event *event = &world->heap[find(world, move->event)];
+    size_t at = find(world, move->event);
     explorer->left.faults--;
-    uint64_t sequence = event->sequence;
+    uint64_t held = repeat(explorer, &world->heap[at], NEVER, FATE_HELD);
+    at = find(world, move->event);
     if (move->kind == MOVE_HOLD) {
         explorer->left.holds--;
-        event->mark = FATE_HELD;
+        world_drop_at(world, at);
     } else {
         explorer->left.copies--;
-        event->mark = FATE_PROMPT;
-        sequence = world->sequence;
-        world_post(world, 0, event->fire, event->argument, event->number);
-        world->heap[find(world, sequence)].mark = FATE_HELD;
+        world->heap[at].mark = FATE_PROMPT;
     }
     tell(world, "explore", "%s to %s is held back", move->kind == MOVE_HOLD ? "the message" : "a copy of the message",
          explorer->sim.nodes[move->node].name);
-    explorer->held[explorer->held_count++] = (struct held){.event = sequence};
+    explorer->held[explorer->held_count++] = (struct held){.event = held};
 }
 
 void explore_put_off(struct explorer *explorer, const struct move *moves, uint32_t chosen) {

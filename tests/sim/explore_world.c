@@ -31,7 +31,7 @@ static void learn(struct customer *customer, const char *gid, int32_t code, cons
     if (gid[0] == '\0')
         return;
     int32_t happened = cdtx_happened(code);
-    check_told(sim, gid, happened == 1 ? OUTCOME_COMMIT : happened == 0 ? OUTCOME_ROLLBACK : OUTCOME_NONE, how);
+    check_told(sim, gid, happened == 1 ? OUTCOME_COMMIT : happened == 0 ? OUTCOME_ROLLBACK : OUTCOME_ANY, how);
 }
 
 static cdtx_tx *new_tx(struct customer *customer, struct life *life, const char *key) {
@@ -189,6 +189,9 @@ void explore_build(struct explorer *explorer, const struct explore_world *world,
         .timeout_min_ms = world->timeout_ms,
         .timeout_max_ms = world->timeout_ms,
         .stock = STOCK_EACH,
+        .retention_ms = 7 * 86400 * INT64_C(1000),
+        .park_attempts = 1000,
+        .park_retry_ms = 1000,
     };
     sim_build(sim);
     while (!sim_all_up(sim) && world_run(&sim->world, sim->world.now + MS))
@@ -208,6 +211,11 @@ int explore_is_over(struct explorer *explorer) {
         if (!explorer->customers[i].done)
             return 0;
     return check_all_ended(&explorer->sim, why, sizeof why);
+}
+
+void explore_settle(struct explorer *explorer) {
+    struct world *world = &explorer->sim.world;
+    world_run(world, world->now + 5 * SECOND);
 }
 
 struct question {
