@@ -1,0 +1,16 @@
+/* What actions have in common: who does it, whether it is meant, and how it is told. */
+#ifndef TOOLS_ACT_H
+#define TOOLS_ACT_H
+
+#include "options.h"
+
+/* --actor, else the login name, else that of the user; never NULL. */
+const char *act_actor(const struct options *options);
+/* Whether act_confirm could ask; to be known before anything is done. */
+enum status act_can_confirm(const struct options *options);
+/* Asks on the terminal whether it is meant; STATUS_NO when it is not. --yes answers it. */
+enum status act_confirm(const struct options *options, const char *question);
+/* Tells that it was done: sentence, or with --json what and subject. */
+void act_done(const struct options *options, const char *what, const char *subject, const char *sentence);
+
+#endif

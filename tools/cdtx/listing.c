@@ -1,0 +1,111 @@
+#include "listing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PAGE = 1000 };
+
+void listing_start(struct listing *listing, const char *what, const struct view *view, const struct options *options) {
+    *listing = (struct listing){.what = what, .limit = options->limit};
+    if (options_have(options, OPT_JSON))
+        listing->array = json_new_array();
+    else
+        listing->table = table_new(view);
+}
+
+void listing_add(struct listing *listing, const struct view *view, const cdtx_report *report) {
+    if (listing->array != NULL)
+        json_append(listing->array, json_row(view, report));
+    else
+        table_add(listing->table, view, report);
+    listing->count++;
+}
+
+static void keep_last(struct listing *listing) {
+    if (listing->count <= listing->limit)
+        return;
+    if (listing->array != NULL)
+        (void)json_object_array_del_idx(listing->array, 0, listing->count - listing->limit);
+    else
+        table_keep_last(listing->table, listing->limit);
+    listing->count = listing->limit;
+    listing->more = 1;
+}
+
+static void move_on(struct pager *pager, const cdtx_report *report) {
+    const char *gid = cdtx_report_text(report, 0, NULL);
+    if (gid != NULL)
+        (void)snprintf(pager->after_gid, sizeof pager->after_gid, "%s", gid);
+    else
+        pager->after = cdtx_report_int(report, 0);
+}
+
+/* One page; *got gets how many rows it had. */
+static int32_t read_page(struct listing *listing, const struct view *view, struct pager *pager, uint32_t wanted,
+                         uint32_t *got, cdtx_error *err) {
+    cdtx_report *report = NULL;
+    int32_t rc = pager->ask(pager, wanted, &report, err);
+    if (rc != 0)
+        return rc;
+    for (*got = 0; cdtx_report_next(report); (*got)++) {
+        if (!listing->latest && listing->count == listing->limit) {
+            listing->more = 1;
+            break;
+        }
+        listing_add(listing, view, report);
+        move_on(pager, report);
+    }
+    if (listing->latest)
+        keep_last(listing);
+    cdtx_report_close(report);
+    return 0;
+}
+
+int32_t listing_read(struct listing *listing, const struct view *view, struct pager *pager, cdtx_error *err) {
+    struct progress progress;
+    int64_t done = 0;
+    uint32_t got = 0, wanted = 0;
+    int32_t rc = 0;
+    progress_start(&progress, listing->what, pager->total);
+    do {
+        /* One more than fits, which tells that there is more. */
+        wanted = PAGE;
+        if (!listing->latest && listing->limit - listing->count < PAGE)
+            wanted = listing->limit - listing->count + 1;
+        rc = read_page(listing, view, pager, wanted, &got, err);
+        done += got;
+        if (rc == 0 && got == PAGE)
+            progress_at(&progress, done);
+    } while (rc == 0 && got == wanted && !(listing->more && !listing->latest));
+    progress_end(&progress);
+    return rc;
+}
+
+void listing_print(struct listing *listing) {
+    if (listing->array != NULL) {
+        struct json_object *document = json_new_object();
+        int more = listing->more;
+        json_put(document, listing->what, listing_take(listing));
+        json_put_truth(document, "more", more);
+        json_print(document);
+        return;
+    }
+    table_print(listing->table, "");
+    if (listing->count == 0)
+        status_say("no %s", listing->what);
+    if (listing->more)
+        status_say(listing->latest ? "there are older ones; --limit N shows more"
+                                   : "there are more; --limit N shows them");
+}
+
+struct json_object *listing_take(struct listing *listing) {
+    struct json_object *array = listing->array;
+    listing->array = NULL;
+    return array;
+}
+
+void listing_free(struct listing *listing) {
+    table_free(listing->table);
+    json_object_put(listing->array);
+    *listing = (struct listing){0};
+}

@@ -1,0 +1,47 @@
+/* Rows read page by page into one table or one JSON array. */
+#ifndef TOOLS_LISTING_H
+#define TOOLS_LISTING_H
+
+#include "json.h"
+#include "options.h"
+#include "progress.h"
+#include "table.h"
+
+struct pager;
+typedef int32_t (*pager_fn)(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err);
+
+/* A question asked again and again, each time for what is behind the last row. */
+struct pager {
+    pager_fn ask;
+    cdtx *engine;
+    cdtx_db *db;
+    const struct options *options;
+    int32_t state;
+    const char *subject;
+    int64_t total;                /* how many rows are expected; 0: not known */
+    int64_t after;                /* moved on by the first column of the last row, whichever it is */
+    char after_gid[CDTX_GID_MAX]; /* "" at the beginning */
+};
+
+struct listing {
+    const char *what; /* "transactions": the array's name, and for people */
+    struct table *table;
+    struct json_object *array; /* instead of the table */
+    uint32_t limit;
+    uint32_t count;
+    int latest; /* all pages are read and the last rows kept */
+    int more;   /* rows that the limit left out */
+};
+
+void listing_start(struct listing *listing, const char *what, const struct view *view, const struct options *options);
+/* Reads on until the limit. */
+int32_t listing_read(struct listing *listing, const struct view *view, struct pager *pager, cdtx_error *err);
+/* Adds the report's current row. */
+void listing_add(struct listing *listing, const struct view *view, const cdtx_report *report);
+/* Prints it: a table, or a document of its own. */
+void listing_print(struct listing *listing);
+/* The JSON array, for a larger document. */
+struct json_object *listing_take(struct listing *listing);
+void listing_free(struct listing *listing);
+
+#endif

@@ -1,0 +1,29 @@
+/* The engine that a command looks through or acts by: always passive, so it takes up nothing and decides nothing. */
+#ifndef TOOLS_SESSION_H
+#define TOOLS_SESSION_H
+
+#include <cdtx/admin.h>
+
+#include "options.h"
+
+struct session_database {
+    const char *name;
+    cdtx_db *db;
+};
+
+struct session {
+    cdtx *engine;
+    struct session_database databases[DATABASES_MAX + 1]; /* the log first, when there is one */
+    uint32_t count;
+};
+
+/* Opens all that the options name, for reading only: whoever owns the files goes on, and nothing is made by a wrong
+ * path. Prints what failed; close it whatever the answer. With log_needed a missing one is a wrong command. */
+enum status session_look(struct session *session, const struct options *options, int log_needed);
+/* Opens one database for writing, in turns with others; name is "log" or that of a --db. */
+enum status session_act(struct session *session, const struct options *options, const char *name);
+void session_close(struct session *session);
+/* "log" for the database with the log. NULL when there is none of that name. */
+cdtx_db *session_find(const struct session *session, const char *name);
+
+#endif

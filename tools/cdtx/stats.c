@@ -1,0 +1,249 @@
+/* cdtx stats: how many of what there are, as the log and the databases tell it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "listing.h"
+#include "session.h"
+
+enum { PAGE = 1000, TX_STATES = CDTX_TX_REVERSED + 1, JOB_STATES = CDTX_JOB_DEAD + 1 };
+
+/* ---- counting ---- */
+
+/* Those that have not ended. */
+struct tx_stats {
+    int64_t by_state[TX_STATES];
+    int64_t parked;
+    int64_t oldest_ms; /* when the first of them began; 0: there is none */
+};
+
+struct job_stats {
+    const char *database;
+    char handler[CDTX_NAME_MAX + 1];
+    int64_t by_state[JOB_STATES];
+};
+
+struct stats {
+    struct tx_stats tx;
+    cdtx_metrics gauges;
+    int64_t cases;
+    struct job_stats *jobs;
+    uint32_t job_count;
+};
+
+static void count_transaction(struct tx_stats *stats, const cdtx_report *report) {
+    int64_t state = cdtx_report_int(report, view_find(report, "state"));
+    stats->by_state[state > 0 && state < TX_STATES ? state : 0]++;
+    stats->parked += cdtx_report_type(report, view_find(report, "parked")) != CDTX_NULL;
+    if (stats->oldest_ms == 0)
+        stats->oldest_ms = cdtx_report_int(report, view_find(report, "began_ms"));
+}
+
+static int32_t count_transactions(cdtx *engine, struct tx_stats *stats, struct progress *progress, cdtx_error *err) {
+    char after[CDTX_GID_MAX] = "";
+    int64_t done = 0;
+    uint32_t rows;
+    do {
+        cdtx_tx_filter filter = {.size = sizeof filter, .limit = PAGE, .after = after[0] != '\0' ? after : NULL};
+        cdtx_report *report = NULL;
+        int32_t rc = cdtx_tx_list(engine, &filter, &report, err);
+        if (rc != 0)
+            return rc;
+        for (rows = 0; cdtx_report_next(report); rows++) {
+            count_transaction(stats, report);
+            (void)snprintf(after, sizeof after, "%s", cdtx_report_text(report, 0, NULL));
+        }
+        cdtx_report_close(report);
+        done += rows;
+        if (rows == PAGE)
+            progress_at(progress, done);
+    } while (rows == PAGE);
+    return 0;
+}
+
+static int32_t count_cases(cdtx *engine, int64_t *count, cdtx_error *err) {
+    cdtx_case_filter filter = {.size = sizeof filter, .limit = PAGE};
+    uint32_t rows;
+    do {
+        cdtx_report *report = NULL;
+        int32_t rc = cdtx_case_list(engine, &filter, &report, err);
+        if (rc != 0)
+            return rc;
+        for (rows = 0; cdtx_report_next(report); rows++)
+            filter.after = cdtx_report_int(report, 0);
+        cdtx_report_close(report);
+        *count += rows;
+    } while (rows == PAGE);
+    return 0;
+}
+
+static struct job_stats *job_line(struct stats *stats, const char *database, const char *handler) {
+    for (uint32_t i = 0; i < stats->job_count; i++)
+        if (stats->jobs[i].database == database && strcmp(stats->jobs[i].handler, handler) == 0)
+            return &stats->jobs[i];
+    stats->jobs = status_memory(stats->jobs, (stats->job_count + 1) * sizeof *stats->jobs);
+    struct job_stats *line = &stats->jobs[stats->job_count++];
+    *line = (struct job_stats){.database = database};
+    (void)snprintf(line->handler, sizeof line->handler, "%s", handler);
+    return line;
+}
+
+static void count_job(struct stats *stats, const char *database, const cdtx_report *report) {
+    const char *handler = cdtx_report_text(report, view_find(report, "handler"), NULL);
+    int64_t state = cdtx_report_int(report, view_find(report, "state"));
+    job_line(stats, database, handler != NULL ? handler : "")->by_state[state > 0 && state < JOB_STATES ? state : 0]++;
+}
+
+static int32_t count_jobs(struct stats *stats, const struct session_database *database, struct progress *progress,
+                          cdtx_error *err) {
+    cdtx_job_filter filter = {.size = sizeof filter, .limit = PAGE};
+    int64_t done = 0;
+    uint32_t rows;
+    do {
+        cdtx_report *report = NULL;
+        int32_t rc = cdtx_job_list(database->db, &filter, &report, err);
+        if (rc != 0)
+            return rc;
+        for (rows = 0; cdtx_report_next(report); rows++) {
+            count_job(stats, database->name, report);
+            filter.after = cdtx_report_int(report, 0);
+        }
+        cdtx_report_close(report);
+        done += rows;
+        if (rows == PAGE)
+            progress_at(progress, done);
+    } while (rows == PAGE);
+    return 0;
+}
+
+static int32_t count_all(struct stats *stats, const struct session *session, cdtx_error *err) {
+    struct progress progress;
+    stats->gauges = (cdtx_metrics){.size = sizeof stats->gauges, .ask = 1};
+    int32_t rc = cdtx_metrics_read(session->engine, &stats->gauges, err);
+    progress_start(&progress, "transactions", stats->gauges.log_open);
+    if (rc == 0 && session_find(session, "log") != NULL)
+        rc = count_transactions(session->engine, &stats->tx, &progress, err);
+    if (rc == 0 && session_find(session, "log") != NULL)
+        rc = count_cases(session->engine, &stats->cases, err);
+    progress_end(&progress);
+    progress_start(&progress, "jobs", 0);
+    for (uint32_t i = 0; rc == 0 && i < session->count; i++)
+        rc = count_jobs(stats, &session->databases[i], &progress, err);
+    progress_end(&progress);
+    return rc;
+}
+
+/* ---- telling ---- */
+
+static int64_t sum(const int64_t *counts, int count) {
+    int64_t total = 0;
+    for (int i = 0; i < count; i++)
+        total += counts[i];
+    return total;
+}
+
+static struct json_object *json_jobs(const struct stats *stats) {
+    struct json_object *array = json_new_array();
+    for (uint32_t i = 0; i < stats->job_count; i++) {
+        struct json_object *line = json_new_object();
+        json_put_text(line, "database", stats->jobs[i].database);
+        json_put_text(line, "handler", stats->jobs[i].handler);
+        for (int state = 1; state < JOB_STATES; state++)
+            json_put_number(line, view_state(LOOK_JOB_STATE, state), stats->jobs[i].by_state[state]);
+        json_append(array, line);
+    }
+    return array;
+}
+
+/* Null when it could not be asked. */
+static void json_put_gauge(struct json_object *object, const char *key, int64_t gauge) {
+    if (gauge < 0)
+        json_put(object, key, NULL);
+    else
+        json_put_number(object, key, gauge);
+}
+
+static void print_json(const struct stats *stats, int has_log) {
+    struct json_object *document = json_new_object();
+    if (has_log) {
+        struct json_object *tx = json_new_object();
+        json_put_number(tx, "open", sum(stats->tx.by_state, TX_STATES));
+        json_put_number(tx, "parked", stats->tx.parked);
+        json_put_gauge(tx, "due", stats->gauges.log_due);
+        for (int state = 1; state < TX_STATES; state++)
+            if (state != CDTX_TX_COMMITTED && state != CDTX_TX_ROLLED_BACK && state != CDTX_TX_REVERSED)
+                json_put_number(tx, view_state(LOOK_TX_STATE, state), stats->tx.by_state[state]);
+        json_put(tx, "oldest_began_ms", stats->tx.oldest_ms == 0 ? NULL : json_object_new_int64(stats->tx.oldest_ms));
+        json_put(document, "transactions", tx);
+        json_put_number(document, "cases", stats->cases);
+    }
+    json_put(document, "jobs", json_jobs(stats));
+    json_put_gauge(document, "jobs_due", stats->gauges.jobs_due);
+    json_print(document);
+}
+
+static void print_gauge(const char *before, int64_t gauge) {
+    if (gauge < 0)
+        (void)printf("%snot known\n", before);
+    else
+        (void)printf("%s%" PRId64 "\n", before, gauge);
+}
+
+static void print_log(const struct stats *stats) {
+    int64_t open = sum(stats->tx.by_state, TX_STATES);
+    const char *before = ": ";
+    (void)printf("transactions not ended  %" PRId64, open);
+    for (int state = 1; state < TX_STATES; state++)
+        if (stats->tx.by_state[state] > 0) {
+            (void)printf("%s%" PRId64 " %s", before, stats->tx.by_state[state], view_state(LOOK_TX_STATE, state));
+            before = ", ";
+        }
+    (void)printf("\nparked                  %" PRId64 "\noldest began            ", stats->tx.parked);
+    if (open == 0)
+        (void)fputc('-', stdout);
+    else
+        view_write_ago(stdout, stats->tx.oldest_ms);
+    print_gauge("\ndue now                 ", stats->gauges.log_due);
+    (void)printf("open cases              %" PRId64 "\n", stats->cases);
+}
+
+static void print_jobs(const struct stats *stats) {
+    static const struct view_column columns[] = {
+        {"database", "JOBS IN", LOOK_PLAIN}, {"handler", "HANDLER", LOOK_PLAIN}, {"ready", "READY", LOOK_PLAIN},
+        {"leased", "LEASED", LOOK_PLAIN},    {"dead", "DEAD", LOOK_PLAIN},       {NULL, NULL, LOOK_PLAIN},
+    };
+    const struct view view = {.columns = columns};
+    struct table *table = table_new(&view);
+    for (uint32_t i = 0; i < stats->job_count; i++) {
+        const struct job_stats *line = &stats->jobs[i];
+        char numbers[JOB_STATES][24];
+        for (int state = 1; state < JOB_STATES; state++)
+            (void)snprintf(numbers[state], sizeof numbers[state], "%" PRId64, line->by_state[state]);
+        table_add_texts(table, (const char *[]){line->database, line->handler, numbers[1], numbers[2], numbers[3]}, 2);
+    }
+    print_gauge("jobs due now            ", stats->gauges.jobs_due);
+    table_print(table, "");
+    table_free(table);
+}
+
+enum status stats(const struct options *options, char **arguments) {
+    struct session session;
+    struct stats stats = {0};
+    cdtx_error err;
+    (void)arguments;
+    enum status status = session_look(&session, options, 0);
+    if (status == STATUS_DONE && count_all(&stats, &session, &err) != 0)
+        status = status_failed(&err);
+    else if (status == STATUS_DONE && options_have(options, OPT_JSON))
+        print_json(&stats, session_find(&session, "log") != NULL);
+    else if (status == STATUS_DONE) {
+        if (session_find(&session, "log") != NULL)
+            print_log(&stats);
+        print_jobs(&stats);
+    }
+    free(stats.jobs);
+    session_close(&session);
+    return status;
+}
