@@ -93,6 +93,17 @@ check_files() {
     done
 }
 
+# The command line runs from where it was installed, and the shells find its completions.
+check_tool() {
+    local tool place
+    tool=$(find "$work/root" -path '*/bin/cdtx')
+    [ "$(LD_LIBRARY_PATH=$libdir "$tool" --version)" = "cdtx $version" ] || die "cdtx does not tell its version"
+    for place in bash-completion/completions/cdtx.bash zsh/site-functions/_cdtx; do
+        [ -s "$(find "$work/root" -path "*/share/$place")" ] || die "$place is not installed"
+    done
+    check_hardened "$tool"
+}
+
 meson install -C "$build" --no-rebuild --quiet --destdir "$work/root"
 PKG_CONFIG_PATH=$(dirname "$(find "$work/root" -name cdtx.pc)")
 export PKG_CONFIG_PATH
@@ -109,6 +120,7 @@ version=$(run core_only)
 check_files
 check_needed
 check_linked_modules
+check_tool
 check_hardened "$libdir/libcdtx.so"
 check_hardened "$ours"
 echo "installed $version: shared, static and core-only programs run"

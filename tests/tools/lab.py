@@ -1,0 +1,164 @@
+"""What every test of the command line needs. Each runs as: test_X.py CDTX SHOP SOURCE [NAMES]: the built tool, the
+program that owns the log, and the folder of the sources."""
+
+import collections
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+
+CDTX, SHOP, SOURCE = (os.path.abspath(path) for path in sys.argv[1:4])
+DONE, NO, USAGE, NOT_NOW, FAILED, UNKNOWN = range(6)
+ZEROES = "0" * 64
+
+Answer = collections.namedtuple("Answer", "code out err")
+
+
+class Shop:
+    """The program that owns the log: see shop.c."""
+
+    def __init__(self, folder, *arguments):
+        self.process = subprocess.Popen(
+            [SHOP, folder, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.answer()
+
+    def answer(self):
+        word, _, rest = self.process.stdout.readline().rstrip("\n").partition(" ")
+        if word != "ok":
+            raise AssertionError(f"the shop says: {word} {rest}")
+        return rest
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.close()
+
+
+@contextlib.contextmanager
+def shop(folder, *arguments):
+    it = Shop(folder, *arguments)
+    try:
+        yield it
+    finally:
+        if it.process.poll() is None:
+            it.close()
+
+
+def read_all(terminal):
+    """What was written to it until its other side is closed, which Linux tells as an error."""
+    seen = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 65536):
+            seen += chunk
+    os.close(terminal)
+    return seen.decode()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.log = f"sqlite:{self.folder}/log.db"
+        self.databases = [f"--db={name}=sqlite:{self.folder}/{name}.db" for name in ("orders", "stock")]
+
+    def run_tool(self, *words, log=None, stdin=subprocess.DEVNULL, **options):
+        environment = {key: value for key, value in os.environ.items() if key != "CDTX_LOG"}
+        if log is not None:
+            environment["CDTX_LOG"] = log
+        done = subprocess.run(
+            [CDTX, *words], stdin=stdin, stdout=options.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
+            text=True, env=environment, timeout=60, check=False, **options,
+        )
+        # Of SQLite's bug the library warns whoever shares a file.
+        said = [line for line in done.stderr.splitlines(True) if not re.match(r"libcdtx: warning: .* is shared", line)]
+        return Answer(done.returncode, done.stdout, "".join(said))
+
+    def cdtx(self, *words, code=DONE):
+        """With the log of this test; the code must be that one."""
+        answer = self.run_tool(*words, log=self.log)
+        self.assertEqual(answer.code, code, f"{words}: {answer.out}{answer.err}")
+        return answer
+
+    def says(self, code, sentence, *words):
+        """It fails with that code, that sentence on stderr, and nothing on stdout."""
+        answer = self.cdtx(*words, code=code)
+        self.assertIn(sentence, answer.err)
+        self.assertTrue(answer.err.startswith("cdtx: "), answer.err)
+        self.assertEqual(answer.out, "")
+
+    def json(self, *words, code=DONE):
+        return json.loads(self.cdtx(*words, "--json", code=code).out)
+
+    def until(self, condition):
+        for _ in range(600):
+            if condition():
+                return
+            time.sleep(0.05)
+        self.fail("it did not come")
+
+    def on_terminal(self, width, *words):
+        """What it prints on a terminal of that width."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, width, 0, 0))
+        process = subprocess.Popen([CDTX, "--log", self.log, *words], stdout=theirs, stderr=subprocess.PIPE)
+        os.close(theirs)
+        seen = read_all(ours)
+        error = process.communicate(timeout=60)[1]
+        self.assertEqual(process.returncode, DONE, error)
+        return seen.replace("\r\n", "\n")
+
+    def close_warehouse(self, closed=True):
+        path = os.path.join(self.folder, "closed")
+        if closed:
+            open(path, "w", encoding="utf-8").close()
+        else:
+            os.unlink(path)
+
+    def stuck_order(self, key="request-7", *arguments):
+        """An order that was decided and then parked."""
+        self.close_warehouse()
+        with shop(self.folder, *arguments) as it:
+            gid = it.ask(f"order {key}")
+            it.ask(f"parked {gid}")
+        return gid
+
+    def sql(self, file, statements):
+        with contextlib.closing(sqlite3.connect(os.path.join(self.folder, file))) as connection, connection:
+            return connection.executescript(statements)
+
+    def files(self):
+        return sorted(os.listdir(self.folder))
+
+
+def main():
+    result = unittest.main(module="__main__", argv=[sys.argv[0], *sys.argv[4:]], exit=False).result
+    bad = len(result.failures) + len(result.errors)
+    print(f"{100 * (result.testsRun - bad) // max(result.testsRun, 1)}%: Checks: {result.testsRun}, "
+          f"Failures: {len(result.failures)}, Errors: {len(result.errors)}")
+    sys.exit(0 if result.wasSuccessful() and result.testsRun > 0 else 1)

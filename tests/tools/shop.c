@@ -1,0 +1,234 @@
+/* shop FOLDER [share] [run]: the program that owns what the command line looks at. It has a log, two services with
+ * databases of their own, and does what the lines on its standard input say, each answered by one line: "ok ..." or "no
+ * ...". With "share" others may take turns with its files, with "run" it has a thread that works by itself. While the
+ * file FOLDER/closed exists, the stock service says no to every confirm. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cdtx/admin.h>
+#include <cdtx/tcc.h>
+
+enum { URL_MAX = 4096, TRIES = 1000, STEP_MS = 10, HELD_MAX = 8 };
+
+struct shop {
+    cdtx *engine;
+    cdtx_db *orders, *stock;
+    cdtx_work *held[HELD_MAX];
+    cdtx_tx *open[HELD_MAX];
+    int held_count, open_count;
+    char closed[URL_MAX];
+};
+
+/* ---- services ---- */
+
+static int32_t yes(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)sql, (void)call, (void)user, (void)err;
+    return 0;
+}
+
+static int32_t ship(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)sql, (void)call;
+    if (access(user, F_OK) == 0)
+        return cdtx_error_set(err, CDTX_REFUSED, "the warehouse is closed");
+    return 0;
+}
+
+static int32_t add_services(struct shop *shop, cdtx_error *err) {
+    cdtx_tcc_handlers orders = {.size = sizeof orders, .on_try = yes, .on_confirm = yes, .on_cancel = yes};
+    cdtx_tcc_handlers stock = {
+        .size = sizeof stock, .on_try = yes, .on_confirm = ship, .on_cancel = yes, .user = shop->closed};
+    cdtx_handler_options pulled = {.size = sizeof pulled};
+    int32_t rc = cdtx_tcc_add(shop->orders, "order.place", &orders, err);
+    if (rc == 0)
+        rc = cdtx_tcc_add(shop->stock, "stock.reserve", &stock, err);
+    return rc != 0 ? rc : cdtx_handler_add(shop->orders, "mint", &pulled, err);
+}
+
+static int32_t open_shop(struct shop *shop, const char *folder, const char *parameter, uint32_t threads,
+                         cdtx_error *err) {
+    char log[URL_MAX], orders[URL_MAX], stock[URL_MAX];
+    (void)snprintf(shop->closed, sizeof shop->closed, "%s/closed", folder);
+    (void)snprintf(log, sizeof log, "sqlite:%s/log.db%s", folder, parameter);
+    (void)snprintf(orders, sizeof orders, "sqlite:%s/orders.db%s", folder, parameter);
+    (void)snprintf(stock, sizeof stock, "sqlite:%s/stock.db%s", folder, parameter);
+    cdtx_options options = {.size = sizeof options,
+                            .log = log,
+                            .threads = threads,
+                            .backoff_min_ms = 1,
+                            .backoff_max_ms = 2,
+                            .park_attempts = 3};
+    int32_t rc = cdtx_open(&options, &shop->engine, err);
+    if (rc == 0)
+        rc = cdtx_db_open(shop->engine, "orders", orders, &shop->orders, err);
+    if (rc == 0)
+        rc = cdtx_db_open(shop->engine, "stock", stock, &shop->stock, err);
+    return rc != 0 ? rc : add_services(shop, err);
+}
+
+static void close_shop(struct shop *shop) {
+    cdtx_error err;
+    for (int i = 0; i < shop->held_count; i++)
+        (void)cdtx_settle(shop->held[i], 0, NULL, &err);
+    for (int i = 0; i < shop->open_count; i++)
+        cdtx_tx_close(shop->open[i]);
+    cdtx_db_close(shop->orders);
+    cdtx_db_close(shop->stock);
+    cdtx_close(shop->engine);
+}
+
+/* ---- what a line may ask ---- */
+
+/* "order KEY": decided when it answers, and ended if the warehouse is open. "refused KEY" is rolled back. */
+static int32_t order(struct shop *shop, const char *key, int roll_back, char *answer, size_t size, cdtx_error *err) {
+    static const unsigned char line[] = {0, 1, 2, 255};
+    cdtx_tx_options options = {.size = sizeof options, .name = "order", .key = key, .wait_for = CDTX_WAIT_ENDED};
+    cdtx_tx *tx = NULL;
+    int32_t rc = cdtx_tx_new(shop->engine, &options, &tx, err);
+    if (rc == 0)
+        rc = cdtx_tx_begin(tx, err);
+    if (rc == 0)
+        rc = cdtx_tx_try(tx, "order.place", "2 neon-crab", 11, err);
+    if (rc == 0)
+        rc = cdtx_tx_try(tx, "stock.reserve", line, sizeof line, err);
+    if (rc == 0)
+        rc = roll_back ? cdtx_tx_rollback(tx, err) : cdtx_tx_commit(tx, err);
+    (void)snprintf(answer, size, "%s", cdtx_tx_gid(tx));
+    cdtx_tx_close(tx);
+    return rc;
+}
+
+/* "open KEY": begun and left undecided. */
+static int32_t begin(struct shop *shop, const char *key, char *answer, size_t size, cdtx_error *err) {
+    cdtx_tx_options options = {.size = sizeof options, .name = "basket", .key = key, .timeout_ms = 3600000};
+    if (shop->open_count == HELD_MAX)
+        return cdtx_error_set(err, CDTX_LIMIT, "too many are open");
+    cdtx_tx **tx = &shop->open[shop->open_count];
+    int32_t rc = cdtx_tx_new(shop->engine, &options, tx, err);
+    if (rc != 0)
+        return rc;
+    shop->open_count++;
+    rc = cdtx_tx_begin(*tx, err);
+    (void)snprintf(answer, size, "%s", cdtx_tx_gid(*tx));
+    return rc;
+}
+
+static int32_t is_parked(cdtx *engine, const char *gid, int *parked, cdtx_error *err) {
+    cdtx_report *report = NULL;
+    int32_t rc = cdtx_tx_show(engine, gid, &report, err);
+    *parked = rc == 0 && cdtx_report_next(report) && cdtx_report_type(report, 2) == CDTX_TEXT;
+    cdtx_report_close(report);
+    return rc;
+}
+
+/* "parked GID": runs until it is. */
+static int32_t until_parked(struct shop *shop, const char *gid, cdtx_error *err) {
+    for (int i = 0; i < TRIES; i++) {
+        int parked = 0;
+        int32_t rc = is_parked(shop->engine, gid, &parked, err);
+        if (rc != 0 || parked)
+            return rc;
+        rc = cdtx_run(shop->engine, STEP_MS, err);
+        if (rc != 0)
+            return rc;
+    }
+    return cdtx_error_set(err, CDTX_TIMEOUT, "it is not parked");
+}
+
+struct put {
+    const char *handler;
+    const char *payload;
+    cdtx_job_options options;
+    int64_t id;
+};
+
+static int32_t put_job(cdtx_sql *sql, void *user, cdtx_error *err) {
+    struct put *put = user;
+    return cdtx_job_put(sql, put->handler, put->payload, strlen(put->payload), &put->options, &put->id, err);
+}
+
+/* "job HANDLER KEY": in the orders' database, due in an hour when its handler is "later". */
+static int32_t job(struct shop *shop, const char *handler, const char *key, char *answer, size_t size,
+                   cdtx_error *err) {
+    struct put put = {.handler = handler, .payload = "mint neon-crab", .options = {.size = sizeof put.options}};
+    put.options.unique_key = key[0] != '\0' ? key : NULL;
+    put.options.delay_ms = strcmp(handler, "later") == 0 ? 3600000 : 0;
+    int32_t rc = cdtx_local(shop->orders, put_job, &put, err);
+    (void)snprintf(answer, size, "%" PRId64, put.id);
+    return rc;
+}
+
+/* "take": holds the next job's lease. "kill": takes it, and says that it can never be done. */
+static int32_t take(struct shop *shop, int kill, char *answer, size_t size, cdtx_error *err) {
+    cdtx_work *work = NULL;
+    int32_t rc = cdtx_take(shop->engine, TRIES * STEP_MS, &work, err);
+    if (rc == 0 && work == NULL)
+        rc = cdtx_error_set(err, CDTX_NOT_FOUND, "no job came");
+    if (rc != 0)
+        return rc;
+    (void)snprintf(answer, size, "%" PRId64, cdtx_work_id(work));
+    if (kill)
+        return cdtx_settle(work, CDTX_REFUSED, "no such collectible", err);
+    if (shop->held_count == HELD_MAX)
+        return cdtx_settle(work, CDTX_BUSY, "too many are held", err);
+    shop->held[shop->held_count++] = work;
+    return 0;
+}
+
+static int32_t wait_for(struct shop *shop, const char *gid, char *answer, size_t size, cdtx_error *err) {
+    int32_t state = 0;
+    int32_t rc = cdtx_tx_wait(shop->engine, gid, TRIES * STEP_MS, &state, err);
+    (void)snprintf(answer, size, "%d", state);
+    return rc;
+}
+
+static int32_t serve(struct shop *shop, char *line, char *answer, size_t size, cdtx_error *err) {
+    char *rest = NULL;
+    const char *what = strtok_r(line, " ", &rest), *first = strtok_r(NULL, " ", &rest);
+    const char *second = strtok_r(NULL, " ", &rest);
+    if (what == NULL)
+        return cdtx_error_set(err, CDTX_INVALID, "an empty line");
+    first = first != NULL ? first : "";
+    if (strcmp(what, "order") == 0)
+        return order(shop, first, 0, answer, size, err);
+    if (strcmp(what, "refused") == 0)
+        return order(shop, first, 1, answer, size, err);
+    if (strcmp(what, "open") == 0)
+        return begin(shop, first, answer, size, err);
+    if (strcmp(what, "parked") == 0)
+        return until_parked(shop, first, err);
+    if (strcmp(what, "wait") == 0)
+        return wait_for(shop, first, answer, size, err);
+    if (strcmp(what, "job") == 0)
+        return job(shop, first, second != NULL ? second : "", answer, size, err);
+    if (strcmp(what, "take") == 0 || strcmp(what, "kill") == 0)
+        return take(shop, what[0] == 'k', answer, size, err);
+    return cdtx_error_set(err, CDTX_INVALID, "no such command");
+}
+
+int main(int argc, char **argv) {
+    struct shop shop = {0};
+    cdtx_error err = {0};
+    char line[URL_MAX];
+    int share = 0, run = 0;
+    for (int i = 2; i < argc; i++) {
+        share |= strcmp(argv[i], "share") == 0;
+        run |= strcmp(argv[i], "run") == 0;
+    }
+    if (argc < 2 || open_shop(&shop, argv[1], share ? "?share=1" : "", (uint32_t)run, &err) != 0) {
+        (void)printf("no %s\n", err.text);
+        close_shop(&shop);
+        return EXIT_FAILURE;
+    }
+    (void)printf("ok\n");
+    while (fflush(stdout) == 0 && fgets(line, sizeof line, stdin) != NULL) {
+        char answer[CDTX_GID_MAX] = "";
+        line[strcspn(line, "\n")] = '\0';
+        int32_t rc = serve(&shop, line, answer, sizeof answer, &err);
+        (void)printf("%s %s\n", rc == 0 ? "ok" : "no", rc == 0 ? answer : err.text);
+    }
+    close_shop(&shop);
+    return EXIT_SUCCESS;
+}
