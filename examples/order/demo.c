@@ -16,6 +16,7 @@ static const struct scenario SCENARIOS[] = {
     {"kill -9 between decision and confirm", "neon-crab", play_kill_decided},
     {"A try that arrives after its cancel", "moss-hare", play_late_try},
     {"Everything doubled", "ink-koi", play_doubled},
+    {"Three in the morning", "fog-lynx", play_morning},
     {"kill -9 at random moments of a busy day", "dust-moth", play_storm},
 };
 enum { SCENARIO_COUNT = sizeof SCENARIOS / sizeof SCENARIOS[0] };

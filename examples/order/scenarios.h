@@ -11,6 +11,8 @@ int32_t play_doubled(struct stage *stage, cdtx_error *err);
 /* scenario_late.c */
 int32_t play_late_answer(struct stage *stage, cdtx_error *err);
 int32_t play_late_try(struct stage *stage, cdtx_error *err);
+/* scenario_morning.c */
+int32_t play_morning(struct stage *stage, cdtx_error *err);
 /* scenario_kill.c */
 int32_t play_kill_undecided(struct stage *stage, cdtx_error *err);
 int32_t play_kill_decided(struct stage *stage, cdtx_error *err);

@@ -28,6 +28,7 @@ static int32_t open_log(struct shop *shop, const char *folder, const struct shop
                            .link = options->link,
                            .threads = options->threads,
                            .call_timeout_ms = options->call_timeout_ms,
+                           .park_attempts = options->park_attempts,
                            .backoff_min_ms = 20,
                            .backoff_max_ms = 200};
     int32_t rc = file_url(folder, "log.db", url, err);

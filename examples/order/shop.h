@@ -15,6 +15,7 @@ struct shop_options {
     const struct cdtx_link *link; /* how calls reach the services */
     uint32_t threads;
     int64_t call_timeout_ms;
+    uint32_t park_attempts;
 };
 
 /* Opens the shop; what a dead process left is taken up, and brought to its end by cdtx_run. A file that a killed
