@@ -125,10 +125,12 @@ typedef struct cdtx_audit_filter {
 
 /* By number. Columns: id, at_ms, actor, action, subject, reason, hash (hexadecimal). */
 int32_t cdtx_audit_list(cdtx_db *db, const cdtx_audit_filter *filter, cdtx_report **report, cdtx_error *err);
-/* Recomputes the chain: each line's SHA-256 over the hash before it and its own columns. *lines gets how many there
- * are, head the last hash in hexadecimal (all zeroes when there is none): kept elsewhere, it also shows whether the
- * end was cut off later. Errors: CORRUPT (the first broken line is named). */
-int32_t cdtx_audit_verify(cdtx_db *db, int64_t *lines, char head[65], cdtx_error *err);
+/* Recomputes the chain behind line *lines, whose hash is head, and moves both on: each line's SHA-256 over the hash
+ * before it and its own columns. With *lines 0 it begins at the start, whatever head holds; limit is how many lines to
+ * go at most, 0: to the end, where *lines is how many there are and head the last hash in hexadecimal (all zeroes when
+ * there is none). Both kept elsewhere, and given again later, they also show whether the end was cut off or written
+ * anew. Errors: CORRUPT (the first broken line is named; or line *lines is not there with that hash), INVALID. */
+int32_t cdtx_audit_verify(cdtx_db *db, uint32_t limit, int64_t *lines, char head[65], cdtx_error *err);
 
 /* ---- doctor ---- */
 

@@ -17,3 +17,20 @@ void cdtx__digest_hex(const uint8_t digest[DIGEST_SIZE], char hex[DIGEST_HEX_SIZ
     }
     hex[2 * DIGEST_SIZE] = '\0';
 }
+
+static int read_digit(char digit) {
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+int cdtx__digest_read(const char *hex, uint8_t digest[DIGEST_SIZE]) {
+    for (size_t i = 0; i < DIGEST_SIZE; i++) {
+        int high = read_digit(hex[2 * i]);
+        int low = high < 0 ? -1 : read_digit(hex[2 * i + 1]);
+        if (low < 0)
+            return 0;
+        digest[i] = (uint8_t)(high * 16 + low);
+    }
+    return hex[2 * DIGEST_SIZE] == '\0';
+}

@@ -51,8 +51,28 @@ struct verify_ask {
     struct ask ask;
     struct proven before; /* this page */
     struct proven after;
+    uint32_t page;
     int more;
 };
+
+/* The line from which it goes on, as somebody outside knows it. */
+struct known_ask {
+    struct ask ask;
+    const struct proven *known;
+};
+
+static int32_t run_known(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
+    const struct proven *known = LIST_OF(ask, struct known_ask, ask)->known;
+    cdtx_value arguments[] = {SQL_INT(known->lines), cdtx__sql_blob(known->head, DIGEST_SIZE)};
+    int32_t rc =
+        cdtx__sql_run(sql, "SELECT 1 FROM cdtx_audit WHERE id = ? AND hash = ?", arguments, 2, &ask->rows, NULL, err);
+    if (rc == 0 && ask->rows.count == 0)
+        rc = cdtx__fail(err, CDTX_CORRUPT,
+                        "database '%s': audit line %lld has not the hash known of it: the end was cut off, or written "
+                        "anew",
+                        sql->store->name, (long long)known->lines);
+    return rc;
+}
 
 static int32_t check_line(const struct verify_ask *verify, uint32_t row, const cdtx_env *env, const char *database,
                           struct proven *proven, cdtx_error *err) {
@@ -85,31 +105,47 @@ static int32_t run_verify(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     struct verify_ask *verify = LIST_OF(ask, struct verify_ask, ask);
     verify->after = verify->before;
     /* A number below 1 is nobody's; from the start it must be seen, not skipped. */
-    cdtx_value arguments[] = {SQL_INT(verify->before.lines == 0 ? INT64_MIN : verify->before.lines), SQL_INT(PAGE)};
+    cdtx_value arguments[] = {SQL_INT(verify->before.lines == 0 ? INT64_MIN : verify->before.lines),
+                              SQL_INT(verify->page)};
     int32_t rc = cdtx__sql_run(sql,
                                "SELECT id, at_ms, previous, actor, action, subject, reason, hash FROM cdtx_audit"
                                " WHERE id > ? ORDER BY id LIMIT ?",
                                arguments, 2, &ask->rows, NULL, err);
     for (uint32_t i = 0; rc == 0 && i < ask->rows.count; i++)
         rc = check_line(verify, i, sql->store->env, sql->store->name, &verify->after, err);
-    verify->more = ask->rows.count == PAGE;
+    verify->more = ask->rows.count == verify->page;
     return rc;
 }
 
-static int32_t verify_all(cdtx *engine, struct store *store, struct verify_ask *verify, cdtx_error *err) {
+static int32_t verify_all(cdtx *engine, struct store *store, struct verify_ask *verify, uint32_t limit,
+                          cdtx_error *err) {
+    uint32_t left = limit;
     do {
         verify->before = verify->after;
+        verify->page = limit != 0 && left < PAGE ? left : PAGE;
         int32_t rc = cdtx__ask_ride(engine, store, &verify->ask, err);
         if (rc != 0)
             return rc;
-    } while (verify->more);
+        left -= verify->page;
+    } while (verify->more && (limit == 0 || left > 0));
     return 0;
 }
 
-int32_t cdtx__audit_verify(cdtx *engine, struct store *store, int64_t *lines, char head[DIGEST_HEX_SIZE],
-                           cdtx_error *err) {
+int32_t cdtx__audit_verify(cdtx *engine, struct store *store, uint32_t limit, int64_t *lines,
+                           char head[DIGEST_HEX_SIZE], cdtx_error *err) {
     struct verify_ask verify = {.ask.run = run_verify};
-    int32_t rc = verify_all(engine, store, &verify, err);
+    struct known_ask known = {.ask.run = run_known, .known = &verify.after};
+    int32_t rc = 0;
+    if (*lines < 0)
+        return cdtx__fail(err, CDTX_INVALID, "audit line %lld: lines are numbered from 1", (long long)*lines);
+    if (*lines > 0 && !cdtx__digest_read(head, verify.after.head))
+        return cdtx__fail(err, CDTX_INVALID, "the hash of audit line %lld is not 64 hexadecimal digits",
+                          (long long)*lines);
+    verify.after.lines = *lines;
+    if (*lines > 0)
+        rc = cdtx__ask_ride(engine, store, &known.ask, err);
+    if (rc == 0)
+        rc = verify_all(engine, store, &verify, limit, err);
     if (rc != 0)
         return rc;
     *lines = verify.after.lines;
@@ -117,7 +153,7 @@ int32_t cdtx__audit_verify(cdtx *engine, struct store *store, int64_t *lines, ch
     return 0;
 }
 
-int32_t cdtx_audit_verify(cdtx_db *db, int64_t *lines, char head[65], cdtx_error *err) {
+int32_t cdtx_audit_verify(cdtx_db *db, uint32_t limit, int64_t *lines, char head[65], cdtx_error *err) {
     struct store *store = NULL;
     if (db == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "cdtx_audit_verify: the database is NULL");
@@ -126,7 +162,7 @@ int32_t cdtx_audit_verify(cdtx_db *db, int64_t *lines, char head[65], cdtx_error
     int32_t rc = cdtx__ask_enter(db->engine, db, "cdtx_audit_verify", 0, &store, err);
     if (rc != 0)
         return rc;
-    rc = cdtx__audit_verify(db->engine, store, lines, head, err);
+    rc = cdtx__audit_verify(db->engine, store, limit, lines, head, err);
     cdtx__ask_leave(db->engine);
     return rc;
 }

@@ -34,8 +34,8 @@ int32_t cdtx__ask_report_db(const cdtx_db *db, const char *what, const char *con
                             cdtx_report **report, cdtx_error *err);
 int32_t cdtx__ask_action_db(const cdtx_db *db, const char *what, struct ask *ask, cdtx_error *err);
 /* cdtx_audit_verify between enter and leave. */
-int32_t cdtx__audit_verify(cdtx *engine, struct store *store, int64_t *lines, char head[DIGEST_HEX_SIZE],
-                           cdtx_error *err);
+int32_t cdtx__audit_verify(cdtx *engine, struct store *store, uint32_t limit, int64_t *lines,
+                           char head[DIGEST_HEX_SIZE], cdtx_error *err);
 
 /* The number of a gid of this engine's log, between enter and leave. */
 int32_t cdtx__ask_gid(const cdtx *engine, const char *gid, int64_t *sequence, cdtx_error *err);

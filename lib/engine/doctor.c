@@ -369,7 +369,7 @@ static void check_audit(struct doctor *d, struct store *store) {
     int64_t lines = 0;
     char head[DIGEST_HEX_SIZE];
     cdtx_error why = {0};
-    int32_t rc = cdtx__audit_verify(d->engine, store, &lines, head, &why);
+    int32_t rc = cdtx__audit_verify(d->engine, store, 0, &lines, head, &why);
     if (rc == 0)
         say(d, OK, store->name, "audit", NULL, "%lld lines, unbroken; head %s", (long long)lines, head);
     else

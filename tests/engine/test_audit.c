@@ -50,10 +50,10 @@ START_TEST(the_hash_is_over_these_bytes) {
 END_TEST
 
 START_TEST(an_empty_chain_is_whole) {
-    int64_t lines = -1;
-    char head[65];
+    int64_t lines = 0;
+    char head[65] = "";
     make_chain(0);
-    OK(cdtx_audit_verify(db, &lines, head, &E));
+    OK(cdtx_audit_verify(db, 0, &lines, head, &E));
     ck_assert_int_eq(lines, 0);
     ck_assert_str_eq(head, zeroes);
     free_chain();
@@ -61,9 +61,9 @@ START_TEST(an_empty_chain_is_whole) {
 END_TEST
 
 static void verify(int64_t want) {
-    int64_t lines = -1;
-    char head[65];
-    OK(cdtx_audit_verify(db, &lines, head, &E));
+    int64_t lines = 0;
+    char head[65] = "";
+    OK(cdtx_audit_verify(db, 0, &lines, head, &E));
     ck_assert_int_eq(lines, want);
     ck_assert_uint_eq(strlen(head), 64);
     ck_assert_str_ne(head, zeroes);
@@ -109,13 +109,13 @@ static const struct {
 };
 
 START_TEST(damage_is_found) {
-    int64_t lines = -1;
+    int64_t lines = 0;
     char head[65] = "untouched";
     make_chain(5);
     verify(5);
     lab_sql("log.db", damages[_i].damage);
-    FAILS(CDTX_CORRUPT, damages[_i].word, cdtx_audit_verify(db, &lines, head, &E));
-    ck_assert_int_eq(lines, -1);
+    FAILS(CDTX_CORRUPT, damages[_i].word, cdtx_audit_verify(db, 0, &lines, head, &E));
+    ck_assert_int_eq(lines, 0);
     ck_assert_str_eq(head, "untouched");
     free_chain();
 }
@@ -123,14 +123,40 @@ END_TEST
 
 /* A chain cannot know what stood behind its end: that is what the head kept elsewhere is for. */
 START_TEST(a_cut_end_shows_in_the_head) {
-    int64_t lines = 0;
-    char before[65], after[65];
+    int64_t lines = 0, known = 5;
+    char before[65] = "", after[65] = "";
     make_chain(5);
-    OK(cdtx_audit_verify(db, &lines, before, &E));
+    OK(cdtx_audit_verify(db, 0, &lines, before, &E));
     lab_sql("log.db", "DELETE FROM cdtx_audit WHERE id = 5");
-    OK(cdtx_audit_verify(db, &lines, after, &E));
+    lines = 0;
+    OK(cdtx_audit_verify(db, 0, &lines, after, &E));
     ck_assert_int_eq(lines, 4);
     ck_assert_str_ne(before, after);
+    FAILS(CDTX_CORRUPT, "audit line 5 has not the hash", cdtx_audit_verify(db, 0, &known, before, &E));
+    free_chain();
+    make_chain(1); /* written anew */
+    FAILS(CDTX_CORRUPT, "audit line 5 has not the hash", cdtx_audit_verify(db, 0, &known, before, &E));
+    ck_assert_int_eq(known, 5);
+    verify(5);
+    free_chain();
+}
+END_TEST
+
+START_TEST(a_check_goes_on_where_it_stopped) {
+    static const int64_t stops[] = {0, 1, 3, 200, 456, 600};
+    int64_t lines = 0, whole = 0;
+    char head[65] = "", end[65] = "";
+    make_chain(600);
+    for (size_t i = 1; i < sizeof stops / sizeof stops[0]; i++) {
+        OK(cdtx_audit_verify(db, (uint32_t)(stops[i] - stops[i - 1]), &lines, head, &E));
+        ck_assert_int_eq(lines, stops[i]);
+    }
+    OK(cdtx_audit_verify(db, 0, &whole, end, &E));
+    ck_assert_int_eq(whole, 600);
+    ck_assert_str_eq(head, end);
+    OK(cdtx_audit_verify(db, 7, &lines, head, &E)); /* nothing came since */
+    ck_assert_int_eq(lines, 600);
+    ck_assert_str_eq(head, end);
     free_chain();
 }
 END_TEST
@@ -153,12 +179,20 @@ END_TEST
 
 START_TEST(bad_input_is_refused) {
     int64_t lines = 0;
-    char head[65];
+    char head[65] = "";
     cdtx_report *report = NULL;
     make_chain(0);
-    FAILS(CDTX_INVALID, "place", cdtx_audit_verify(db, NULL, head, &E));
-    FAILS(CDTX_INVALID, "place", cdtx_audit_verify(db, &lines, NULL, &E));
-    FAILS(CDTX_MISUSE, "database is NULL", cdtx_audit_verify(NULL, &lines, head, &E));
+    FAILS(CDTX_INVALID, "place", cdtx_audit_verify(db, 0, NULL, head, &E));
+    FAILS(CDTX_INVALID, "place", cdtx_audit_verify(db, 0, &lines, NULL, &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_audit_verify(NULL, 0, &lines, head, &E));
+    lines = -1;
+    FAILS(CDTX_INVALID, "audit line -1", cdtx_audit_verify(db, 0, &lines, head, &E));
+    lines = 1;
+    FAILS(CDTX_INVALID, "hexadecimal", cdtx_audit_verify(db, 0, &lines, head, &E));
+    memset(head, 'A', 64);
+    FAILS(CDTX_INVALID, "hexadecimal", cdtx_audit_verify(db, 0, &lines, head, &E));
+    memset(head, 'a', 64);
+    FAILS(CDTX_CORRUPT, "line 1", cdtx_audit_verify(db, 0, &lines, head, &E));
     FAILS(CDTX_MISUSE, "database is NULL", cdtx_audit_list(NULL, NULL, &report, &E));
     FAILS(CDTX_INVALID, "report", cdtx_audit_list(db, NULL, NULL, &E));
     cdtx_audit_filter f = {.size = sizeof f, .limit = 10001};
@@ -175,6 +209,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, a_chain_is_whole_over_several_pages);
     tcase_add_loop_test(tcase, damage_is_found, 0, (int)(sizeof damages / sizeof damages[0]));
     tcase_add_test(tcase, a_cut_end_shows_in_the_head);
+    tcase_add_test(tcase, a_check_goes_on_where_it_stopped);
     tcase_add_test(tcase, no_line_without_its_action_and_no_action_without_its_line);
     tcase_add_test(tcase, bad_input_is_refused);
 }
