@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import pty
-import re
 import signal
 import sqlite3
 import struct
@@ -95,9 +94,7 @@ class Case(unittest.TestCase):
             [CDTX, *words], stdin=stdin, stdout=options.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
             text=True, env=environment, timeout=60, check=False, **options,
         )
-        # Of SQLite's bug the library warns whoever shares a file.
-        said = [line for line in done.stderr.splitlines(True) if not re.match(r"libcdtx: warning: .* is shared", line)]
-        return Answer(done.returncode, done.stdout, "".join(said))
+        return Answer(done.returncode, done.stdout, done.stderr)
 
     def cdtx(self, *words, code=DONE):
         """With the log of this test; the code must be that one."""
@@ -132,6 +129,16 @@ class Case(unittest.TestCase):
         error = process.communicate(timeout=60)[1]
         self.assertEqual(process.returncode, DONE, error)
         return seen.replace("\r\n", "\n")
+
+    def watched(self, *words):
+        """Its standard output, and what a terminal got as standard error."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen([CDTX, "--log", self.log, *words], stdout=subprocess.PIPE, stderr=theirs, text=True)
+        os.close(theirs)
+        out = process.communicate(timeout=120)[0]
+        seen = read_all(ours)
+        self.assertEqual(process.returncode, DONE, seen)
+        return out, seen
 
     def close_warehouse(self, closed=True):
         path = os.path.join(self.folder, "closed")

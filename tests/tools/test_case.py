@@ -1,5 +1,9 @@
 """Cases, and the audit chain with what somebody may do to it."""
 
+import contextlib
+import hashlib
+import sqlite3
+
 from lab import Case, main, NO, NOT_NOW, USAGE, ZEROES
 
 
@@ -44,7 +48,8 @@ class Audit(Case):
             self.cdtx("case", "note", "1", word, "--actor", "ann")
 
     def head(self):
-        return self.json("audit", "verify")["chains"][0]["head"]
+        chain = self.json("audit", "verify")["chains"][0]
+        return f"{chain['lines']}:{chain['head']}"
 
     def test_list(self):
         def ids(*words):
@@ -64,15 +69,41 @@ class Audit(Case):
         self.assertTrue(good["intact"])
         self.assertEqual((good["chains"][0]["database"], good["chains"][0]["lines"]), ("log", 4))
         text = self.cdtx("audit", "verify").out
-        self.assertRegex(text, r"^log: 4 lines, every hash is right; the last is [0-9a-f]{64}\n$")
+        self.assertRegex(text, rf"^log: 4 lines, every hash is right; head {self.head()}\n$")
         head = self.head()
         self.cdtx("case", "note", "1", "later")
         self.assertNotEqual(self.head(), head)
         self.cdtx("audit", "verify", "--head", head)
-        self.cdtx("audit", "verify", "--head", ZEROES)
-        answer = self.cdtx("audit", "verify", "--head", "1" * 64, code=NO)
-        self.assertIn("cut off", answer.err)
-        self.says(USAGE, "64 hexadecimal", "audit", "verify", "--head", "xyz")
+        self.cdtx("audit", "verify", "--head", f"log/{head}", *self.databases)
+        self.cdtx("audit", "verify", "--head", f"0:{ZEROES}")
+        answer = self.cdtx("audit", "verify", "--head", "4:" + "1" * 64, code=NO)
+        self.assertIn("line 4 has not the hash known of it", answer.out)
+        self.cdtx("audit", "verify", "--head", f"stock/{head}", *self.databases, code=NO)
+        self.says(USAGE, "no database is named 'stock'", "audit", "verify", "--head", f"stock/{head}")
+        for bad in ("xyz", ZEROES, f":{ZEROES}", f"x:{ZEROES}", f"-1:{ZEROES}", "1:" + "A" * 64, f"1:{ZEROES}0"):
+            self.says(USAGE, "--head", "audit", "verify", "--head", bad)
+
+    def test_long_chain(self):
+        """Lines hashed here, as the documentation has it, go on the chain; they take several pages."""
+        with contextlib.closing(sqlite3.connect(f"{self.folder}/log.db")) as connection, connection:
+            previous = connection.execute("SELECT hash FROM cdtx_audit WHERE id = 4").fetchone()[0]
+            for number in range(5, 3501):
+                texts = ("ann", "note", "case 1", f"note {number} \u00fc")
+                fields = [previous, number.to_bytes(8, "big"), *(text.encode() for text in texts), bytes(8)]
+                digest = hashlib.sha256(b"".join(len(field).to_bytes(4, "big") + field for field in fields)).digest()
+                connection.execute(
+                    "INSERT INTO cdtx_audit (id, previous, actor, action, subject, reason, at_ms, hash)"
+                    " VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+                    (number, previous, *texts, digest),
+                )
+                previous = digest
+        self.assertEqual(self.head(), f"3500:{previous.hex()}")
+        out, seen = self.watched("audit", "verify", "--head", f"3500:{previous.hex()}")
+        self.assertIn("3500 lines, every hash is right", out)
+        self.assertRegex(seen, r"1000 of 3500 audit lines, 28%, about \d+ s left")
+        self.assertIn("3000 of 3500 audit lines, 85%", seen)
+        self.assertTrue(seen.endswith("\r\x1b[K"), seen)
+        self.assertEqual([line["id"] for line in self.json("audit", "list", "--limit", "2")["audit"]], [3499, 3500])
 
     def test_several_databases(self):
         chains = self.json("audit", "verify", *self.databases)["chains"]
@@ -92,7 +123,7 @@ class Audit(Case):
         head = self.head()
         self.sql("log.db", "DELETE FROM cdtx_audit WHERE id = 4")
         self.cdtx("audit", "verify")
-        self.cdtx("audit", "verify", "--head", head, code=NO)
+        self.assertIn("cut off", self.cdtx("audit", "verify", "--head", head, code=NO).out)
 
     def test_gap(self):
         self.sql("log.db", "DELETE FROM cdtx_audit WHERE id = 2")

@@ -9,7 +9,7 @@ import shlex
 import sqlite3
 import subprocess
 
-from lab import Case, CDTX, DONE, main, NO, NOT_NOW, read_all, shop, SOURCE, USAGE
+from lab import Case, CDTX, DONE, main, NO, NOT_NOW, shop, SOURCE, USAGE
 
 
 class ThreeCommands(Case):
@@ -237,16 +237,6 @@ class LongLists(Case):
                 f" INSERT INTO cdtx_tx (seq, {names}) SELECT i, {names} FROM n, cdtx_tx WHERE seq = 1"
             )
             connection.execute(f"UPDATE cdtx_meta SET seq = {self.ROWS}")
-
-    def watched(self, *words):
-        """Its standard output, and what a terminal got as standard error."""
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen([CDTX, "--log", self.log, *words], stdout=subprocess.PIPE, stderr=theirs, text=True)
-        os.close(theirs)
-        out = process.communicate(timeout=120)[0]
-        seen = read_all(ours)
-        self.assertEqual(process.returncode, DONE, seen)
-        return out, seen
 
     def test_all_pages_come(self):
         rows = self.json("tx", "list", "--limit", "100000")

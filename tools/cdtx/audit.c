@@ -1,5 +1,6 @@
 /* cdtx audit: who did what and why, and whether somebody changed it since. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,8 @@ enum status audit_list(const struct options *options, char **arguments) {
 
 /* ---- verify ---- */
 
+enum { STEP = 1000 };
+
 struct verdict {
     int64_t lines;
     char head[65];
@@ -69,36 +72,76 @@ struct verdict {
     cdtx_error err;
 };
 
-static int is_head(const cdtx_report *report, const char *head) {
-    const char *hash = cdtx_report_text(report, view_find(report, "hash"), NULL);
-    return hash != NULL && strcmp(hash, head) == 0;
+/* The last line as it was kept elsewhere. */
+struct kept {
+    char database[CDTX_NAME_MAX + 1]; /* "": there is none */
+    int64_t line;
+    char head[65];
+};
+
+/* NAME/LINE:HASH; without the name the log's, or that of the only database. */
+static enum status read_kept(const struct options *options, const char *text, struct kept *kept) {
+    const char *slash = strrchr(text, '/'), *colon = strrchr(text, ':');
+    const char *name = options->log != NULL || options->database_count == 0 ? "log" : options->databases[0].name;
+    char number[24];
+    const char *first = slash != NULL ? slash + 1 : text;
+    if (colon == NULL || colon <= first || colon - first >= (ptrdiff_t)sizeof number || strlen(colon + 1) != 64 ||
+        strspn(colon + 1, "0123456789abcdef") != 64 || (slash != NULL && slash - text > CDTX_NAME_MAX))
+        return status_usage("--head '%s' is not LINE:HASH, as 'cdtx audit verify' prints it", text);
+    int length = slash != NULL ? (int)(slash - text) : (int)strlen(name);
+    (void)snprintf(kept->database, sizeof kept->database, "%.*s", length, slash != NULL ? text : name);
+    (void)snprintf(kept->head, sizeof kept->head, "%s", colon + 1);
+    (void)snprintf(number, sizeof number, "%.*s", (int)(colon - first), first);
+    /* Line 0 is the beginning, behind which everything stands. */
+    return strcmp(number, "0") == 0 ? STATUS_DONE : options_number(number, "the line of --head", &kept->line);
 }
 
-/* Whether the chain once ended with that hash: a line that has it is still there. */
-static int32_t find_head(cdtx_db *db, const char *head, int *found, cdtx_error *err) {
-    cdtx_audit_filter filter = {.size = sizeof filter, .limit = 1000};
-    for (;;) {
+/* Lines are numbered without a gap, so those that there are can be found by halving. 0 when it cannot be known. */
+static int64_t count_lines(cdtx_db *db) {
+    int64_t none_from = INT64_MAX - 1, some_at = 0;
+    for (int64_t at = STEP; some_at + 1 < none_from; at = none_from == INT64_MAX - 1 ? at * 2 : at) {
+        if (none_from != INT64_MAX - 1)
+            at = some_at + (none_from - some_at) / 2;
+        cdtx_audit_filter filter = {.size = sizeof filter, .limit = 1, .after = at - 1};
         cdtx_report *report = NULL;
-        uint32_t rows = 0;
-        int32_t rc = cdtx_audit_list(db, &filter, &report, err);
-        if (rc != 0)
-            return rc;
-        for (; cdtx_report_next(report) && !*found; rows++) {
-            *found = is_head(report, head);
-            filter.after = cdtx_report_int(report, 0);
-        }
-        cdtx_report_close(report);
-        if (*found || rows < filter.limit)
+        if (at > INT64_MAX / 4 || cdtx_audit_list(db, &filter, &report, NULL) != 0)
             return 0;
+        if (cdtx_report_next(report))
+            some_at = at;
+        else
+            none_from = at;
+        cdtx_report_close(report);
     }
+    return some_at;
+}
+
+static void verify(cdtx_db *db, struct verdict *verdict) {
+    struct progress progress;
+    int64_t before = 0;
+    progress_start(&progress, "audit lines", count_lines(db));
+    do {
+        before = verdict->lines;
+        verdict->code = cdtx_audit_verify(db, STEP, &verdict->lines, verdict->head, &verdict->err);
+        if (verdict->lines - before == STEP)
+            progress_at(&progress, verdict->lines);
+    } while (verdict->code == 0 && verdict->lines - before == STEP);
+    progress_end(&progress);
+}
+
+static void compare(cdtx_db *db, const struct kept *kept, struct verdict *verdict) {
+    int64_t line = kept->line;
+    char head[65];
+    (void)snprintf(head, sizeof head, "%s", kept->head);
+    if (verdict->code == 0 && line > 0)
+        verdict->code = cdtx_audit_verify(db, 1, &line, head, &verdict->err);
 }
 
 static void print_verdict(const char *name, const struct verdict *verdict, struct json_object *array) {
     int good = verdict->code == 0;
     if (array == NULL) {
         if (good)
-            (void)printf("%s: %" PRId64 " lines, every hash is right; the last is %s\n", name, verdict->lines,
-                         verdict->head);
+            (void)printf("%s: %" PRId64 " lines, every hash is right; head %" PRId64 ":%s\n", name, verdict->lines,
+                         verdict->lines, verdict->head);
         else
             (void)printf("%s: %s\n", name, verdict->err.text);
         return;
@@ -113,46 +156,35 @@ static void print_verdict(const char *name, const struct verdict *verdict, struc
 }
 
 /* A broken chain is an answer, not a failure: STATUS_NO. */
-static enum status verify_all(const struct session *session, const char *head, struct json_object *array) {
+static enum status verify_all(const struct session *session, const struct kept *kept, struct json_object *array) {
     enum status status = STATUS_DONE;
-    int found = head == NULL;
+    if (kept->database[0] != '\0' && session_find(session, kept->database) == NULL)
+        return status_usage("no database is named '%s': say --db %s=URL", kept->database, kept->database);
     for (uint32_t i = 0; i < session->count; i++) {
         struct verdict verdict = {0};
-        cdtx_db *db = session->databases[i].db;
-        verdict.code = cdtx_audit_verify(db, &verdict.lines, verdict.head, &verdict.err);
+        const struct session_database *database = &session->databases[i];
+        verify(database->db, &verdict);
+        if (strcmp(database->name, kept->database) == 0)
+            compare(database->db, kept, &verdict);
         if (verdict.code != 0 && verdict.code != CDTX_CORRUPT)
             return status_failed(&verdict.err);
         if (verdict.code != 0)
             status = STATUS_NO;
-        print_verdict(session->databases[i].name, &verdict, array);
-        if (!found && find_head(db, head, &found, &verdict.err) != 0)
-            return status_failed(&verdict.err);
+        print_verdict(database->name, &verdict, array);
     }
-    if (found)
-        return status;
-    status_say("no line has the hash %s: the end of the chain was cut off, or written anew", head);
-    return STATUS_NO;
-}
-
-/* All zeroes is the head of an empty chain, from which every chain comes. */
-static enum status check_head(const char *head) {
-    if (strlen(head) == 64 && strspn(head, "0123456789abcdef") == 64)
-        return STATUS_DONE;
-    return status_usage("--head '%s' is no hash of 64 hexadecimal digits", head);
+    return status;
 }
 
 enum status audit_verify(const struct options *options, char **arguments) {
     struct session session;
-    const char *head = options->values[OPT_HEAD];
+    struct kept kept = {0};
     (void)arguments;
-    if (head != NULL && check_head(head) != STATUS_DONE)
+    if (options_have(options, OPT_HEAD) && read_kept(options, options->values[OPT_HEAD], &kept) != STATUS_DONE)
         return STATUS_USAGE;
-    if (head != NULL && strspn(head, "0") == 64)
-        head = NULL;
     struct json_object *array = options_have(options, OPT_JSON) ? json_new_array() : NULL;
     enum status status = session_look(&session, options, 0);
     if (status == STATUS_DONE)
-        status = verify_all(&session, head, array);
+        status = verify_all(&session, &kept, array);
     if (array != NULL && (status == STATUS_DONE || status == STATUS_NO)) {
         struct json_object *document = json_new_object();
         json_put(document, "chains", array);
