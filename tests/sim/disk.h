@@ -62,8 +62,8 @@ void disk_power_loss(struct disk *disk, enum disk_crash what);
  * generator are not disturbed. Cheap: pages are shared until written. */
 struct disk *disk_fork_after_crash(const struct disk *disk, enum disk_crash what, const char *name, struct prng prng);
 
-/* Around fork: WAL shared memory is mapped shared. The parent saves it before, so that the child may go on with a copy of
- * its own however the parent goes on. */
+/* Around fork: WAL shared memory is mapped shared. The parent saves it before, so that the child may go on with a copy
+ * of its own however the parent goes on. */
 void disk_before_fork(struct disk *disk);
 void disk_in_child(struct disk *disk);
 

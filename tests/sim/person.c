@@ -106,9 +106,9 @@ void person_serve(struct life *life) {
 void person_ask(struct life *life) {
     struct sim *sim = life->sim;
     int64_t lines = 0;
-    char head[65];
+    char head[65] = "";
     cdtx_error err = {0};
-    int32_t rc = cdtx_audit_verify(life->dbs[CLERK_LOG], &lines, head, &err);
+    int32_t rc = cdtx_audit_verify(life->dbs[CLERK_LOG], 0, &lines, head, &err);
     env_alive(life);
     if (rc != 0 || lines < sim->persons->lines)
         violate(&sim->world, "C2", "the audit chain: %s %s, %lld lines after %lld actions", cdtx_code_name(rc),
