@@ -284,6 +284,39 @@ START_TEST(names_are_utf8_without_control_characters) {
 }
 END_TEST
 
+START_TEST(texts_have_the_length_that_is_asked_for) {
+    ck_assert_int_eq(cdtx__check_text("12345", 5, "reason", NULL), 0);
+    ck_assert_int_eq(cdtx__check_text("123456", 5, "reason", NULL), CDTX_INVALID);
+    ck_assert_int_eq(cdtx__check_text("", 5, "reason", NULL), CDTX_INVALID);
+    ck_assert_int_eq(cdtx__check_text("a\tb", 5, "reason", NULL), CDTX_INVALID);
+}
+END_TEST
+
+START_TEST(texts_from_outside_are_cleaned) {
+    static const struct {
+        const char *text, *clean;
+    } cases[] = {
+        {"", ""},
+        {"plain", "plain"},
+        {"a\nb\x7f", "a?b?"},
+        {"\xc2\x85", "?"}, /* a control character of two bytes is one mark */
+        {"\xff\xfe", "??"},
+        {"\xe2\x82", "??"},                       /* cut off */
+        {"\xe2\x82\xac", "\xe2\x82\xac"},         /* the euro sign */
+        {"123456789", "1234567"},                 /* as much as fits */
+        {"123456\xe2\x82\xac", "123456"},         /* never half a character */
+        {"1234\xe2\x82\xac", "1234\xe2\x82\xac"}, /* to the last byte */
+        {"\xe2\x82\xac\xe2\x82\xac\x01\x02", "\xe2\x82\xac\xe2\x82\xac?"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char clean[8];
+        memset(clean, 'x', sizeof clean);
+        cdtx__clean_text(clean, sizeof clean, cases[i].text);
+        ck_assert_str_eq(clean, cases[i].clean);
+    }
+}
+END_TEST
+
 START_TEST(a_name_with_nul_inside_is_no_name) {
     struct buf buf;
     cdtx__buf_init(&buf, cdtx__env_posix(), 1000);
@@ -299,4 +332,5 @@ RUN_TESTS("buf", bytes_up_to_the_limit, growing_one_byte_at_a_time, blocks_and_n
           failure_sticks_until_free, a_block_longer_than_32_bits_is_over_the_limit,
           no_memory_sticks_and_keeps_what_was_there, what_was_written_is_read, every_truncation_fails_inside_its_bytes,
           a_failed_read_gives_zero_and_sticks, corrupt_blocks_fail, random_bytes_never_lead_outside,
-          names_have_1_to_127_bytes, names_are_utf8_without_control_characters, a_name_with_nul_inside_is_no_name)
+          texts_have_the_length_that_is_asked_for, texts_from_outside_are_cleaned, names_have_1_to_127_bytes,
+          names_are_utf8_without_control_characters, a_name_with_nul_inside_is_no_name)
