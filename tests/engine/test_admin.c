@@ -438,6 +438,29 @@ START_TEST(parked_is_quiet_and_a_case_and_unpark_ends_both) {
 }
 END_TEST
 
+START_TEST(unpark_gives_all_its_attempts_again) {
+    OK(cdtx_test_env_new(&world, &E));
+    jammed = 1;
+    confirm_runs = 0;
+    open_shop((cdtx_options){.park_attempts = 4});
+    const char *gid = run_tx("order", NULL, 1);
+    OK(cdtx_run(engine, 100000, &E));
+    ck_assert_int_eq(confirm_runs, 4);
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.parked = 1})), 1);
+    OK(cdtx_tx_unpark(engine, gid, "bob", "the printer is repaired", &E));
+    OK(cdtx_run(engine, 100000, &E));
+    ck_assert_int_eq(confirm_runs, 4 + 3); /* the first was made when it was decided */
+    ck_assert_uint_eq(count(list((cdtx_tx_filter){.parked = 1})), 1);
+    ck_assert_str_eq(audit_of(about("tx", gid)), "case-open/cdtx unpark/bob case-close/bob case-open/cdtx");
+    cdtx_report *report = NULL;
+    OK(cdtx_case_show(engine, 2, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_msg(strstr(text(report, "evidence"), "jammed") != NULL, "%s", text(report, "evidence"));
+    cdtx_report_close(report);
+    free_shop();
+}
+END_TEST
+
 START_TEST(resolve_ends_it_as_decided) {
     make_shop();
     const char *gid = stuck_tx();
@@ -845,6 +868,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, questions_name_what_they_do_not_find);
     tcase_add_test(tcase, retry_looks_again_at_once);
     tcase_add_test(tcase, parked_is_quiet_and_a_case_and_unpark_ends_both);
+    tcase_add_test(tcase, unpark_gives_all_its_attempts_again);
     tcase_add_test(tcase, resolve_ends_it_as_decided);
     tcase_add_test(tcase, an_attempt_under_way_is_taken_over);
     tcase_add_loop_test(tcase, actions_refuse_what_they_may_not_touch, 0, 4);
