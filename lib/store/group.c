@@ -12,6 +12,15 @@ void cdtx__group_stop(struct store *store, const char *why) {
     store->hooks.stopped(store->hooks.user, store);
 }
 
+int32_t cdtx__meta_check(const struct store *store, uint32_t first, uint32_t last, cdtx_error *err) {
+    for (uint32_t i = first; i <= last; i++) {
+        const cdtx_value *value = cdtx__rows_at(&store->rows, 0, i);
+        if (value->type != CDTX_INT || value->integer > META_MAX || value->integer < -META_MAX)
+            return cdtx__fail(err, CDTX_CORRUPT, "database '%s': a number in cdtx_meta is damaged", store->name);
+    }
+    return 0;
+}
+
 static int32_t read_meta(struct store *store, cdtx_error *err) {
     cdtx__rows_reset(&store->rows);
     int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS,
@@ -21,6 +30,9 @@ static int32_t read_meta(struct store *store, cdtx_error *err) {
         return rc;
     if (store->rows.count != 1)
         return cdtx__fail(err, CDTX_CORRUPT, "database '%s': cdtx_meta has no row", store->name);
+    rc = cdtx__meta_check(store, 0, 5, err);
+    if (rc != 0)
+        return rc;
     store->meta = (struct store_meta){
         .epoch = cdtx__rows_int(&store->rows, 0, 0),
         .sequence = cdtx__rows_int(&store->rows, 0, 1),

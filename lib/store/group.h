@@ -4,6 +4,11 @@
 
 #include "store/store.h"
 
+/* So large that no counter or clock comes there, so small that nothing added to it overflows. */
+#define META_MAX (INT64_C(1) << 53)
+
+/* CORRUPT unless these columns of the first of the store's rows are numbers of cdtx_meta. */
+int32_t cdtx__meta_check(const struct store *store, uint32_t first, uint32_t last, cdtx_error *err);
 /* Opens the transaction and reads cdtx_meta in it; STOPPED when another owner has fenced us. */
 int32_t cdtx__group_open(struct store *store, cdtx_error *err);
 /* Writes cdtx_meta back if dirty and commits. On every failure the transaction is over; UNKNOWN also stops the store.

@@ -388,7 +388,9 @@ static int32_t read_identity(struct store *store, int64_t wall, cdtx_error *err)
     const cdtx_value *uuid = cdtx__rows_at(&store->rows, 0, 0);
     if (uuid->type != CDTX_BLOB || uuid->length != sizeof store->uuid)
         return cdtx__fail(err, CDTX_CORRUPT, "database '%s': its uuid is not 16 bytes", store->name);
-    rc = check_unknown(store, uuid, err);
+    rc = cdtx__meta_check(store, 1, 4, err);
+    if (rc == 0)
+        rc = check_unknown(store, uuid, err);
     if (rc != 0)
         return rc;
     memcpy(store->uuid, uuid->bytes, sizeof store->uuid);
@@ -405,19 +407,17 @@ static int32_t read_identity(struct store *store, int64_t wall, cdtx_error *err)
 static int32_t sign_in(struct store *store, cdtx_error *err) {
     char owner[64];
     snprintf(owner, sizeof owner, "process %llu", (unsigned long long)store->process);
-    cdtx_value argument = cdtx__sql_text(owner);
-    int32_t rc =
-        cdtx__schema_exec(store->port, store->connection,
-                          "UPDATE cdtx_meta SET owner = ?, epoch = epoch + 1 WHERE id = 1", &argument, 1, NULL, err);
     int64_t wall = cdtx__wall_ms(store->env);
-    if (rc == 0)
-        rc = read_identity(store, wall, err);
+    int32_t rc = read_identity(store, wall, err);
     if (rc != 0)
         return rc;
+    store->epoch++;
     int64_t mono = cdtx__now_us(store->env) / 1000;
-    cdtx_value clock[] = {SQL_INT(store->clock_offset_ms + mono), SQL_INT(wall), SQL_INT(mono)};
+    cdtx_value arguments[] = {cdtx__sql_text(owner), SQL_INT(store->epoch), SQL_INT(store->clock_offset_ms + mono),
+                              SQL_INT(wall), SQL_INT(mono)};
     return cdtx__schema_exec(store->port, store->connection,
-                             "UPDATE cdtx_meta SET clock = ?, wall = ?, mono = ? WHERE id = 1", clock, 3, NULL, err);
+                             "UPDATE cdtx_meta SET owner = ?, epoch = ?, clock = ?, wall = ?, mono = ? WHERE id = 1",
+                             arguments, 5, NULL, err);
 }
 
 /* A reader leaves no trace: it takes the tables as they are. */
@@ -439,11 +439,16 @@ static int32_t set_up(struct store *store, cdtx_error *err) {
         store->port->rollback(store->connection);
         return rc;
     }
-    rc = cdtx__schema_upgrade(store->port, store->connection, store->env, store->name, err);
+    cdtx_error why = {0};
+    rc = cdtx__schema_upgrade(store->port, store->connection, store->env, store->name, &why);
     if (rc == 0)
-        rc = sign_in(store, err);
+        rc = sign_in(store, &why);
+    if (rc == CDTX_SQL) /* the statements are ours and have no fault */
+        rc = cdtx__fail(&why, CDTX_CORRUPT, "database '%s': our tables are damaged: %.300s", store->name, why.text);
     if (rc != 0) {
         store->port->rollback(store->connection);
+        if (err != NULL)
+            *err = why;
         return rc;
     }
     return store->port->commit(store->connection, err);
