@@ -64,7 +64,15 @@ static int32_t lease(struct claim *claim, cdtx_sql *sql, struct handler *handler
                     " WHERE id = ? AND state = 1";
     if (MUTANT(claim->rows.env, "trap-23"))
         handler = LIST_OF(claim->room->handlers.next, struct handler, link);
-    int32_t rc = cdtx__sql_run(sql, statement, arguments, 2, NULL, &changes, err);
+    cdtx_error why = {0};
+    int32_t rc = cdtx__sql_run(sql, statement, arguments, 2, NULL, &changes, &why);
+    if (rc == CDTX_SQL) { /* our statement has no fault, so the row has: it must not hold up the others */
+        cdtx__log(claim->rows.env, CDTX_LOG_ALARM, "job %lld of '%s' is left alone, its row is damaged: %s",
+                  (long long)id, handler->name, why.text);
+        return 0;
+    }
+    if (rc != 0 && err != NULL)
+        *err = why;
     if (rc != 0 || changes == 0)
         return rc;
     if (new_job(claim, handler, row) == NULL)
@@ -73,6 +81,16 @@ static int32_t lease(struct claim *claim, cdtx_sql *sql, struct handler *handler
     if (handler->options.lease_ms < claim->next_ms)
         claim->next_ms = handler->options.lease_ms; /* somebody must look when it ends */
     return 0;
+}
+
+/* How long until the row found is due, ten years at most; INT64_MAX when there is none, or its due time is damaged. */
+static int64_t found_in_ms(const struct claim *claim, int64_t now) {
+    const cdtx_value *due = cdtx__rows_at(&claim->rows, 0, 0);
+    if (due->type != CDTX_INT)
+        return INT64_MAX;
+    if (due->integer <= now)
+        return 0;
+    return due->integer > now + CDTX_TIME_MAX_MS ? CDTX_TIME_MAX_MS : due->integer - now;
 }
 
 static int64_t now_on(const cdtx_sql *sql, int64_t clock) {
@@ -112,8 +130,8 @@ static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handl
                                arguments, 5, &claim->rows, NULL, err);
     if (rc != 0)
         return rc;
-    int64_t next_ms = claim->rows.count == 1 ? cdtx__rows_int(&claim->rows, 0, 0) - now : INT64_MAX;
-    if (clock == JOB_CLOCK_WALL && claim->rows.count == 1 && next_ms > WALL_LOOK_MS &&
+    int64_t next_ms = found_in_ms(claim, now);
+    if (clock == JOB_CLOCK_WALL && next_ms != INT64_MAX && next_ms > WALL_LOOK_MS &&
         !MUTANT(claim->rows.env, "at-late"))
         next_ms = WALL_LOOK_MS;
     if (next_ms < claim->next_ms)
@@ -154,14 +172,14 @@ static int32_t claim_handler(struct claim *claim, cdtx_sql *sql, struct handler 
 /* A lease that ran out is a crash of its holder, as far as anybody can tell. */
 static int32_t expire(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t id, int64_t crashes,
                       cdtx_error *err) {
-    int dead = crashes + 1 >= handler->options.crashes_max;
+    int dead = crashes >= (int64_t)handler->options.crashes_max - 1;
     cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY), SQL_INT(cdtx__store_stamp_ms(sql->store)),
                               SQL_INT(id)};
     claim->dead += (uint64_t)dead;
     if (dead)
         cdtx__log(claim->rows.env, CDTX_LOG_WARNING,
                   "job %lld of '%s' is dead: its holder crashed or lost its lease %lld times", (long long)id,
-                  handler->name, (long long)crashes + 1);
+                  handler->name, (long long)crashes + (crashes < INT64_MAX));
     return cdtx__sql_run(sql,
                          "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, crashes = crashes + 1, token = token + 1,"
                          " error = 'its holder crashed or lost its lease' WHERE id = ?",
@@ -179,7 +197,8 @@ static int32_t expire_leases(struct claim *claim, cdtx_sql *sql, cdtx_error *err
     int32_t rc = cdtx__sql_run(sql, "SELECT id, handler, crashes FROM cdtx_job WHERE state = 2 AND due <= ? LIMIT ?",
                                arguments, 2, &claim->rows, NULL, err);
     for (uint32_t i = 0; rc == 0 && i < claim->rows.count; i++) {
-        struct handler *handler = cdtx__handler_find_locked(claim->room, cdtx__rows_at(&claim->rows, i, 1)->bytes);
+        const cdtx_value *name = cdtx__rows_at(&claim->rows, i, 1);
+        struct handler *handler = name->type == CDTX_TEXT ? cdtx__handler_find_locked(claim->room, name->bytes) : NULL;
         if (handler != NULL)
             rc = expire(claim, sql, handler, cdtx__rows_int(&claim->rows, i, 0), cdtx__rows_int(&claim->rows, i, 2),
                         err);
@@ -189,8 +208,8 @@ static int32_t expire_leases(struct claim *claim, cdtx_sql *sql, cdtx_error *err
     cdtx__rows_reset(&claim->rows);
     rc = cdtx__sql_run(sql, "SELECT due FROM cdtx_job WHERE state = 2 ORDER BY due LIMIT 1", NULL, 0, &claim->rows,
                        NULL, err);
-    if (rc == 0 && claim->rows.count == 1 && cdtx__rows_int(&claim->rows, 0, 0) > now)
-        claim->next_ms = cdtx__rows_int(&claim->rows, 0, 0) - now;
+    if (rc == 0 && found_in_ms(claim, now) > 0) /* one that ran out already is of a handler that is not here */
+        claim->next_ms = found_in_ms(claim, now);
     return rc;
 }
 
