@@ -394,6 +394,8 @@ static int32_t note_line(const struct one_ask *one, cdtx_sql *sql, const char *a
     char subject[CDTX_GID_MAX + 8];
     snprintf(subject, sizeof subject, "tx %s", one->gid);
     struct audit_line line = {.actor = one->actor, .action = action, .subject = subject, .reason = one->reason};
+    if (MUTANT(sql->store->env, "step-in-unseen"))
+        return 0;
     return cdtx__audit_append(sql, &line, err);
 }
 
@@ -404,7 +406,10 @@ static int32_t run_retry(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
         return rc;
     cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store)), SQL_INT(one->sequence),
                               SQL_INT(cdtx__rows_int(&ask->rows, 0, TX_EPOCH))};
-    rc = set(one, sql, "UPDATE cdtx_tx SET due = ?, epoch = epoch + 1 WHERE seq = ? AND epoch = ?", arguments, 3, err);
+    const char *statement = "UPDATE cdtx_tx SET due = ?, epoch = epoch + 1 WHERE seq = ? AND epoch = ?";
+    if (MUTANT(sql->store->env, "step-in-unfenced"))
+        statement = "UPDATE cdtx_tx SET due = ?, attempts = attempts + 1 WHERE seq = ? AND epoch = ?";
+    rc = set(one, sql, statement, arguments, 3, err);
     return rc != 0 ? rc : note_line(one, sql, "retry", err);
 }
 
@@ -457,7 +462,7 @@ static int32_t run_unpark(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
 
 static int32_t run_resolve(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     struct one_ask *one = LIST_OF(ask, struct one_ask, ask);
-    int32_t rc = read_decided(one, sql, 1, err);
+    int32_t rc = read_decided(one, sql, MUTANT(sql->store->env, "resolve-unparked") ? -1 : 1, err);
     if (rc != 0)
         return rc;
     int64_t state = cdtx__rows_int(&ask->rows, 0, TX_STATE);
