@@ -104,7 +104,7 @@ typedef struct cdtx_options {
     const struct cdtx_sql_port *const *adapters; /* further adapters by URL scheme, asked before the built-in ones */
     uint32_t adapter_count;
     uint32_t payload_max;     /* bytes of one payload, result or job; default CDTX_PAYLOAD_DEFAULT, at most 16 MiB */
-    uint32_t open_max;        /* global transactions in work here at once; default 10000; more is BUSY */
+    uint32_t open_max;        /* global transactions begun here and in work at once; default 10000; more is BUSY */
     uint32_t group_max;       /* local transactions in one synced commit; default 512 */
     int64_t call_timeout_ms;  /* one call to a participant; default 2000; then it is repeated */
     int64_t wait_ms;          /* longest wait for a database that an open handle holds; default 10000; then BUSY */

@@ -484,13 +484,18 @@ static int32_t fill_wire(cdtx_tx *tx, cdtx_error *err) {
     return 0;
 }
 
+static uint32_t *counter_of(const cdtx_tx *tx) {
+    return tx->adopted && !MUTANT(tx->engine->env, "adopted-take-all") ? &tx->engine->adopted_count
+                                                                       : &tx->engine->begun_count;
+}
+
 static void enlist(cdtx_tx *tx) {
     cdtx *engine = tx->engine;
     tx->timer.fire = fire;
     cdtx__tx_ref(tx);
     cdtx__lock(engine->env, &engine->lock);
     list_push(&engine->drives, &tx->link);
-    __atomic_add_fetch(&engine->drive_count, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(counter_of(tx), 1, __ATOMIC_RELAXED);
     cdtx__unlock(engine->env, &engine->lock);
 }
 
@@ -505,7 +510,7 @@ static void over(cdtx_tx *tx) {
     cdtx__unlock(engine->env, &tx->lock);
     cdtx__lock(engine->env, &engine->lock);
     list_remove(&tx->link);
-    __atomic_sub_fetch(&engine->drive_count, 1, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(counter_of(tx), 1, __ATOMIC_RELAXED);
     cdtx__unlock(engine->env, &engine->lock);
     tell(tx);
     if (unset)
@@ -573,7 +578,7 @@ int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err) {
     int32_t rc = fill_wire(tx, err);
     if (rc != 0)
         return rc;
-    if (__atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED) >= engine->options.open_max)
+    if (__atomic_load_n(&engine->begun_count, __ATOMIC_RELAXED) >= engine->options.open_max)
         return cdtx__busy(err, 50, "open_max, %u global transactions, are in work here", engine->options.open_max);
     tx->step = STEP_BEGINNING;
     tx->began_us = cdtx__now_us(engine->env);

@@ -37,7 +37,8 @@ struct cdtx {
     struct list participants; /* of struct participant */
     struct list drives;       /* of struct drive */
     struct list peers;        /* of struct peer */
-    uint32_t drive_count;     /* atomic */
+    uint32_t begun_count;     /* atomic: of those, begun here, and ... */
+    uint32_t adopted_count;   /* ... taken from the log: the ones must not take the room of the others (L2) */
     cdtx_db *log;             /* NULL: no log */
 
     struct lock calls_lock;

@@ -86,7 +86,8 @@ static void read_engine(const cdtx *engine, cdtx_metrics *m) {
     m->jobs_run = now(&engine->jobs_run);
     m->jobs_failed = now(&engine->jobs_failed);
     m->jobs_dead = now(&engine->jobs_dead);
-    m->in_work = __atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED);
+    m->in_work = __atomic_load_n(&engine->begun_count, __ATOMIC_RELAXED) +
+                 __atomic_load_n(&engine->adopted_count, __ATOMIC_RELAXED);
     cdtx__histogram_merge(&m->decide_us, &engine->decide_us);
     cdtx__histogram_merge(&m->end_us, &engine->end_us);
     cdtx__histogram_merge(&m->call_us, &engine->call_us);

@@ -59,7 +59,7 @@ void cdtx__scan_fire(struct timer *timer) {
         return;
     }
     struct scan *scan = cdtx__alloc(engine->env, sizeof *scan);
-    uint32_t under_way = __atomic_load_n(&engine->drive_count, __ATOMIC_RELAXED);
+    uint32_t under_way = __atomic_load_n(&engine->adopted_count, __ATOMIC_RELAXED);
     if (scan == NULL || under_way >= engine->options.open_max) {
         cdtx__free(engine->env, scan, sizeof *scan);
         __atomic_store_n(&engine->scanning, 0, __ATOMIC_RELEASE);
