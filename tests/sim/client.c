@@ -375,7 +375,7 @@ static struct op *make_op(struct sim *sim) {
         op->wait_for = CDTX_WAIT_ENDED;
     }
     draw_branches(op);
-    if (sim->knobs.dead != 0 && prng_chance(work, 1, 2))
+    if (sim->knobs.dead != 0 && prng_chance(work, 1, 3))
         draw_one_side(op);
     if (sim->knobs.dead != 0 || !prng_chance(work, 1, 3))
         return op;

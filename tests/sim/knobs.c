@@ -29,11 +29,15 @@ static void one_is_dead(struct knobs *knobs, struct prng *prng) {
     knobs->faults = 0;
     knobs->rogue = 0;
     knobs->ops = 60;
-    knobs->open_max = 16;
+    knobs->open_max = 8;
+    knobs->call_timeout_ms = 1500;
+    knobs->backoff_min_ms = 100;
+    knobs->backoff_max_ms = 800;
+    knobs->park_attempts = 30;
     knobs->policy_in = 0;
     knobs->run = 18 * (int64_t)SECOND;
-    knobs->timeout_min_ms = 2000;
-    knobs->timeout_max_ms = 4000;
+    knobs->timeout_min_ms = 800;
+    knobs->timeout_max_ms = 2000;
 }
 
 void knobs_draw(struct knobs *knobs, uint64_t seed) {

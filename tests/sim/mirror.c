@@ -413,6 +413,8 @@ void mirror_floor(struct sim *sim, enum participant participant, const uint8_t l
                 (long long)published, (long long)ledger->floors[which]);
     if (floor > ledger->floors[which] && which == REAL)
         cover("floor raised");
+    if (floor > ledger->floors[which])
+        ledger->raised[which] = ledger->commits;
     ledger->floors[which] = floor;
 }
 
@@ -459,7 +461,6 @@ static void find_gone(struct sim *sim, enum participant participant, int which) 
                 branch->seen == ledger->looks)
                 continue;
             branch->gone = 1;
-            branch->gone_in = ledger->commits;
             ledger->guards--;
             if (i >= ledger->floors[which])
                 violate(&sim->world, "T6", "%s: the guard of %s %lld, branch %u (%s) is gone; the floor is %lld",

@@ -12,8 +12,7 @@ struct branch {
     enum mark mark;
     enum participant participant; /* whose mark it is */
     uint64_t seen;                /* the look that found its guard last */
-    int gone;                     /* its guard was deleted, as it may be below the floor ... */
-    uint64_t gone_in;             /* ... in that commit */
+    int gone;                     /* its guard was deleted, as it may be below the floor */
     uint64_t cancelled_in;        /* the commit of its database that set a cancel mark */
     int64_t tried_at;             /* when its mark became TRIED */
     int answered;                 /* a definite answer to its try is known */
@@ -80,7 +79,8 @@ struct ledger {
     struct effect effects[EFFECTS_MAX];
     int64_t last;          /* effect_log.seq of the last known; they are 1, 2, 3 ... without gaps */
     int64_t guards;        /* that stood there at the last look */
-    int64_t floors[BOOKS]; /* as it has stored them */
+    int64_t floors[BOOKS]; /* as it has stored them ... */
+    uint64_t raised[BOOKS]; /* ... and in which commit last */
     int64_t held, sold;    /* by the effects so far, in pieces */
     uint64_t commits, looks;
 };

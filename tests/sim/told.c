@@ -140,8 +140,10 @@ void check_answer(struct life *life, const cdtx_call *call, const cdtx_reply *re
     if (row == NULL || call->branch >= BRANCHES)
         return;
     const struct branch *branch = &row->branches[call->branch];
-    /* A call may ride in the very commit that deletes its guard, and before that. */
-    int gone = branch->gone && branch->gone_in != sim->checker->ledgers[branch->participant].commits;
+    /* A call may ride in the very commit that raises the floor and deletes its guard, and before that. */
+    const struct ledger *ledger = &sim->checker->ledgers[strcmp(call->participant, participant_names[ORDER]) != 0];
+    int passed = call->sequence < ledger->floors[book] && ledger->raised[book] == ledger->commits;
+    int gone = branch->gone && !passed;
     if (reply->code == CDTX_EXPIRED && call->sequence >= sim->checker->books[book].floor && book == REAL)
         violate(&sim->world, "T6", "%s answers a %s of gid %lld with EXPIRED; the floor is %lld", life->name,
                 call_name(call->op), (long long)call->sequence, (long long)sim->checker->books[book].floor);
@@ -150,7 +152,7 @@ void check_answer(struct life *life, const cdtx_call *call, const cdtx_reply *re
                 call_name(call->op), whose(book), (long long)call->sequence);
     else if (call->op == CDTX_CALL_TRY && (reply->code == 0 || reply->code == CDTX_REFUSED))
         answered_try(life, call, reply, &row->branches[call->branch]);
-    else if (call->op != CDTX_CALL_TRY && reply->code == 0 && !fits_success(call->op, branch->mark))
+    else if (call->op != CDTX_CALL_TRY && reply->code == 0 && !passed && !fits_success(call->op, branch->mark))
         violate(&sim->world, "T4", "%s answers a %s of %s %lld, branch %u with success, but it is %s", life->name,
                 call_name(call->op), whose(book), (long long)call->sequence, call->branch, mark_names[branch->mark]);
 }
