@@ -6,6 +6,7 @@
 #include "checks.h"
 #include "cover.h"
 #include "errand.h"
+#include "scenario.h"
 
 enum { PAGES = 2048 };
 enum fate { OPEN, DONE, NOT_DONE }; /* OPEN: never answered, or UNKNOWN */
@@ -146,7 +147,7 @@ static void clerk_live(void *argument) {
     struct clerk *clerk = argument;
     struct life *life = clerk->life;
     struct prng *work = &life->sim->world.work;
-    while (!life->quit && life->sim->faults_on) {
+    while (!life->quit && life->sim->faults_on && tape_clerks(life->sim)) {
         env_think(life, prng_range(work, 1 * MS, 2 * SECOND));
         if (life->open && prng_chance(work, 2, 3))
             write_one(clerk);

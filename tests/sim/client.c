@@ -7,6 +7,7 @@
 #include "cover.h"
 #include "errand.h"
 #include "net.h"
+#include "scenario.h"
 #include "shop.h"
 #include "weather.h"
 
@@ -416,6 +417,8 @@ static void issue(struct world *world, void *argument, uint64_t number) {
     }
     struct op *op = make_op(sim);
     op->life = life;
+    if (!tape_client(sim, op->number))
+        return;
     static const char *const kinds[] = {"run", "submit", "steps"};
     tell(world, op->name, "%s at %s, %u branches, timeout %lld ms%s%s", kinds[op->kind], life->name, op->count,
          (long long)op->timeout_ms, op->key[0] == '\0' ? "" : ", ", op->key);

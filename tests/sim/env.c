@@ -6,6 +6,7 @@
 
 #include "checks.h"
 #include "cover.h"
+#include "scenario.h"
 #include "sim.h"
 
 enum { SPINS_MAX = 3000000 };
@@ -17,7 +18,8 @@ struct block {
 };
 
 int sim_fault(struct sim *sim, enum fault_kind kind, struct prng *prng, uint64_t in) {
-    if (!sim->faults_on || sim->looking || !knobs_have(&sim->knobs, kind) || !prng_chance(prng, 1, in))
+    if (!sim->faults_on || sim->looking || !knobs_have(&sim->knobs, kind) ||
+        !tape_happens(sim, kind, prng_chance(prng, 1, in)))
         return 0;
     cover(fault_name(kind));
     return 1;

@@ -12,6 +12,7 @@
 
 #include "cover.h"
 #include "mutants.h"
+#include "scenario.h"
 #include "sim.h"
 
 enum { JOBS_MAX = 64, FAILURES_MAX = 20, SECONDS_MAX = 60, MUTANT_SEEDS = 400, COVER_SEEDS = 1000 };
@@ -19,9 +20,9 @@ enum { JOBS_MAX = 64, FAILURES_MAX = 20, SECONDS_MAX = 60, MUTANT_SEEDS = 400, C
 struct arguments {
     uint64_t seeds, from, seed;
     uint32_t jobs;
-    int one, trace, all_mutants, selftest, hash;
+    int one, trace, all_mutants, selftest, hash, shrinks;
     uint8_t fill;
-    const char *mutant;
+    const char *mutant, *scenario;
 };
 
 struct failure {
@@ -74,6 +75,31 @@ static int run_one(const struct arguments *arguments) {
            result.broken[0] == '\0' ? "ok" : result.broken, result.broken[0] == '\0' ? "" : ": ", result.why,
            (double)result.virtual_us / SECOND, (unsigned long long)result.events, (unsigned long long)result.hash);
     return result.broken[0] != '\0';
+}
+
+/* ---- one scenario ---- */
+
+/* It violates what it says with its mutant, and nothing without. */
+static int run_scenario(const struct arguments *arguments) {
+    struct scenario scenario;
+    struct result bad = {0}, good = {0};
+    int wrong = scenario_read(&scenario, arguments->scenario);
+    if (wrong != 0) {
+        fprintf(stderr, "sim: %s: %s", arguments->scenario, wrong < 0 ? strerror(errno) : "wrong is line ");
+        fprintf(stderr, wrong < 0 ? "\n" : "%d\n", wrong);
+        return 2;
+    }
+    sim_play(&scenario, scenario.mutant, arguments->trace, &bad);
+    if (scenario.mutant[0] != '\0')
+        sim_play(&scenario, NULL, 0, &good);
+    int fits = strcmp(bad.broken, scenario.mutant[0] == '\0' ? "" : scenario.violates) == 0 && good.broken[0] == '\0';
+    printf("%s: with %s: %s %s, hash %016llx\n", arguments->scenario,
+           scenario.mutant[0] == '\0' ? "no mutant" : scenario.mutant, bad.broken[0] == '\0' ? "ok" : bad.broken,
+           bad.why, (unsigned long long)bad.hash);
+    if (scenario.mutant[0] != '\0')
+        printf("%s: without: %s %s\n", arguments->scenario, good.broken[0] == '\0' ? "ok" : good.broken, good.why);
+    scenario_free(&scenario);
+    return !fits;
 }
 
 /* ---- many seeds ---- */
@@ -265,7 +291,8 @@ static int selftest(const struct arguments *arguments) {
 static int usage(const char *what) {
     fprintf(stderr,
             "sim: %s\nusage: sim --seeds N [--from S] [--jobs J]\n       sim --seed S [--trace] [--mutant NAME]\n"
-            "       sim --mutants [--from S] [--jobs J]\n       sim --selftest [--seeds N] [--from S]\n",
+            "       sim --mutants [--from S] [--jobs J]\n       sim --selftest [--seeds N] [--from S]\n"
+            "       sim --seed S [--mutant NAME] --shrink\n       sim --scenario FILE [--trace]\n",
             what);
     return 2;
 }
@@ -288,6 +315,8 @@ static int flag(struct arguments *a, const char *name) {
         return a->all_mutants = 1;
     if (strcmp(name, "--selftest") == 0)
         return a->selftest = 1;
+    if (strcmp(name, "--shrink") == 0)
+        return a->shrinks = 1;
     return 0;
 }
 
@@ -295,6 +324,8 @@ static int valued(struct arguments *a, const char *name, const char *text) {
     uint64_t value = 0;
     if (strcmp(name, "--mutant") == 0)
         return (a->mutant = text) != NULL;
+    if (strcmp(name, "--scenario") == 0)
+        return (a->scenario = text) != NULL;
     if (!number(text, &value))
         return 0;
     if (strcmp(name, "--seeds") == 0)
@@ -342,6 +373,10 @@ int main(int argc, char **argv) {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     cover_init();
     life_watch_connections();
+    if (a.scenario != NULL)
+        return run_scenario(&a);
+    if (a.one && a.shrinks)
+        return shrink(a.seed, a.mutant, stdout);
     if (a.one)
         return run_one(&a);
     if (a.all_mutants)

@@ -10,6 +10,7 @@
 #include "net.h"
 #include "person.h"
 #include "rogue.h"
+#include "scenario.h"
 #include "sim.h"
 #include "weather.h"
 
@@ -163,7 +164,8 @@ void sim_check_alarms(struct sim *sim) {
 static void play(struct sim *sim) {
     if (sim->knobs.night != 0 && (!world_run(&sim->world, sim->knobs.run / 2) || !weather_night(sim)))
         return;
-    if (!world_run(&sim->world, sim->knobs.run + sim->knobs.night))
+    if (!world_run(&sim->world,
+                   sim->tape == NULL ? sim->knobs.run + sim->knobs.night : sim->tape->scenario->heal))
         return;
     weather_heal(sim);
     run_to_the_end(sim);
@@ -208,11 +210,16 @@ static void tear_down(struct sim *sim) {
     world_free(&sim->world);
 }
 
-void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struct result *result) {
+static void run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struct tape *tape,
+                struct result *result) {
     static struct sim the_sim; /* too large for a stack */
     struct sim *sim = &the_sim;
     sim_init(sim, seed, mutant, tell_it, fill);
-    knobs_draw(&sim->knobs, seed);
+    sim->tape = tape;
+    if (tape == NULL)
+        knobs_draw(&sim->knobs, seed);
+    else
+        sim->knobs = tape->scenario->knobs;
     knobs_tell(&sim->world, &sim->knobs);
     sim->faults_on = 1;
     sim_build(sim);
@@ -226,4 +233,18 @@ void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struc
     result->virtual_us = sim->world.now;
     result->events = sim->world.events;
     tear_down(sim);
+}
+
+void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struct result *result) {
+    run(seed, mutant, tell_it, fill, NULL, result);
+}
+
+void sim_play(struct scenario *scenario, const char *mutant, int tell_it, struct result *result) {
+    struct tape tape = {.scenario = scenario};
+    run(scenario->seed, mutant == NULL || mutant[0] == '\0' ? NULL : mutant, tell_it, 0, &tape, result);
+}
+
+void sim_record(struct scenario *scenario, const char *mutant, struct result *result) {
+    struct tape tape = {.scenario = scenario, .records = 1};
+    run(scenario->seed, mutant, 0, 0, &tape, result);
 }

@@ -101,6 +101,7 @@ struct sim {
     struct world world;
     struct knobs knobs;
     const char *mutant; /* NULL: none */
+    struct tape *tape;  /* NULL: none; see scenario.h */
     uint8_t fill;       /* what fresh memory holds: must not matter */
     struct host hosts[HOSTS_MAX];
     uint32_t host_count;
@@ -168,6 +169,11 @@ int sim_all_up(struct sim *sim);
 void sim_kill_all(struct sim *sim, const char *why);
 /* T7: no alarm that the rogue does not explain. */
 void sim_check_alarms(struct sim *sim);
+struct scenario;
+/* The scenario's seed once more, with its faults and clients only. */
+void sim_play(struct scenario *scenario, const char *mutant, int tell_it, struct result *result);
+/* A seed's run, whose faults are put into the scenario. */
+void sim_record(struct scenario *scenario, const char *mutant, struct result *result);
 void sim_run(uint64_t seed, const char *mutant, int tell_it, uint8_t fill, struct result *result);
 
 #endif

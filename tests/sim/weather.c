@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cover.h"
+#include "scenario.h"
 
 /* ---- disks ---- */
 
@@ -123,8 +124,10 @@ static void blow(struct world *world, void *argument, uint64_t which) {
                    which);
         return;
     }
-    cover(fault_name(kinds[which].kind));
-    kinds[which].happen(sim);
+    if (tape_happens(sim, kinds[which].kind, 1)) {
+        cover(fault_name(kinds[which].kind));
+        kinds[which].happen(sim);
+    }
     world_post(world, prng_range(&world->faults, 0, 2 * kinds[which].every), blow, sim, which);
 }
 
