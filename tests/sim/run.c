@@ -164,8 +164,7 @@ void sim_check_alarms(struct sim *sim) {
 static void play(struct sim *sim) {
     if (sim->knobs.night != 0 && (!world_run(&sim->world, sim->knobs.run / 2) || !weather_night(sim)))
         return;
-    if (!world_run(&sim->world,
-                   sim->tape == NULL ? sim->knobs.run + sim->knobs.night : sim->tape->scenario->heal))
+    if (!world_run(&sim->world, sim->tape == NULL ? sim->knobs.run + sim->knobs.night : sim->tape->scenario->heal))
         return;
     weather_heal(sim);
     run_to_the_end(sim);

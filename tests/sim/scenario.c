@@ -65,7 +65,7 @@ void scenario_init(struct scenario *scenario, uint64_t seed, const char *mutant)
     *scenario = (struct scenario){.seed = seed, .clients = UINT64_MAX, .clerks = 1};
     snprintf(scenario->mutant, sizeof scenario->mutant, "%s", mutant == NULL ? "" : mutant);
     knobs_draw(&scenario->knobs, seed);
-    scenario->heal = scenario->knobs.run;
+    scenario->heal = scenario->knobs.run + scenario->knobs.night;
 }
 
 struct scenario scenario_copy(const struct scenario *from) {

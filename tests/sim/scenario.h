@@ -22,7 +22,7 @@ struct scenario {
     char mutant[40]; /* "": none */
     char violates[8];
     struct knobs knobs;
-    int64_t heal;     /* when faults end, at most knobs.run */
+    int64_t heal;     /* when faults end, at most knobs.run + knobs.night */
     uint64_t clients; /* bit n: number n + 1 comes */
     int clerks;       /* local transactions and jobs go on beside */
     struct happening *happenings;
