@@ -38,6 +38,7 @@ typedef struct cdtx_work cdtx_work;
 enum cdtx_value_type { CDTX_NULL = 0, CDTX_INT = 1, CDTX_REAL = 2, CDTX_TEXT = 3, CDTX_BLOB = 4 };
 
 struct cdtx_env;
+struct cdtx_host_port;
 struct cdtx_link;
 struct cdtx_sql_port;
 
@@ -245,6 +246,39 @@ double cdtx_sql_real(cdtx_sql *sql, uint32_t column);
 const char *cdtx_sql_text(cdtx_sql *sql, uint32_t column, size_t *length);
 const void *cdtx_sql_blob(cdtx_sql *sql, uint32_t column, size_t *length);
 int32_t cdtx_sql_is_null(cdtx_sql *sql, uint32_t column);
+
+/* ---- databases of the host: it lends connections ---- */
+
+/* Names a database that the host itself opens; the engine never opens that file, and works in it only on connections
+ * that the host lends (port, copied: cdtx/port.h). Nothing is done in it yet. Close the handle with cdtx_db_close.
+ * Participants and handlers may be registered at once; what comes for them waits for a lent turn. Errors: CONFLICT (the
+ * name is taken), UNSUPPORTED (a dialect not served yet), INVALID, NO_MEMORY. */
+int32_t cdtx_db_host(cdtx *engine, const char *name, const struct cdtx_host_port *port, cdtx_db **db, cdtx_error *err);
+/* Makes our tables in it, or brings them up to date, in a transaction of its own on that connection; once in the
+ * engine's life, and again after a turn has answered STOPPED. Whoever had opened that file as its only owner stops
+ * itself. Blocks. Errors: CONFLICT (it is this engine's log, or open here under another name, or not the database that
+ * was prepared before), UNSUPPORTED (a setting that would lose commits; the text says what to set), MISUSE (not a
+ * host's database, a transaction is open on the connection, inside a closure), BUSY (its lock, for wait_ms; or another
+ * thread has the turn), UNKNOWN, STOPPED, IO, SQL, CORRUPT. */
+int32_t cdtx_host_prepare(cdtx_db *db, void *connection, cdtx_error *err);
+/* A lent turn: like cdtx_run, and besides the engine's own work in that database is done on that connection, on this
+ * thread: participants' calls, claims and ends of jobs, closures of cdtx_local. No transaction may be open on it, and
+ * the host keeps its hands off it meanwhile, except in handlers that are not in_local. Without turns that work waits, as
+ * for a database that is down, and nothing else waits with it. Errors: BUSY (another thread has the turn), CONFLICT (not
+ * the database that was prepared), STOPPED (a commit may or may not have happened, the connection is lost, or somebody
+ * opened the file as its owner: prepare it again on a new connection), UNSUPPORTED, MISUSE, INVALID. */
+int32_t cdtx_host_run(cdtx_db *db, void *connection, int64_t for_ms, cdtx_error *err);
+/* A local transaction that the host has open on that connection: *sql serves cdtx_sql_exec and the rest, cdtx_job_put
+ * and cdtx_work_done until the host commits or rolls back, from one thread at a time. What it does there is durable
+ * exactly when the host's commit is. Lend behind the transaction's first write (BEGIN IMMEDIATE), or a later write may
+ * be BUSY. Errors: MISUSE (not prepared, no transaction open, lent already: what was lent before counts as forgotten),
+ * CONFLICT, UNSUPPORTED (as cdtx_host_prepare), STOPPED (the file has another owner now), NO_MEMORY, IO, SQL. */
+int32_t cdtx_lend(cdtx_db *db, void *connection, cdtx_sql **sql, cdtx_error *err);
+/* Tells how a lent transaction ended, after it did and before the connection is used again, and frees the handle:
+ * outcome 0 committed, CDTX_REFUSED rolled back, CDTX_UNKNOWN nobody knows. A settle that is forgotten is an alarm as
+ * soon as it is noticed. Errors: MISUSE (the transaction is still open, the handle is in use, or not lent: it stays;
+ * settled already or too late; committed after a statement had ended the transaction), INVALID (it stays). */
+int32_t cdtx_lent_settle(cdtx_sql *sql, int32_t outcome, cdtx_error *err);
 
 /* ---- global transactions ---- */
 

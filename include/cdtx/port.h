@@ -114,6 +114,42 @@ typedef struct cdtx_sql_port {
     int32_t (*inspect)(void *connection, uint32_t deep, cdtx_rows *rows, cdtx_error *err);
 } cdtx_sql_port;
 
+/* ---- host port: connections that the host has open ---- */
+
+enum cdtx_dialect { CDTX_DIALECT_SQLITE = 1, CDTX_DIALECT_POSTGRES = 2, CDTX_DIALECT_MARIADB = 3 };
+
+/* How a statement marks its arguments. The library rewrites its marks, outside quotes and comments; where a mark has no
+ * number, the values come in the order of the marks, one for each. */
+enum cdtx_parameters {
+    CDTX_PARAMETERS_QUESTION = 0, /* ? */
+    CDTX_PARAMETERS_NUMBERED = 1, /* ?1 */
+    CDTX_PARAMETERS_DOLLAR = 2,   /* $1 */
+    CDTX_PARAMETERS_FORMAT = 3,   /* %s; every other % is doubled, also in a statement without arguments */
+    CDTX_PARAMETERS_COLON = 4     /* :1 */
+};
+
+/* How the engine uses a connection that the host has open: with cdtx_db_host, copied. connection is whatever the host
+ * gives to cdtx_lend, cdtx_host_run and cdtx_host_prepare. Both functions are called only inside those calls and calls
+ * on what cdtx_lend gave, on the calling thread, with no lock of ours held; they must not call the engine, except
+ * cdtx_rows_add. */
+typedef struct cdtx_host_port {
+    uint32_t size;
+    int32_t dialect;    /* one of cdtx_dialect; only SQLite is served today */
+    int32_t parameters; /* one of cdtx_parameters */
+    uint32_t reserved;
+    void *user;
+    /* Runs one statement as it stands, transaction statements too, and never waits for another writer's lock. rows, if
+     * not NULL, gets its rows; *changes the rows it changed or matched, if the driver knows. 0, or by what became of
+     * it: SQL (refused; no effect), BUSY (another writer has the lock; no effect), CONFLICT (deadlock or serialization
+     * failure: the local transaction is over), IO (could not read or write), UNKNOWN (the connection is lost), NO_MEMORY,
+     * and what cdtx_rows_add answered; with a sentence in *err, which like changes is never NULL. */
+    int32_t (*exec)(void *user, void *connection, const char *statement, const cdtx_value *values, uint32_t count,
+                    cdtx_rows *rows, int64_t *changes, cdtx_error *err);
+    /* 1 while a transaction is open on it, whoever opened it; else 0. */
+    int32_t (*in_transaction)(void *user, void *connection);
+    void (*drop)(void *user); /* optional: called once when the engine no longer needs user */
+} cdtx_host_port;
+
 /* ---- link port: deliver a call ---- */
 
 enum cdtx_call_op { CDTX_CALL_TRY = 1, CDTX_CALL_CONFIRM = 2, CDTX_CALL_CANCEL = 3, CDTX_CALL_REVERSE = 4 };
