@@ -103,8 +103,11 @@ void cdtx__unref(cdtx *engine) {
         return;
     const cdtx_env *env = engine->env;
     struct list *link;
-    while ((link = list_pop(&engine->databases)) != NULL)
-        cdtx__free(env, LIST_OF(link, struct cdtx_db, link), sizeof(struct cdtx_db));
+    while ((link = list_pop(&engine->databases)) != NULL) {
+        cdtx_db *db = LIST_OF(link, struct cdtx_db, link);
+        cdtx__host_free(env, db->host);
+        cdtx__free(env, db, sizeof *db);
+    }
     cdtx__free(env, (void *)(uintptr_t)engine->options.adapters, engine->options.adapter_count * sizeof(void *));
     cdtx__free(env, engine, sizeof *engine);
 }

@@ -186,6 +186,23 @@ static int32_t expire(struct claim *claim, cdtx_sql *sql, const struct handler *
                          arguments, 3, NULL, NULL, err);
 }
 
+/* Handlers are never taken out while the engine is open, so they outlive the lock; a host's connection may not be
+ * called with it held. */
+static struct handler *find_handler(struct job_room *room, const char *name) {
+    cdtx__lock(room->db->engine->env, &room->lock);
+    struct handler *found = cdtx__handler_find_locked(room, name);
+    cdtx__unlock(room->db->engine->env, &room->lock);
+    return found;
+}
+
+static struct handler *handler_after(struct job_room *room, struct handler *handler) {
+    cdtx__lock(room->db->engine->env, &room->lock);
+    struct list *link = handler == NULL ? room->handlers.next : handler->link.next;
+    struct handler *next = link == &room->handlers ? NULL : LIST_OF(link, struct handler, link);
+    cdtx__unlock(room->db->engine->env, &room->lock);
+    return next;
+}
+
 static int32_t expire_leases(struct claim *claim, cdtx_sql *sql, cdtx_error *err) {
     if (MUTANT(claim->rows.env, "bug-27"))
         return 0;
@@ -198,7 +215,7 @@ static int32_t expire_leases(struct claim *claim, cdtx_sql *sql, cdtx_error *err
                                arguments, 2, &claim->rows, NULL, err);
     for (uint32_t i = 0; rc == 0 && i < claim->rows.count; i++) {
         const cdtx_value *name = cdtx__rows_at(&claim->rows, i, 1);
-        struct handler *handler = name->type == CDTX_TEXT ? cdtx__handler_find_locked(claim->room, name->bytes) : NULL;
+        struct handler *handler = name->type == CDTX_TEXT ? find_handler(claim->room, name->bytes) : NULL;
         if (handler != NULL)
             rc = expire(claim, sql, handler, cdtx__rows_int(&claim->rows, i, 0), cdtx__rows_int(&claim->rows, i, 2),
                         err);
@@ -220,11 +237,10 @@ static int32_t run_claim(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     claim->next_ms = INT64_MAX;
     claim->more = claim->pullable = 0;
     claim->dead = 0;
-    cdtx__lock(sql->store->env, &room->lock);
     int32_t rc = expire_leases(claim, sql, err);
-    for (struct list *link = room->handlers.next; rc == 0 && link != &room->handlers; link = link->next)
-        rc = claim_handler(claim, sql, LIST_OF(link, struct handler, link), err);
-    cdtx__unlock(sql->store->env, &room->lock);
+    struct handler *handler = NULL;
+    while (rc == 0 && (handler = handler_after(room, handler)) != NULL)
+        rc = claim_handler(claim, sql, handler, err);
     return rc;
 }
 
@@ -242,7 +258,9 @@ static void claim_done(struct rider *rider) {
         __atomic_add_fetch(&engine->jobs_dead, claim->dead, __ATOMIC_RELAXED);
         __atomic_store_n(&room->more, claim->more, __ATOMIC_RELAXED);
     }
-    __atomic_store_n(&room->scanning, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&room->scanning, 0, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&room->again, __ATOMIC_SEQ_CST))
+        next_ms = 0;
     if (room->db->store->ownership != CDTX_OWN_ALONE && next_ms > 500)
         next_ms = 500; /* other processes do not ring here */
     if (next_ms != INT64_MAX && rider->result != CDTX_STOPPED)
@@ -262,9 +280,13 @@ void cdtx__claim_fire(struct timer *timer) {
     struct job_room *room = LIST_OF(timer, struct job_room, scan);
     cdtx *engine = room->db->engine;
     if (__atomic_exchange_n(&room->scanning, 1, __ATOMIC_ACQ_REL)) {
-        cdtx__job_ring(room, 5000); /* it may have looked too early for what rang now */
+        /* It may have looked too early for what rang now; and it may wait long, for a turn in its database. */
+        __atomic_store_n(&room->again, 1, __ATOMIC_SEQ_CST);
+        if (!__atomic_load_n(&room->scanning, __ATOMIC_SEQ_CST))
+            cdtx__job_ring(room, 0);
         return;
     }
+    __atomic_store_n(&room->again, 0, __ATOMIC_SEQ_CST);
     struct claim *claim = cdtx__alloc(engine->env, sizeof *claim);
     if (claim == NULL) {
         __atomic_store_n(&room->scanning, 0, __ATOMIC_RELEASE);

@@ -10,6 +10,8 @@
 
 enum { THREADS_MAX = 64, PAYLOAD_LIMIT = 16 << 20 };
 
+struct host;
+
 /* A database of the engine: one object for all handles of it. */
 struct cdtx_db {
     struct list link; /* engine->databases */
@@ -22,6 +24,7 @@ struct cdtx_db {
     int watched;                 /* atomic: the timer is set */
     struct job_room *jobs;       /* job.c's part; NULL until the first handler */
     struct floor_keeper *floors; /* floor.c's part; NULL until the first participant */
+    struct host *host;           /* host.c's part; NULL: the engine itself has it open */
 };
 
 struct cdtx {
@@ -92,6 +95,21 @@ int32_t cdtx__check_payload(const cdtx *engine, const void *payload, size_t leng
 int32_t cdtx__any_stopped(cdtx *engine, cdtx_error *err);
 /* Something that must not happen was refused: counted and logged. */
 void cdtx__alarm(cdtx *engine, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
+
+/* ---- open.c ---- */
+
+/* A database without a connection; takes host over if it succeeds. *db gets a handle. Errors: CONFLICT, NO_MEMORY. */
+int32_t cdtx__add_host_database(cdtx *engine, const char *name, struct host *host, cdtx_db **db, cdtx_error *err);
+
+/* ---- host.c, lend.c: databases of the host ---- */
+
+/* The store takes no more turns before it is prepared again. */
+void cdtx__host_stopped(cdtx_db *db);
+/* Alarms for what was lent and not settled. */
+void cdtx__loans_noticed(cdtx_db *db, const char *noticed);
+/* The engine needs the host's port no more. */
+void cdtx__host_drop(cdtx_db *db);
+void cdtx__host_free(const cdtx_env *env, struct host *host);
 
 /* ---- local.c ---- */
 

@@ -2,6 +2,7 @@
 #include "engine/job.h"
 
 #include "base/backoff.h"
+#include "store/lent.h"
 
 /* ---- putting ---- */
 
@@ -32,10 +33,13 @@ static int32_t check_job(cdtx *engine, const char *handler, const void *payload,
 static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, size_t length, const cdtx_job_options *o,
                       int64_t *id, cdtx_error *err) {
     struct store *store = sql->store;
-    int64_t number = store->meta.job + 1, changes = 0;
+    int64_t number = 0, changes = 0;
     int64_t due = o->at_ms > 0 ? o->at_ms : cdtx__store_stamp_ms(store) + o->delay_ms;
     if (o->at_ms == 0 && MUTANT(store->env, "bug-17"))
         due = cdtx__wall_ms(store->env) + o->delay_ms;
+    int32_t rc = cdtx__lent_next_job(sql, &number, err); /* also saves the clock that due is measured by */
+    if (rc != 0)
+        return rc;
     cdtx_value arguments[] = {SQL_INT(number),
                               cdtx__sql_text(o->queue),
                               cdtx__sql_text(handler),
@@ -45,19 +49,16 @@ static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, s
                               cdtx__sql_text(o->unique_key),
                               cdtx__sql_text(o->concurrency_key),
                               cdtx__sql_blob(payload, length)};
-    int32_t rc =
-        cdtx__sql_run(sql,
-                      "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes,"
-                      " token, unique_key, concurrency_key, payload, error)"
-                      " VALUES (?, ?, ?, 1, ?, ?, ?, 0, 0, 0, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
-                      arguments, 9, NULL, &changes, err);
+    rc = cdtx__sql_run(sql,
+                       "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes,"
+                       " token, unique_key, concurrency_key, payload, error)"
+                       " VALUES (?, ?, ?, 1, ?, ?, ?, 0, 0, 0, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
+                       arguments, 9, NULL, &changes, err);
     if (rc != 0)
         return rc;
     if (changes == 0)
         return cdtx__fail(err, CDTX_CONFLICT, "a job of '%s' with the unique key '%.120s' is live already", handler,
                           o->unique_key == NULL ? "" : o->unique_key);
-    store->meta.job = number;
-    store->meta.dirty = 1;
     store->meta.rings = 1;
     if (id != NULL)
         *id = number;

@@ -25,6 +25,7 @@ struct job_room {
     struct list handlers;
     struct timer scan;
     int scanning;  /* atomic */
+    int again;     /* atomic: somebody rang during it */
     int recovered; /* leases of an earlier life were looked at */
     int more;      /* atomic: due jobs were left for want of room or because of a concurrency key */
 };

@@ -15,6 +15,9 @@ int32_t cdtx__ride(cdtx *engine, struct store *store, struct waited_rider *waite
         if (rc == CDTX_STOPPED)
             return cdtx__fail(err, CDTX_STOPPED, "the engine was closed before a local transaction on '%s' began",
                               store->name);
+        if (store->lent)
+            return cdtx__busy(err, 100, "database '%s' was lent no turn for it within %lld ms (cdtx_host_run)",
+                              store->name, (long long)engine->options.wait_ms);
         return cdtx__busy(err, 100, "database '%s' was held by another transaction for %lld ms", store->name,
                           (long long)engine->options.wait_ms);
     }
@@ -72,7 +75,12 @@ int32_t cdtx_sql_begin(cdtx_db *db, cdtx_sql **sql, cdtx_error *err) {
     if (rc != 0)
         return rc;
     cdtx_sql *handle = NULL;
-    rc = cdtx__sql_new(db->store, 1, &handle, err);
+    if (db->host != NULL)
+        rc = cdtx__fail(err, CDTX_MISUSE,
+                        "cdtx_sql_begin: the host opens the transactions of database '%s'; lend one (cdtx_lend)",
+                        db->store->name);
+    if (rc == 0)
+        rc = cdtx__sql_new(db->store, 1, &handle, err);
     if (rc == 0) {
         struct waited_rider turn = {.rider.flags = RIDER_HANDLE | RIDER_BOUNDED};
         rc = cdtx__ride(db->engine, db->store, &turn, err);

@@ -1,4 +1,4 @@
-#include "engine/engine.h"
+#include "engine/host.h"
 
 /* ---- databases ---- */
 
@@ -13,7 +13,10 @@ static void kick(struct timer *timer) {
 static void ready(void *user, struct store *store) {
     cdtx_db *db = user;
     (void)store;
-    cdtx__pump_post(&db->engine->pump, &db->lead);
+    if (db->host != NULL)
+        cdtx__pump_post_turn(&db->engine->pump, &db->host->turn, &db->lead);
+    else
+        cdtx__pump_post(&db->engine->pump, &db->lead);
 }
 
 static void hold(void *user) {
@@ -62,8 +65,12 @@ static void ring(void *user, struct store *store) {
 
 /* Whoever sits in cdtx_run must learn of it. */
 static void stopped(void *user, struct store *store) {
+    cdtx_db *db = user;
     (void)store;
-    cdtx__pump_break(&((cdtx_db *)user)->engine->pump);
+    if (db->host != NULL)
+        cdtx__host_stopped(db);
+    else
+        cdtx__pump_break(&db->engine->pump);
 }
 
 static const char *known(void *user, const uint8_t uuid[16]) {
@@ -72,7 +79,7 @@ static const char *known(void *user, const uint8_t uuid[16]) {
     cdtx__lock(engine->env, &engine->lock);
     for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next) {
         struct store *store = LIST_OF(link, struct cdtx_db, link)->store;
-        if (memcmp(store->uuid, uuid, sizeof store->uuid) == 0)
+        if (store->owner != user && memcmp(store->uuid, uuid, sizeof store->uuid) == 0)
             name = store->name; /* stays: databases are closed only with the engine */
     }
     cdtx__unlock(engine->env, &engine->lock);
@@ -97,9 +104,6 @@ static int32_t name_is_free(cdtx *engine, const char *name, cdtx_error *err) {
 }
 
 static int32_t open_store(cdtx *engine, cdtx_db *db, const char *name, const char *url, cdtx_error *err) {
-    const cdtx_sql_port *port = adapter_for(engine, url);
-    if (port == NULL)
-        return cdtx__fail(err, CDTX_UNSUPPORTED, "no adapter of this build opens '%.200s'", url);
     struct store_hooks hooks = {.user = db,
                                 .ready = ready,
                                 .hold = hold,
@@ -114,13 +118,25 @@ static int32_t open_store(cdtx *engine, cdtx_db *db, const char *name, const cha
                                   .waiting_max = engine->options.waiting_max,
                                   .wait_us = engine->options.wait_ms * 1000,
                                   .closure_us = engine->options.closure_ms * 1000};
-    int32_t rc = cdtx__store_open(engine->env, port, name, url, &hooks, &limits, &db->store, err);
+    int32_t rc;
+    if (db->host != NULL) {
+        rc = cdtx__store_new(engine->env, cdtx__adapter_lent(), name, &hooks, &limits, &db->store, err);
+        if (rc == 0)
+            db->store->lent = 1;
+    } else {
+        const cdtx_sql_port *port = adapter_for(engine, url);
+        if (port == NULL)
+            return cdtx__fail(err, CDTX_UNSUPPORTED, "no adapter of this build opens '%.200s'", url);
+        rc = cdtx__store_open(engine->env, port, name, url, &hooks, &limits, &db->store, err);
+    }
     if (rc == 0)
         db->store->owner = db;
     return rc;
 }
 
-static int32_t add_database(cdtx *engine, const char *name, const char *url, cdtx_db **db, cdtx_error *err) {
+/* The engine's own at url, or the host's. */
+static int32_t add_database(cdtx *engine, const char *name, const char *url, struct host *host, cdtx_db **db,
+                            cdtx_error *err) {
     int32_t rc = name_is_free(engine, name, err);
     if (rc != 0)
         return rc;
@@ -128,6 +144,7 @@ static int32_t add_database(cdtx *engine, const char *name, const char *url, cdt
     if (d == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to open database '%s'", name);
     d->engine = engine;
+    d->host = host;
     d->lead.run = lead;
     d->kick.fire = kick;
     d->watch.fire = watch_fire;
@@ -152,6 +169,16 @@ static cdtx_db *handle_of(cdtx_db *db) {
     return db;
 }
 
+int32_t cdtx__add_host_database(cdtx *engine, const char *name, struct host *host, cdtx_db **db, cdtx_error *err) {
+    cdtx_db *named = NULL;
+    int32_t rc = add_database(engine, name, NULL, host, &named, err);
+    if (rc != 0)
+        return rc;
+    cdtx__pump_add_turn(&engine->pump, &host->turn);
+    *db = handle_of(named);
+    return 0;
+}
+
 int32_t cdtx_db_open(cdtx *engine, const char *name, const char *url, cdtx_db **db, cdtx_error *err) {
     int32_t rc = cdtx__enter(engine, err);
     if (rc != 0)
@@ -163,7 +190,7 @@ int32_t cdtx_db_open(cdtx *engine, const char *name, const char *url, cdtx_db **
     if (rc == 0)
         rc = cdtx__may_wait(engine, "cdtx_db_open", err);
     if (rc == 0)
-        rc = add_database(engine, name, url, &opened, err);
+        rc = add_database(engine, name, url, NULL, &opened, err);
     if (rc == 0 && engine->log != NULL && !engine->options.passive) {
         /* The database stays open for the engine even if this fails; a later open of the same name would conflict, so
          * the failure is worth only a warning: what it protects against is a log restored from a backup. */
@@ -192,7 +219,10 @@ int32_t cdtx_db_log(cdtx *engine, cdtx_db **db, cdtx_error *err) {
 void cdtx_db_close(cdtx_db *db) {
     if (db == NULL)
         return;
-    __atomic_sub_fetch(&db->handles, 1, __ATOMIC_RELAXED);
+    const cdtx *engine = db->engine;
+    uint32_t left = __atomic_sub_fetch(&db->handles, 1, __ATOMIC_RELAXED);
+    if (left == 0 && db->host != NULL && engine->env->process(engine->env->user) == engine->process)
+        cdtx__loans_noticed(db, "when the last handle of its database was closed");
     cdtx__unref(db->engine);
 }
 
@@ -270,7 +300,7 @@ static int32_t keep_adapters(cdtx *engine, cdtx_error *err) {
 static int32_t open_log(cdtx *engine, cdtx_error *err) {
     if (engine->options.log == NULL)
         return 0;
-    int32_t rc = add_database(engine, "log", engine->options.log, &engine->log, err);
+    int32_t rc = add_database(engine, "log", engine->options.log, NULL, &engine->log, err);
     if (rc == 0 && engine->log->store->ownership == CDTX_OWN_NONE)
         engine->options.passive = 1; /* it could write nothing down */
     if (rc == 0)
@@ -309,6 +339,9 @@ static void shut(cdtx *engine) {
     cdtx__pump_close(&engine->pump);
     for (uint32_t i = 0; i < engine->thread_count; i++)
         engine->env->join(engine->env->user, engine->threads[i]);
+    for (struct list *link = engine->databases.next; link != &engine->databases; link = link->next)
+        if (LIST_OF(link, struct cdtx_db, link)->host != NULL)
+            cdtx__loans_noticed(LIST_OF(link, struct cdtx_db, link), "when the engine was closed");
     if (engine->link.detach != NULL)
         engine->link.detach(engine->link.user, engine);
     cdtx__inbox_close(engine);
@@ -327,6 +360,7 @@ static void shut(cdtx *engine) {
         cdtx_db *db = LIST_OF(link, struct cdtx_db, link);
         cdtx__jobs_close(db);
         cdtx__floor_close(db);
+        cdtx__host_drop(db);
         cdtx__store_close(db->store);
         db->store = NULL;
     }

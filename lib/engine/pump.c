@@ -5,6 +5,7 @@ struct pump_waiter {
     uint32_t word;
     unsigned what;
     int taker;
+    uint64_t thread; /* known only if there are turns */
 };
 
 void cdtx__pump_init(struct pump *pump, const cdtx_env *env) {
@@ -13,6 +14,7 @@ void cdtx__pump_init(struct pump *pump, const cdtx_env *env) {
     list_init(&pump->work);
     list_init(&pump->timers);
     list_init(&pump->idle);
+    list_init(&pump->turns);
     list_init(&pump->inbox);
 }
 
@@ -43,12 +45,23 @@ static int64_t next_timer_locked(const struct pump *pump) {
     return list_empty(&pump->timers) ? INT64_MAX : LIST_OF(pump->timers.next, struct timer, link)->at_us;
 }
 
-/* The bell tells a host's event loop when to call cdtx_take: now if something is there, else at the next timer. */
+static int wants_turn_locked(const struct pump *pump) {
+    for (struct list *link = pump->turns.next; link != &pump->turns; link = link->next) {
+        const struct turn *turn = LIST_OF(link, struct turn, link);
+        if (turn->open && turn->thread == 0 && !list_empty(&turn->tasks))
+            return 1;
+    }
+    return 0;
+}
+
+/* The bell tells a host's event loop when to call cdtx_take, or lend a turn: now if something is there, else at the next
+ * timer. */
 static void set_bell_locked(struct pump *pump) {
     if (pump->bell < 0)
         return;
     int64_t at = next_timer_locked(pump);
-    if (!list_empty(&pump->tasks) || !list_empty(&pump->work) || !list_empty(&pump->inbox) || pump->pullable)
+    if (!list_empty(&pump->tasks) || !list_empty(&pump->work) || !list_empty(&pump->inbox) || pump->pullable ||
+        wants_turn_locked(pump))
         at = 0;
     if (at == pump->bell_at_us)
         return;
@@ -90,6 +103,63 @@ void cdtx__pump_post_work(struct pump *pump, struct task *task) {
     cdtx__lock(pump->env, &pump->lock);
     list_push(&pump->work, &task->link);
     unlock_and_wake(pump, rouse_one_locked(pump, PUMP_WORK));
+}
+
+/* ---- turns ---- */
+
+void cdtx__pump_add_turn(struct pump *pump, struct turn *turn) {
+    list_init(&turn->tasks);
+    cdtx__lock(pump->env, &pump->lock);
+    list_push(&pump->turns, &turn->link);
+    cdtx__unlock(pump->env, &pump->lock);
+}
+
+void cdtx__pump_open_turn(struct pump *pump, struct turn *turn, int open) {
+    cdtx__lock(pump->env, &pump->lock);
+    turn->open = open;
+    unlock_and_wake(pump, NULL);
+}
+
+int32_t cdtx__pump_turn_begin(struct pump *pump, struct turn *turn) {
+    cdtx__lock(pump->env, &pump->lock);
+    int32_t rc = turn->thread != 0 ? CDTX_BUSY : 0;
+    if (rc == 0)
+        turn->thread = pump->env->self(pump->env->user);
+    unlock_and_wake(pump, NULL);
+    return rc;
+}
+
+void cdtx__pump_turn_end(struct pump *pump, struct turn *turn) {
+    cdtx__lock(pump->env, &pump->lock);
+    turn->thread = 0;
+    unlock_and_wake(pump, NULL);
+}
+
+void cdtx__pump_post_turn(struct pump *pump, struct turn *turn, struct task *task) {
+    uint32_t *word = NULL;
+    cdtx__lock(pump->env, &pump->lock);
+    list_push(&turn->tasks, &task->link);
+    for (struct list *link = pump->idle.next; link != &pump->idle && word == NULL && turn->thread != 0; link = link->next) {
+        struct pump_waiter *waiter = LIST_OF(link, struct pump_waiter, link);
+        if (waiter->thread == turn->thread) {
+            word = rouse_locked(waiter);
+            break;
+        }
+    }
+    unlock_and_wake(pump, word);
+}
+
+static struct list *turn_task_locked(struct pump *pump, uint64_t thread) {
+    for (struct list *link = pump->turns.next; link != &pump->turns && thread != 0; link = link->next) {
+        struct turn *turn = LIST_OF(link, struct turn, link);
+        if (turn->open && turn->thread == thread && !list_empty(&turn->tasks))
+            return list_pop(&turn->tasks);
+    }
+    return NULL;
+}
+
+static uint64_t self_if_turns_locked(const struct pump *pump) {
+    return list_empty(&pump->turns) ? 0 : pump->env->self(pump->env->user);
 }
 
 void cdtx__pump_open(struct pump *pump, struct gate *gate) {
@@ -152,9 +222,11 @@ static struct timer *due_timer_locked(struct pump *pump, int64_t now) {
 /* ---- threads inside ---- */
 
 /* Runs one thing if there is one, with the lock released meanwhile; 0: nothing to do. */
-static int step_locked(struct pump *pump, unsigned what) {
+static int step_locked(struct pump *pump, unsigned what, uint64_t thread) {
     struct timer *timer = due_timer_locked(pump, cdtx__now_us(pump->env));
-    struct list *link = timer != NULL ? NULL : list_pop(&pump->tasks);
+    struct list *link = timer != NULL ? NULL : turn_task_locked(pump, thread);
+    if (timer == NULL && link == NULL)
+        link = list_pop(&pump->tasks);
     if (timer == NULL && link == NULL && (what & PUMP_WORK))
         link = list_pop(&pump->work);
     if (timer == NULL && link == NULL)
@@ -208,6 +280,7 @@ static int32_t over_locked(const struct pump *pump, const struct gate *gate, uin
 int32_t cdtx__pump_until(struct pump *pump, struct gate *gate, int64_t until_us, unsigned what) {
     struct pump_waiter waiter = {.what = what};
     cdtx__lock(pump->env, &pump->lock);
+    waiter.thread = self_if_turns_locked(pump);
     uint32_t stops = pump->stops;
     int bounded = until_us > cdtx__now_us(pump->env); /* else: until nothing is left to do */
     if (gate != NULL)
@@ -217,7 +290,7 @@ int32_t cdtx__pump_until(struct pump *pump, struct gate *gate, int64_t until_us,
         rc = over_locked(pump, gate, stops, what);
         if (rc != CDTX_BUSY)
             break;
-        if (step_locked(pump, what) && !(bounded && cdtx__now_us(pump->env) >= until_us))
+        if (step_locked(pump, what, waiter.thread) && !(bounded && cdtx__now_us(pump->env) >= until_us))
             continue;
         if (cdtx__now_us(pump->env) >= until_us) {
             rc = CDTX_TIMEOUT;
@@ -258,12 +331,13 @@ void cdtx__pump_want(struct pump *pump, uint32_t count) {
 void cdtx__pump_take(struct pump *pump, uint32_t count, int64_t until_us, struct list *taken) {
     struct pump_waiter waiter = {.what = PUMP_TASKS | PUMP_WORK | PUMP_STOPS, .taker = 1};
     cdtx__lock(pump->env, &pump->lock);
+    waiter.thread = self_if_turns_locked(pump);
     uint32_t stops = pump->stops;
     struct list *link;
     while (list_empty(&pump->inbox)) {
         if (over_locked(pump, NULL, stops, PUMP_STOPS) != CDTX_BUSY)
             break;
-        if (step_locked(pump, waiter.what))
+        if (step_locked(pump, waiter.what, waiter.thread))
             continue;
         if (cdtx__now_us(pump->env) >= until_us || sleep_locked(pump, &waiter, until_us) != 0)
             break;

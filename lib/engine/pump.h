@@ -20,6 +20,14 @@ struct timer {
     void (*fire)(struct timer *timer);
 };
 
+/* Tasks of a host's database: only on the thread that has its turn. */
+struct turn {
+    struct list link; /* pump->turns */
+    struct list tasks;
+    uint64_t thread; /* 0: nobody lends one */
+    int open;        /* turns may be taken */
+};
+
 /* What a thread waits for. Zeroed is closed. */
 struct gate {
     int open;
@@ -40,6 +48,7 @@ struct pump {
     struct list work;
     struct list timers; /* by time */
     struct list idle;   /* of pump_waiter */
+    struct list turns;  /* of struct turn, all that there are */
     struct list inbox;  /* what cdtx_take hands out; see work.c */
     uint32_t inside;    /* API calls in progress */
     uint32_t wanted;    /* pieces of work that those in cdtx_take still want */
@@ -66,6 +75,13 @@ int cdtx__pump_arm(struct pump *pump, struct timer *timer, int64_t at_us);
 void cdtx__pump_arm_by(struct pump *pump, struct timer *timer, int64_t at_us);
 /* 1: it was set and will not fire; 0: not set, or firing now. */
 int cdtx__pump_disarm(struct pump *pump, struct timer *timer);
+void cdtx__pump_add_turn(struct pump *pump, struct turn *turn);
+/* From now on turns may be taken (1), or none (0): one that is under way runs no more tasks. */
+void cdtx__pump_open_turn(struct pump *pump, struct turn *turn, int open);
+/* The calling thread has it until turn_end; BUSY: another has. open is not looked at. */
+int32_t cdtx__pump_turn_begin(struct pump *pump, struct turn *turn);
+void cdtx__pump_turn_end(struct pump *pump, struct turn *turn);
+void cdtx__pump_post_turn(struct pump *pump, struct turn *turn, struct task *task);
 /* Opens the gate and wakes who waits for it. */
 void cdtx__pump_open(struct pump *pump, struct gate *gate);
 

@@ -233,7 +233,7 @@ int32_t cdtx_work_done(cdtx_work *work, cdtx_sql *sql, cdtx_error *err) {
     int32_t rc = cdtx__sql_enter(sql, err);
     if (rc != 0)
         return rc;
-    if (sql->store != job->handler->room->db->store)
+    if (sql->store->owner != job->handler->room->db)
         rc = cdtx__fail(err, CDTX_MISUSE, "cdtx_work_done needs a local transaction on the job's own database, '%s'",
                         job->handler->room->db->store->name);
     if (rc == 0)

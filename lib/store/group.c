@@ -1,8 +1,13 @@
 #include "store/group.h"
 
+#include "store/lent.h"
 #include "store/sql.h"
 
 void cdtx__group_stop(struct store *store, const char *why) {
+    if (store->lent) {
+        cdtx__lent_stop(store, why);
+        return;
+    }
     cdtx__lock(store->env, &store->lock);
     if (store->stopped == 0)
         store->stopped =
@@ -39,14 +44,22 @@ static int32_t read_meta(struct store *store, cdtx_error *err) {
         .job = cdtx__rows_int(&store->rows, 0, 2),
         .floor = cdtx__rows_int(&store->rows, 0, 3),
     };
+    int64_t offset_ms = cdtx__rows_int(&store->rows, 0, 4) - cdtx__rows_int(&store->rows, 0, 5);
     if (store->ownership == CDTX_OWN_ALONE && store->meta.epoch != store->epoch) {
         cdtx__group_stop(store, "another process took its ownership over");
         return cdtx__fail(err, CDTX_STOPPED, "database '%s': another process took its ownership over", store->name);
     }
+    if (store->lent && store->meta.epoch != store->epoch) {
+        rc = cdtx__lent_owner(store, err);
+        if (rc != 0)
+            return rc;
+    }
     /* Processes that share the file each run the clock from their own opening; who is ahead leads. */
-    int64_t offset_ms = cdtx__rows_int(&store->rows, 0, 4) - cdtx__rows_int(&store->rows, 0, 5);
-    if (store->ownership != CDTX_OWN_ALONE && offset_ms > store->clock_offset_ms)
+    if (store->ownership != CDTX_OWN_ALONE && offset_ms > store->clock_offset_ms) {
+        cdtx__lock(store->env, &store->lock); /* lent transactions start from it */
         store->clock_offset_ms = offset_ms;
+        cdtx__unlock(store->env, &store->lock);
+    }
     return 0;
 }
 

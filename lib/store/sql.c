@@ -106,6 +106,8 @@ void cdtx_sql_bind_blob(cdtx_sql *sql, const void *bytes, size_t length) {
 int32_t cdtx__sql_enter(cdtx_sql *sql, cdtx_error *err) {
     if (sql == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "there is no local transaction here");
+    if (sql->enter != NULL)
+        return sql->enter(sql, err);
     const cdtx_env *env = sql->store->env;
     if (sql->handle && env->process(env->user) != sql->store->process)
         return cdtx__fail(err, CDTX_MISUSE, "this local transaction belongs to the parent of a forked process");
@@ -118,7 +120,9 @@ int32_t cdtx__sql_enter(cdtx_sql *sql, cdtx_error *err) {
 }
 
 void cdtx__sql_leave(cdtx_sql *sql) {
-    if (sql->handle)
+    if (sql->leave != NULL)
+        sql->leave(sql);
+    else if (sql->handle)
         cdtx__unlock(sql->store->env, &sql->store->handle_lock);
 }
 

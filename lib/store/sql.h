@@ -18,6 +18,9 @@ struct cdtx_sql {
     struct buf bytes;
     cdtx_rows rows;
     void *engine;    /* of a handle: what it keeps alive */
+    /* Of a lent transaction, else NULL: what stands between enter and leave instead of the store's lock. */
+    int32_t (*enter)(cdtx_sql *sql, cdtx_error *err);
+    void (*leave)(cdtx_sql *sql);
     uint32_t cursor; /* row number from 1; 0 before the first */
 };
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "store/group.h"
+#include "store/lent.h"
 #include "store/schema.h"
 #include "store/sql.h"
 
@@ -398,15 +399,17 @@ static int32_t read_identity(struct store *store, int64_t wall, cdtx_error *err)
     int64_t away = wall - cdtx__rows_int(&store->rows, 0, 3), mono = cdtx__now_us(store->env) / 1000;
     /* While another process has the file open, this machine has not been restarted since the clock was saved: then its
      * monotonic clock knows how long ago that was, and no step of the wall clock can make anything due. */
+    int64_t since = mono - cdtx__rows_int(&store->rows, 0, 4);
     if (store->ownership == CDTX_OWN_SHARED || store->ownership == CDTX_OWN_NONE)
-        away = mono - cdtx__rows_int(&store->rows, 0, 4);
+        away = store->lent && since < 0 ? away : since; /* a host may also be the first after a restart */
     store->clock_offset_ms = cdtx__rows_int(&store->rows, 0, 2) + (away > 0 ? away : 0) - mono;
     return 0;
 }
 
 static int32_t sign_in(struct store *store, cdtx_error *err) {
     char owner[64];
-    snprintf(owner, sizeof owner, "process %llu", (unsigned long long)store->process);
+    snprintf(owner, sizeof owner, "%sprocess %llu", store->lent ? STORE_HOST_OWNER : "",
+             (unsigned long long)store->process);
     int64_t wall = cdtx__wall_ms(store->env);
     int32_t rc = read_identity(store, wall, err);
     if (rc != 0)
@@ -426,7 +429,7 @@ static int32_t look_in(struct store *store, cdtx_error *err) {
     return rc != 0 ? rc : read_identity(store, cdtx__wall_ms(store->env), err);
 }
 
-static int32_t set_up(struct store *store, cdtx_error *err) {
+int32_t cdtx__store_set_up(struct store *store, cdtx_error *err) {
     int32_t rc = in_turn(store, own, err);
     if (rc == CDTX_BUSY)
         return owned_by_other(store, err);
@@ -473,13 +476,13 @@ void cdtx__store_close(struct store *store) {
     cdtx__store_unref(store);
 }
 
-int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const char *name, const char *url,
-                         const struct store_hooks *hooks, const struct store_limits *limits, struct store **store,
-                         cdtx_error *err) {
+int32_t cdtx__store_new(const cdtx_env *env, const cdtx_sql_port *port, const char *name,
+                        const struct store_hooks *hooks, const struct store_limits *limits, struct store **store,
+                        cdtx_error *err) {
     struct store *s = cdtx__alloc(env, sizeof *s);
     if (s == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to open database '%s'", name);
-    *s = (struct store){.env = env, .port = port, .hooks = *hooks, .limits = *limits, .url = url};
+    *s = (struct store){.env = env, .port = port, .hooks = *hooks, .limits = *limits};
     s->refs = 1;
     s->process = env->process(env->user);
     list_init(&s->queue);
@@ -488,10 +491,25 @@ int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const c
     int32_t rc = s->name == NULL ? cdtx__fail(err, CDTX_NO_MEMORY, "no memory to open database '%s'", name) : 0;
     if (rc == 0)
         rc = cdtx__sql_new(s, 0, &s->sql, err);
+    if (rc != 0) {
+        cdtx__store_close(s);
+        return rc;
+    }
+    *store = s;
+    return 0;
+}
+
+int32_t cdtx__store_open(const cdtx_env *env, const cdtx_sql_port *port, const char *name, const char *url,
+                         const struct store_hooks *hooks, const struct store_limits *limits, struct store **store,
+                         cdtx_error *err) {
+    struct store *s = NULL;
+    int32_t rc = cdtx__store_new(env, port, name, hooks, limits, &s, err);
+    if (rc != 0)
+        return rc;
+    s->url = url;
+    rc = in_turn(s, reach, err);
     if (rc == 0)
-        rc = in_turn(s, reach, err);
-    if (rc == 0)
-        rc = set_up(s, err);
+        rc = cdtx__store_set_up(s, err);
     s->url = NULL; /* the caller's */
     if (rc != 0) {
         cdtx__store_close(s);

@@ -20,7 +20,8 @@ struct store_hooks {
     void (*let_go)(void *user); /* ... at this */
     void (*later)(void *user, struct store *store, int64_t delay_us); /* call cdtx__store_kick after that time */
     void (*ring)(void *user, struct store *store);                    /* a transaction that put jobs has committed */
-    void (*stopped)(void *user, struct store *store);          /* it has stopped itself: nothing more is to come */
+    /* It has stopped itself: nothing more is to come; a host's database: not on this connection. */
+    void (*stopped)(void *user, struct store *store);
     void (*watch)(void *user, struct store *store);            /* riders run now: call cdtx__store_watch later */
     void (*slow)(void *user, struct store *store, int64_t us); /* a rider has held everybody up for so long */
     const char *(*known)(void *user, const uint8_t uuid[16]);  /* the name this database is open under, or NULL */
@@ -109,6 +110,8 @@ struct store {
 
     uint64_t closure_thread;  /* atomic: who runs a rider right now, 0: nobody */
     int64_t closure_since_us; /* atomic: since when, 0: nobody; told once when it takes too long */
+    int lent_ready;           /* under lock: prepared, so that turns and loans are taken */
+    int lent;                 /* the host's: it has a connection only while a turn is lent (store/lent.h) */
     void *owner;              /* how higher rooms find theirs from a cdtx_sql */
 };
 
@@ -121,6 +124,12 @@ void cdtx__store_shut(struct store *store);
 /* Closes the connection of a store that is shut, and gives up the engine's reference. */
 void cdtx__store_close(struct store *store);
 void cdtx__store_unref(struct store *store);
+/* Becomes a writer on the store's connection, makes our tables there and signs in. Blocks. */
+int32_t cdtx__store_set_up(struct store *store, cdtx_error *err);
+/* The parts of a store that need no connection. port and hooks are borrowed as in cdtx__store_open. */
+int32_t cdtx__store_new(const cdtx_env *env, const cdtx_sql_port *port, const char *name,
+                        const struct store_hooks *hooks, const struct store_limits *limits, struct store **store,
+                        cdtx_error *err);
 
 void cdtx__store_submit(struct store *store, struct rider *rider);
 /* Takes a rider back that has not been started; 1 if so (done will not be called), 0 if it is too late. */
