@@ -263,10 +263,10 @@ int32_t cdtx_db_host(cdtx *engine, const char *name, const struct cdtx_host_port
 int32_t cdtx_host_prepare(cdtx_db *db, void *connection, cdtx_error *err);
 /* A lent turn: like cdtx_run, and besides the engine's own work in that database is done on that connection, on this
  * thread: participants' calls, claims and ends of jobs, closures of cdtx_local. No transaction may be open on it, and
- * the host keeps its hands off it meanwhile, except in handlers that are not in_local. Without turns that work waits, as
- * for a database that is down, and nothing else waits with it. Errors: BUSY (another thread has the turn), CONFLICT (not
- * the database that was prepared), STOPPED (a commit may or may not have happened, the connection is lost, or somebody
- * opened the file as its owner: prepare it again on a new connection), UNSUPPORTED, MISUSE, INVALID. */
+ * the host keeps its hands off it meanwhile, except in handlers that are not in_local. Without turns that work waits,
+ * as for a database that is down, and nothing else waits with it. Errors: BUSY (another thread has the turn), CONFLICT
+ * (not the database that was prepared), STOPPED (a commit may or may not have happened, the connection is lost, or
+ * somebody opened the file as its owner: prepare it again on a new connection), UNSUPPORTED, MISUSE, INVALID. */
 int32_t cdtx_host_run(cdtx_db *db, void *connection, int64_t for_ms, cdtx_error *err);
 /* A local transaction that the host has open on that connection: *sql serves cdtx_sql_exec and the rest, cdtx_job_put
  * and cdtx_work_done until the host commits or rolls back, from one thread at a time. What it does there is durable

@@ -141,8 +141,8 @@ typedef struct cdtx_host_port {
     /* Runs one statement as it stands, transaction statements too, and never waits for another writer's lock. rows, if
      * not NULL, gets its rows; *changes the rows it changed or matched, if the driver knows. 0, or by what became of
      * it: SQL (refused; no effect), BUSY (another writer has the lock; no effect), CONFLICT (deadlock or serialization
-     * failure: the local transaction is over), IO (could not read or write), UNKNOWN (the connection is lost), NO_MEMORY,
-     * and what cdtx_rows_add answered; with a sentence in *err, which like changes is never NULL. */
+     * failure: the local transaction is over), IO (could not read or write), UNKNOWN (the connection is lost),
+     * NO_MEMORY, and what cdtx_rows_add answered; with a sentence in *err, which like changes is never NULL. */
     int32_t (*exec)(void *user, void *connection, const char *statement, const cdtx_value *values, uint32_t count,
                     cdtx_rows *rows, int64_t *changes, cdtx_error *err);
     /* 1 while a transaction is open on it, whoever opened it; else 0. */

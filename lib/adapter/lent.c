@@ -67,8 +67,7 @@ static int32_t call(struct lent *self, const char *statement, const cdtx_value *
                     int64_t *changes, cdtx_error *err) {
     cdtx_error why = {0};
     int64_t changed = 0;
-    int32_t rc =
-        self->host->exec(self->host->user, self->theirs, statement, values, count, rows, &changed, &why);
+    int32_t rc = self->host->exec(self->host->user, self->theirs, statement, values, count, rows, &changed, &why);
     if (rc != 0)
         return classify(self, rc, &why, err);
     if (changes != NULL)
@@ -196,7 +195,8 @@ static int32_t begin(void *connection, cdtx_error *err) {
     rc = control(self, "BEGIN IMMEDIATE", err);
     self->begun = 1;
     if (rc == 0 && !in_open(self))
-        rc = cdtx__fail(err, CDTX_IO, "database '%s': the host says that no transaction is open after BEGIN", self->name);
+        rc = cdtx__fail(err, CDTX_IO, "database '%s': the host says that no transaction is open after BEGIN",
+                        self->name);
     if (rc != 0)
         roll_back(self);
     return rc;
@@ -305,7 +305,8 @@ static int32_t tidy(void *connection, cdtx_error *err) {
 static int32_t check_values(const struct lent_statement *statement, const cdtx_value *values, uint32_t count,
                             cdtx_error *err) {
     if (statement->arguments != count)
-        return cdtx__fail(err, CDTX_INVALID, "the statement wants %u arguments and got %u", statement->arguments, count);
+        return cdtx__fail(err, CDTX_INVALID, "the statement wants %u arguments and got %u", statement->arguments,
+                          count);
     for (uint32_t i = 0; i < count; i++) {
         if (values[i].type < CDTX_NULL || values[i].type > CDTX_BLOB)
             return cdtx__fail(err, CDTX_INVALID, "argument %u has the unknown type %d", i + 1, values[i].type);

@@ -90,9 +90,8 @@ static int is_one_of(const struct token *token, const char *const *words) {
 
 static const char *const reading[] = {"SELECT", "VALUES", "EXPLAIN", "PRAGMA", NULL};
 static const char *const counting[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", NULL};
-static const char *const refused[] = {"BEGIN",   "START",  "COMMIT", "END",    "ROLLBACK", "SAVEPOINT",
-                                      "RELEASE", "ATTACH", "DETACH", "PRAGMA", "SET",      "VACUUM",
-                                      NULL};
+static const char *const refused[] = {"BEGIN",  "START",  "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE",
+                                      "ATTACH", "DETACH", "PRAGMA", "SET", "VACUUM",   NULL};
 
 static int names_ours(const struct token *token) {
     static const char prefix[] = "cdtx_";
@@ -111,15 +110,17 @@ static int makes_trigger(const struct token *first) {
 
 static int32_t allowed(const struct lent_statement *statement, const struct token *first, cdtx_error *err) {
     if (is_one_of(first, refused))
-        return cdtx__fail(err, CDTX_MISUSE, "%.*s is not allowed in a statement: the transaction and its settings are %s",
+        return cdtx__fail(err, CDTX_MISUSE,
+                          "%.*s is not allowed in a statement: the transaction and its settings are %s",
                           (int)first->length, first->at, "not its own");
     int many = makes_trigger(first), ended = 0;
     for (struct token token = *first; token.kind != END; token = after(&token)) {
         if (!statement->reads && names_ours(&token))
-            return cdtx__fail(err, CDTX_MISUSE,
-                              "a statement that writes may not name %.*s: such names are the library's own; bind a text "
-                              "that begins so as an argument",
-                              (int)(token.length > 100 ? 100 : token.length), token.at);
+            return cdtx__fail(
+                err, CDTX_MISUSE,
+                "a statement that writes may not name %.*s: such names are the library's own; bind a text "
+                "that begins so as an argument",
+                (int)(token.length > 100 ? 100 : token.length), token.at);
         if (ended && !many && token.kind != SEMICOLON)
             return cdtx__fail(err, CDTX_MISUSE, "more than one statement in one text; run them one by one");
         ended |= token.kind == SEMICOLON;

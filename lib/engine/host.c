@@ -12,8 +12,9 @@ static int32_t check_port(const cdtx_host_port *port, const char *name, cdtx_err
         return cdtx__fail(err, CDTX_INVALID, "database '%s': there is no style of parameters %d", name,
                           port->parameters);
     if (port->dialect != CDTX_DIALECT_SQLITE)
-        return cdtx__fail(err, CDTX_UNSUPPORTED, "database '%s': lent connections are served for SQLite only, not for %s",
-                          name, port->dialect == CDTX_DIALECT_POSTGRES ? "PostgreSQL" : "MariaDB");
+        return cdtx__fail(err, CDTX_UNSUPPORTED,
+                          "database '%s': lent connections are served for SQLite only, not for %s", name,
+                          port->dialect == CDTX_DIALECT_POSTGRES ? "PostgreSQL" : "MariaDB");
     return 0;
 }
 
@@ -69,8 +70,8 @@ int32_t cdtx__host_enter(cdtx_db *db, const void *connection, const char *what, 
     if (rc != 0)
         return rc;
     if (db->host == NULL)
-        rc = cdtx__fail(err, CDTX_MISUSE, "%s: the engine itself has database '%s' open; nothing can be lent to it", what,
-                        db->store->name);
+        rc = cdtx__fail(err, CDTX_MISUSE, "%s: the engine itself has database '%s' open; nothing can be lent to it",
+                        what, db->store->name);
     if (rc == 0 && connection == NULL)
         rc = cdtx__fail(err, CDTX_INVALID, "%s: the connection to database '%s' is NULL", what, db->store->name);
     if (rc == 0)
@@ -145,10 +146,11 @@ static int32_t check_stranger(struct store *view, cdtx_error *err) {
     const char *name = uuid->length == 16 ? view->hooks.known(view->hooks.user, uuid->bytes) : NULL;
     if (name == NULL)
         return 0;
-    return cdtx__fail(err, CDTX_CONFLICT,
-                      "'%s' is the database that is open already as '%s': the host's transactions and the engine's would "
-                      "wait for each other",
-                      view->name, name);
+    return cdtx__fail(
+        err, CDTX_CONFLICT,
+        "'%s' is the database that is open already as '%s': the host's transactions and the engine's would "
+        "wait for each other",
+        view->name, name);
 }
 
 static int32_t publish(cdtx_db *db, const struct store *view, cdtx_error *err) {

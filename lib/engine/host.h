@@ -10,8 +10,8 @@
 struct host {
     cdtx_host_port port;
     struct turn turn;
-    struct gate *over; /* of the turn's thread: opened when its connection is of no more use */
-    struct lock lock;  /* guards all below; never held while the host is called */
+    struct gate *over;       /* of the turn's thread: opened when its connection is of no more use */
+    struct lock lock;        /* guards all below; never held while the host is called */
     const void *turn_theirs; /* the connection that a turn has, NULL: none */
     uint64_t turn_thread;
     struct list loans; /* of struct loan: not settled */

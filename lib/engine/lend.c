@@ -54,7 +54,8 @@ int32_t cdtx__loans_check(cdtx_db *db, const void *theirs, const char *what, cdt
     return cdtx__fail(err, CDTX_MISUSE,
                       "%s: a transaction on this connection to '%s' was lent at %lld ms (wall clock) and never settled "
                       "(cdtx_lent_settle)%s",
-                      what, db->store->name, (long long)lent_ms, at_work ? "; it is in use" : "; it counts as forgotten");
+                      what, db->store->name, (long long)lent_ms,
+                      at_work ? "; it is in use" : "; it counts as forgotten");
 }
 
 void cdtx__loans_noticed(cdtx_db *db, const char *noticed) {
@@ -245,7 +246,8 @@ static int32_t judge(struct loan *loan, int32_t outcome, cdtx_error *err) {
     cdtx__alarm(loan->db->engine,
                 "database '%s': a lent transaction is told to be committed that a failed statement had ended", name);
     return cdtx__fail(err, CDTX_MISUSE,
-                      "database '%s': a failed statement had ended this transaction, so it cannot have committed", name);
+                      "database '%s': a failed statement had ended this transaction, so it cannot have committed",
+                      name);
 }
 
 static int32_t settle(struct loan *loan, int32_t outcome, cdtx_error *err) {
@@ -268,7 +270,8 @@ static int32_t settle(struct loan *loan, int32_t outcome, cdtx_error *err) {
 /* The engine is closed, and the alarm was raised then: only memory is left. */
 static int32_t settle_late(struct loan *loan, cdtx_error *err) {
     cdtx *engine = loan->db->engine;
-    cdtx__fail(err, CDTX_MISUSE, "cdtx_lent_settle: the engine is closed; how the transaction ended is the host's to know");
+    cdtx__fail(err, CDTX_MISUSE,
+               "cdtx_lent_settle: the engine is closed; how the transaction ended is the host's to know");
     put_away(loan);
     __atomic_store_n(&loan->using, 0, __ATOMIC_RELEASE);
     cdtx__unref(engine);
@@ -280,7 +283,8 @@ int32_t cdtx_lent_settle(cdtx_sql *sql, int32_t outcome, cdtx_error *err) {
         return cdtx__fail(err, CDTX_MISUSE, "cdtx_lent_settle is only for what cdtx_lend gave");
     if (outcome != 0 && outcome != CDTX_REFUSED && outcome != CDTX_UNKNOWN)
         return cdtx__fail(err, CDTX_INVALID,
-                          "the outcome is %d; it is 0 (committed), CDTX_REFUSED (rolled back) or CDTX_UNKNOWN", outcome);
+                          "the outcome is %d; it is 0 (committed), CDTX_REFUSED (rolled back) or CDTX_UNKNOWN",
+                          outcome);
     struct loan *loan = sql->engine;
     cdtx *engine = loan->db->engine;
     const cdtx_env *env = engine->env;

@@ -54,8 +54,8 @@ static int wants_turn_locked(const struct pump *pump) {
     return 0;
 }
 
-/* The bell tells a host's event loop when to call cdtx_take, or lend a turn: now if something is there, else at the next
- * timer. */
+/* The bell tells a host's event loop when to call cdtx_take, or lend a turn: now if something is there, else at the
+ * next timer. */
 static void set_bell_locked(struct pump *pump) {
     if (pump->bell < 0)
         return;
@@ -139,7 +139,8 @@ void cdtx__pump_post_turn(struct pump *pump, struct turn *turn, struct task *tas
     uint32_t *word = NULL;
     cdtx__lock(pump->env, &pump->lock);
     list_push(&turn->tasks, &task->link);
-    for (struct list *link = pump->idle.next; link != &pump->idle && word == NULL && turn->thread != 0; link = link->next) {
+    for (struct list *link = pump->idle.next; link != &pump->idle && word == NULL && turn->thread != 0;
+         link = link->next) {
         struct pump_waiter *waiter = LIST_OF(link, struct pump_waiter, link);
         if (waiter->thread == turn->thread) {
             word = rouse_locked(waiter);

@@ -64,8 +64,8 @@ static int32_t fenced(const struct store *store, const cdtx_value *owner, cdtx_e
 
 int32_t cdtx__lent_recognise(struct store *view, cdtx_error *err) {
     cdtx__rows_reset(&view->rows);
-    int32_t rc = view->port->exec(view->connection, CDTX_SQL_OURS, "SELECT uuid, owner FROM cdtx_meta WHERE id = 1", NULL,
-                                  0, &view->rows, NULL, err);
+    int32_t rc = view->port->exec(view->connection, CDTX_SQL_OURS, "SELECT uuid, owner FROM cdtx_meta WHERE id = 1",
+                                  NULL, 0, &view->rows, NULL, err);
     if (rc != 0)
         return rc;
     const cdtx_value *uuid = cdtx__rows_at(&view->rows, 0, 0);
@@ -79,8 +79,8 @@ int32_t cdtx__lent_recognise(struct store *view, cdtx_error *err) {
 int32_t cdtx__lent_owner(struct store *store, cdtx_error *err) {
     cdtx_error why;
     cdtx__rows_reset(&store->rows);
-    int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT owner FROM cdtx_meta WHERE id = 1", NULL, 0,
-                                   &store->rows, NULL, err);
+    int32_t rc = store->port->exec(store->connection, CDTX_SQL_OURS, "SELECT owner FROM cdtx_meta WHERE id = 1", NULL,
+                                   0, &store->rows, NULL, err);
     if (rc != 0)
         return rc;
     rc = fenced(store, cdtx__rows_at(&store->rows, 0, 0), &why);
@@ -108,11 +108,11 @@ void cdtx__lent_turn(struct store *store, void *connection) {
 void cdtx__lent_stop(struct store *store, const char *why) {
     cdtx__lock(store->env, &store->lock);
     store->lent_ready = 0;
-    cdtx__fail(&store->stop_err, CDTX_STOPPED, "database '%s': %.300s; prepare it again on a new connection", store->name,
-               why);
+    cdtx__fail(&store->stop_err, CDTX_STOPPED, "database '%s': %.300s; prepare it again on a new connection",
+               store->name, why);
     cdtx__unlock(store->env, &store->lock);
-    cdtx__log(store->env, CDTX_LOG_ALARM, "database '%s' takes no more turns until it is prepared again: %s", store->name,
-              why);
+    cdtx__log(store->env, CDTX_LOG_ALARM, "database '%s' takes no more turns until it is prepared again: %s",
+              store->name, why);
     store->hooks.stopped(store->hooks.user, store);
 }
 

@@ -1,6 +1,6 @@
 /* A store whose connections are the host's. Its riders queue as anywhere; the store itself has a connection only during
- * a turn. A *view* is the store as one lent connection sees it: for preparing, and for each lent transaction, since many
- * of these may be open at once. */
+ * a turn. A *view* is the store as one lent connection sees it: for preparing, and for each lent transaction, since
+ * many of these may be open at once. */
 #ifndef CDTX_STORE_LENT_H
 #define CDTX_STORE_LENT_H
 

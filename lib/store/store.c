@@ -262,7 +262,7 @@ void cdtx__store_lead(struct store *store) {
     }
     if (store->stopped != 0) {
         drain_stopped(store);
-    } else {
+    } else if (!store->lent) { /* the host keeps its own house */
         int32_t rc = store->port->tidy(store->connection, &err);
         if (rc == CDTX_STOPPED)
             cdtx__group_stop(store, err.text);

@@ -229,9 +229,15 @@ START_TEST(each_class_is_carried_through) {
         int32_t answer, wanted;
         int open; /* the transaction goes on */
     } cases[] = {
-        {CDTX_SQL, CDTX_SQL, 1},     {CDTX_BUSY, CDTX_BUSY, 1},     {CDTX_IO, CDTX_IO, 1},
-        {CDTX_NO_MEMORY, CDTX_NO_MEMORY, 1}, {CDTX_CONFLICT, CDTX_CONFLICT, 0}, {CDTX_UNKNOWN, CDTX_IO, 0},
-        {CDTX_REFUSED, CDTX_IO, 0},  {CDTX_STOPPED, CDTX_IO, 0},    {42, CDTX_IO, 0},
+        {CDTX_SQL, CDTX_SQL, 1},
+        {CDTX_BUSY, CDTX_BUSY, 1},
+        {CDTX_IO, CDTX_IO, 1},
+        {CDTX_NO_MEMORY, CDTX_NO_MEMORY, 1},
+        {CDTX_CONFLICT, CDTX_CONFLICT, 0},
+        {CDTX_UNKNOWN, CDTX_IO, 0},
+        {CDTX_REFUSED, CDTX_IO, 0},
+        {CDTX_STOPPED, CDTX_IO, 0},
+        {42, CDTX_IO, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         begin_with_t();
@@ -242,7 +248,8 @@ START_TEST(each_class_is_carried_through) {
         ck_assert(err.retry_after_ms > 0 || cases[i].wanted != CDTX_BUSY);
         ck_assert_int_eq(port->in_transaction(db), cases[i].open);
         if (!cases[i].open)
-            FAILS(hosts("INSERT INTO t VALUES (2, 2)"), cases[i].answer == CDTX_UNKNOWN ? CDTX_STOPPED : CDTX_MISUSE, "");
+            FAILS(hosts("INSERT INTO t VALUES (2, 2)"), cases[i].answer == CDTX_UNKNOWN ? CDTX_STOPPED : CDTX_MISUSE,
+                  "");
         port->rollback(db);
         if (cases[i].answer != CDTX_UNKNOWN)
             ck_assert_int_eq(sqlite3_get_autocommit(theirs), 1);
@@ -360,8 +367,8 @@ START_TEST(a_write_whose_rows_do_not_fit_did_not_happen) {
     begin_with_t();
     cdtx__rows_init(&few, cdtx__env_posix(), 2 * sizeof(cdtx_value));
     OK(port->begin(db, &err));
-    FAILS(port->exec(db, 0, "INSERT INTO t (k) VALUES (1), (2), (3) RETURNING k", NULL, 0, &few, NULL, &err), CDTX_LIMIT,
-          "");
+    FAILS(port->exec(db, 0, "INSERT INTO t (k) VALUES (1), (2), (3) RETURNING k", NULL, 0, &few, NULL, &err),
+          CDTX_LIMIT, "");
     ck_assert_int_eq(port->in_transaction(db), 1);
     ck_assert_int_eq(number(db, "SELECT count(*) FROM t"), 0);
     cdtx__rows_reset(&few);
