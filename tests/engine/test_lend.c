@@ -614,7 +614,7 @@ START_TEST(each_failure_of_a_turn_is_survived) {
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         for (int after = 0; after < 2; after++) {
             int clean = 0;
-            for (uint64_t nth = 1; !clean; nth += nth < 20 ? 1 : 7) { /* most of them ask claims for nothing */
+            for (uint64_t nth = 1; !clean; nth += nth < 14 ? 1 : 19) { /* most of them ask claims for nothing */
                 ck_assert_uint_lt(nth, 400);
                 order("x");
                 ran = 0;
@@ -635,7 +635,7 @@ START_TEST(each_failure_of_preparing_is_survived) {
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         for (int after = 0; after < 2; after++) {
             int32_t rc = -1;
-            for (uint64_t nth = 1; rc != 0 || host.fail_nth == 0; nth++) {
+            for (uint64_t nth = 1; rc != 0 || host.fail_nth == 0; nth += nth < 10 ? 1 : 7) { /* then the tables */
                 ck_assert_uint_lt(nth, 200);
                 make_world();
                 name_shop(cdtx_test_env_port(world), (cdtx_options){.wait_ms = 20});
@@ -663,7 +663,7 @@ END_TEST
 
 START_TEST(each_lack_of_memory_is_survived) {
     for (uint64_t nth = 1;; nth++) {
-        ck_assert_uint_lt(nth, 300);
+        ck_assert_uint_lt(nth, 100);
         cdtx_sql *sql = NULL;
         make_world();
         name_shop(cdtx_test_env_port(world), (cdtx_options){0});
