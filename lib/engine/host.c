@@ -214,6 +214,18 @@ void cdtx__host_stopped(cdtx_db *db) {
         cdtx__pump_open(&engine->pump, db->host->over);
 }
 
+/* A gap for other writers is no end of what is due. */
+static void work(cdtx_db *db, struct gate *over, int64_t for_ms) {
+    struct pump *pump = &db->engine->pump;
+    const unsigned what = PUMP_TASKS | PUMP_WORK | PUMP_STOPS;
+    int32_t rc = cdtx__pump_until(pump, over, cdtx__until_us(db->engine, for_ms), what);
+    while (for_ms == 0 && rc == CDTX_TIMEOUT && cdtx__lent_pauses(db->store)) {
+        rc = cdtx__pump_until(pump, over, cdtx__until_us(db->engine, 5), what);
+        if (rc == CDTX_TIMEOUT)
+            rc = cdtx__pump_until(pump, over, cdtx__until_us(db->engine, 0), what);
+    }
+}
+
 static int32_t run(struct lending *lending, int64_t for_ms, cdtx_error *err) {
     cdtx_db *db = lending->db;
     cdtx *engine = db->engine;
@@ -226,7 +238,7 @@ static int32_t run(struct lending *lending, int64_t for_ms, cdtx_error *err) {
         return rc;
     cdtx__lent_turn(db->store, lending->connection);
     db->host->over = &over;
-    cdtx__pump_until(&engine->pump, &over, cdtx__until_us(engine, for_ms), PUMP_TASKS | PUMP_WORK | PUMP_STOPS);
+    work(db, &over, for_ms);
     db->host->over = NULL;
     rc = cdtx__lent_stopped(db->store, err);
     return rc != 0 ? rc : cdtx__any_stopped(engine, err);

@@ -122,7 +122,7 @@ static int32_t open_store(cdtx *engine, cdtx_db *db, const char *name, const cha
     if (db->host != NULL) {
         rc = cdtx__store_new(engine->env, cdtx__adapter_lent(), name, &hooks, &limits, &db->store, err);
         if (rc == 0)
-            db->store->lent = 1;
+            cdtx__lent_begin(db->store);
     } else {
         const cdtx_sql_port *port = adapter_for(engine, url);
         if (port == NULL)

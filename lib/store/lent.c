@@ -1,5 +1,10 @@
 #include "store/lent.h"
 
+void cdtx__lent_begin(struct store *store) {
+    store->lent = 1;
+    store->ownership = CDTX_OWN_SHARED; /* whoever else has connections may write too */
+}
+
 void cdtx__lent_view(struct store *store, void *connection, struct store *view) {
     *view = (struct store){
         .env = store->env,
@@ -36,7 +41,6 @@ int32_t cdtx__lent_publish(struct store *store, const struct store *view, cdtx_e
     } else {
         memcpy(store->uuid, view->uuid, sizeof store->uuid);
         store->epoch = view->epoch;
-        store->ownership = CDTX_OWN_SHARED;
         if (!known || view->clock_offset_ms > store->clock_offset_ms)
             store->clock_offset_ms = view->clock_offset_ms;
         store->stop_err = (cdtx_error){0};
@@ -64,8 +68,9 @@ static int32_t fenced(const struct store *store, const cdtx_value *owner, cdtx_e
 
 int32_t cdtx__lent_recognise(struct store *view, cdtx_error *err) {
     cdtx__rows_reset(&view->rows);
-    int32_t rc = view->port->exec(view->connection, CDTX_SQL_OURS, "SELECT uuid, owner FROM cdtx_meta WHERE id = 1",
-                                  NULL, 0, &view->rows, NULL, err);
+    int32_t rc = view->port->exec(view->connection, CDTX_SQL_OURS,
+                                  "SELECT uuid, owner, clock - mono FROM cdtx_meta WHERE id = 1", NULL, 0, &view->rows,
+                                  NULL, err);
     if (rc != 0)
         return rc;
     const cdtx_value *uuid = cdtx__rows_at(&view->rows, 0, 0);
@@ -73,6 +78,8 @@ int32_t cdtx__lent_recognise(struct store *view, cdtx_error *err) {
         memcmp(uuid->bytes, view->uuid, sizeof view->uuid) != 0)
         return cdtx__fail(err, CDTX_CONFLICT, "the lent connection is not to the database that was prepared as '%s'",
                           view->name);
+    if (cdtx__rows_int(&view->rows, 0, 2) > view->clock_offset_ms)
+        view->clock_offset_ms = cdtx__rows_int(&view->rows, 0, 2); /* who is ahead leads */
     return fenced(view, cdtx__rows_at(&view->rows, 0, 1), err);
 }
 
@@ -103,6 +110,13 @@ void cdtx__lent_turn(struct store *store, void *connection) {
     cdtx__lock(store->env, &store->lock);
     store->busy_since_us = 0; /* of a turn long ago */
     cdtx__unlock(store->env, &store->lock);
+}
+
+int cdtx__lent_pauses(struct store *store) {
+    cdtx__lock(store->env, &store->lock);
+    int pauses = store->busy && store->busy_since_us == 0;
+    cdtx__unlock(store->env, &store->lock);
+    return pauses;
 }
 
 void cdtx__lent_stop(struct store *store, const char *why) {
@@ -140,10 +154,11 @@ int32_t cdtx__lent_next_job(cdtx_sql *sql, int64_t *number, cdtx_error *err) {
     /* The change comes first, so that what is read is nobody else's. Who is ahead leads the clock. */
     cdtx_value mono = SQL_INT(cdtx__now_us(store->env) / 1000);
     cdtx_value arguments[] = {SQL_INT(store->clock_offset_ms), mono, SQL_INT(cdtx__wall_ms(store->env)), mono};
-    int32_t rc = cdtx__sql_run(sql,
-                               "UPDATE cdtx_meta SET job = job + 1, clock = max(clock - mono, ?) + ?, wall = ?, mono = ?"
-                               " WHERE id = 1",
-                               arguments, 4, NULL, NULL, err);
+    int32_t rc =
+        cdtx__sql_run(sql,
+                      "UPDATE cdtx_meta SET job = job + 1, clock = max(clock - mono, ?) + ?, wall = ?, mono = ?"
+                      " WHERE id = 1",
+                      arguments, 4, NULL, NULL, err);
     if (rc != 0)
         return rc;
     cdtx__rows_reset(&store->rows);

@@ -9,6 +9,8 @@
 /* How cdtx_meta names an owner that lends: there may be many on one file. */
 #define STORE_HOST_OWNER "host "
 
+/* Makes a new store (cdtx__store_new) such a one. */
+void cdtx__lent_begin(struct store *store);
 /* The store as that connection of the port will see it; name and hooks are shared. */
 void cdtx__lent_view(struct store *store, void *connection, struct store *view);
 void cdtx__lent_view_free(struct store *view);
@@ -22,6 +24,9 @@ int cdtx__lent_published(struct store *store);
 int32_t cdtx__lent_recognise(struct store *view, cdtx_error *err);
 /* The turn begins on that connection, and ends with NULL. */
 void cdtx__lent_turn(struct store *store, void *connection);
+
+/* The turn has made a gap for other writers and goes on by itself soon. */
+int cdtx__lent_pauses(struct store *store);
 
 /* In the transaction of a turn that sees another epoch: another process that lends (0), or an owner (STOPPED). */
 int32_t cdtx__lent_owner(struct store *store, cdtx_error *err);

@@ -281,8 +281,8 @@ class Lend(unittest.TestCase):
             self.put(sql, b"late")
         self.assertEqual(noticed.exception.code, lib.CDTX_MISUSE)
         self.assertIn("settle", str(noticed.exception))
-        counts = struct("cdtx_counts")
-        call(lib.cdtx_count, self.engine, counts)
+        counts = struct("cdtx_metrics")
+        call(lib.cdtx_metrics_read, self.engine, counts)
         self.assertEqual(counts.alarms, 1)
         with self.assertRaises(Failed) as noticed:
             call(lib.cdtx_lent_settle, sql, 0)

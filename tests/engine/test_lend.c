@@ -100,7 +100,7 @@ static int64_t jobs(void) {
 }
 
 static uint64_t alarms(void) {
-    return lab_counts(engine).alarms;
+    return lab_metrics(engine).alarms;
 }
 
 /* ---- naming ---- */
@@ -713,6 +713,31 @@ START_TEST(work_waits_for_a_turn) {
 }
 END_TEST
 
+static int32_t slow_mail(cdtx_work *work, void *user, cdtx_error *err) {
+    (void)work;
+    (void)user;
+    (void)err;
+    ran++;
+    cdtx_test_env_advance(world, 20); /* long enough that the turn makes gaps for other writers */
+    return 0;
+}
+
+START_TEST(a_turn_of_no_time_ends_all_that_is_due) {
+    make_world();
+    name_shop(cdtx_test_env_port(world), (cdtx_options){.group_max = 4});
+    OK(cdtx_host_prepare(db, conn, &E));
+    host_sql(conn, "CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT)");
+    cdtx_handler_options options = {.size = sizeof options, .handler = slow_mail, .in_local = 1};
+    OK(cdtx_handler_add(db, "mail", &options, &E));
+    for (int i = 0; i < 40; i++)
+        order("x");
+    turn(0);
+    ck_assert_int_eq(ran, 40);
+    ck_assert_int_eq(jobs(), 0);
+    free_shop();
+}
+END_TEST
+
 START_TEST(a_failed_job_comes_again) {
     for (int in_local = 0; in_local < 2; in_local++) {
         make_shop();
@@ -854,9 +879,9 @@ START_TEST(the_host_is_called_on_the_lending_thread_only) {
     handle_mail(1);
     start_turns(&turner);
     for (int i = 0; i < 4; i++) {
-        uint64_t before = lab_counts(engine).riders;
+        uint64_t before = lab_metrics(engine).riders;
         lab_exec(db, "INSERT INTO orders (note) VALUES ('by closure')");
-        ck_assert_uint_gt(lab_counts(engine).riders, before);
+        ck_assert_uint_gt(lab_metrics(engine).riders, before);
         ck_assert_uint_eq(host.thread, (uint64_t)turner.thread);
     }
     FAILS(CDTX_BUSY, "another thread has the turn", cdtx_host_run(db, conn, 0, &E));
@@ -956,7 +981,7 @@ START_TEST(a_participant_is_served_by_turns) {
     OK(cdtx_run(engine, 30000, &E));
     ck_assert_uint_eq(completion(), 2);
     ck_assert_uint_eq(completion(), 0);
-    for (int i = 0; i < 100 && lab_counts(engine).committed < 2; i++)
+    for (int i = 0; i < 100 && lab_metrics(engine).committed < 2; i++)
         turn(100);
     ck_assert_uint_eq(completion(), 1);
     turn(1000);
@@ -997,6 +1022,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, each_failure_of_preparing_is_survived);
     tcase_add_test(tcase, each_lack_of_memory_is_survived);
     tcase_add_test(tcase, work_waits_for_a_turn);
+    tcase_add_test(tcase, a_turn_of_no_time_ends_all_that_is_due);
     tcase_add_test(tcase, a_failed_job_comes_again);
     tcase_add_test(tcase, a_commit_in_doubt_ends_the_turns);
     tcase_add_test(tcase, another_writer_is_waited_for);
