@@ -106,7 +106,7 @@ int32_t cdtx__add_host_database(cdtx *engine, const char *name, struct host *hos
 /* The store takes no more turns before it is prepared again. */
 void cdtx__host_stopped(cdtx_db *db);
 /* Alarms for what was lent and not settled. */
-void cdtx__loans_noticed(cdtx_db *db, const char *noticed);
+void cdtx__loans_noticed(cdtx_db *db, const char *when);
 /* The engine needs the host's port no more. */
 void cdtx__host_drop(cdtx_db *db);
 void cdtx__host_free(const cdtx_env *env, struct host *host);

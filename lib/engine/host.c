@@ -169,12 +169,27 @@ static int32_t publish(cdtx_db *db, const struct store *view, cdtx_error *err) {
     return rc;
 }
 
+/* What an earlier life left in doubt must be on the disk before anything is built on it. Whoever is at work on the file
+ * only now may have had no doubt; after one of our own it must make way. */
+static int32_t settle_doubts(const struct lending *lending, cdtx_error *err) {
+    struct store *store = lending->db->store;
+    cdtx_error why = {0};
+    int32_t rc = store->port->tidy(lending->connection, &why);
+    if (rc == CDTX_BUSY && !cdtx__lent_in_doubt(store))
+        return 0;
+    if (rc != 0 && err != NULL)
+        *err = why;
+    return rc;
+}
+
 static int32_t prepare(struct lending *lending, cdtx_error *err) {
     cdtx_db *db = lending->db;
     int32_t ownership;
     int32_t rc = db->store->port->own(lending->connection, &ownership, err);
     if (rc == 0)
         rc = check_stranger(&lending->view, err);
+    if (rc == 0)
+        rc = settle_doubts(lending, err);
     if (rc == 0)
         rc = cdtx__store_set_up(&lending->view, err);
     if (rc == 0)

@@ -10,16 +10,17 @@ static int open_at_host(const struct loan *loan) {
 
 /* ---- forgotten ones ---- */
 
-static void alarm_of(struct loan *loan, const char *noticed) {
-    cdtx *engine = loan->db->engine;
-    if (__atomic_exchange_n(&loan->forgotten, 1, __ATOMIC_ACQ_REL))
-        return;
+/* 1 for whoever notices first, and must raise the alarm, with no lock held. */
+static int notice(struct loan *loan) {
+    return !__atomic_exchange_n(&loan->forgotten, 1, __ATOMIC_ACQ_REL);
+}
+
+static void raise(cdtx_db *db, int64_t lent_ms, const char *when) {
+    cdtx *engine = db->engine;
     cdtx__alarm(engine,
                 "database '%s': a transaction lent at %lld ms (wall clock), %lld ms ago, was not settled; noticed %s",
-                loan->db->store->name, (long long)loan->lent_ms,
-                (long long)(cdtx__wall_ms(engine->env) - loan->lent_ms), noticed);
-    if (loan->view.meta.rings) /* it may have committed */
-        cdtx__jobs_ring(loan->db);
+                db->store->name, (long long)lent_ms, (long long)(cdtx__wall_ms(engine->env) - lent_ms), when);
+    cdtx__jobs_ring(db); /* it may have committed */
 }
 
 static struct loan *find_locked(struct host *host, const void *theirs) {
@@ -31,39 +32,58 @@ static struct loan *find_locked(struct host *host, const void *theirs) {
     return NULL;
 }
 
-int32_t cdtx__loans_check(cdtx_db *db, const void *theirs, const char *what, cdtx_error *err) {
-    struct host *host = db->host;
-    const cdtx_env *env = db->engine->env;
+/* The loan that is in the way of another on that connection; held by `using`, unless *at_work says that somebody else
+ * holds it. */
+static struct loan *find_other(struct host *host, const cdtx_env *env, const void *theirs, int *at_work,
+                               int *elsewhere) {
     cdtx__lock(env, &host->lock);
     struct loan *loan = find_locked(host, theirs);
-    int elsewhere = host->turn_theirs == theirs && host->turn_thread != env->self(env->user);
-    /* Whoever is at work on it keeps it open a moment longer. */
-    int at_work = loan != NULL && __atomic_exchange_n(&loan->using, 1, __ATOMIC_ACQ_REL);
-    int64_t lent_ms = loan == NULL ? 0 : loan->lent_ms;
-    if (loan != NULL && !at_work) {
-        loan->sql->open = 0;
-        alarm_of(loan, "when its connection was lent again");
-        __atomic_store_n(&loan->using, 0, __ATOMIC_RELEASE);
-    }
+    *at_work = loan != NULL && __atomic_exchange_n(&loan->using, 1, __ATOMIC_ACQ_REL);
+    *elsewhere = host->turn_theirs == theirs && host->turn_thread != env->self(env->user);
     cdtx__unlock(env, &host->lock);
+    return loan;
+}
+
+int32_t cdtx__loans_check(cdtx_db *db, const void *theirs, const char *what, cdtx_error *err) {
+    int at_work = 0, elsewhere = 0;
+    struct loan *loan = find_other(db->host, db->engine->env, theirs, &at_work, &elsewhere);
+    if (at_work)
+        return cdtx__fail(err, CDTX_MISUSE, "%s: a transaction lent on this connection to '%s' is in use right now",
+                          what, db->store->name);
+    if (loan != NULL) {
+        int64_t lent_ms = loan->lent_ms;
+        loan->sql->open = 0;
+        if (notice(loan))
+            raise(db, lent_ms, "when its connection was lent again");
+        __atomic_store_n(&loan->using, 0, __ATOMIC_RELEASE);
+        return cdtx__fail(err, CDTX_MISUSE,
+                          "%s: a transaction on this connection to '%s' was lent at %lld ms (wall clock) and never "
+                          "settled (cdtx_lent_settle); it counts as forgotten",
+                          what, db->store->name, (long long)lent_ms);
+    }
     if (elsewhere)
         return cdtx__fail(err, CDTX_MISUSE, "%s: another thread has lent this connection to '%s' for a turn", what,
                           db->store->name);
-    if (loan == NULL)
-        return 0;
-    return cdtx__fail(err, CDTX_MISUSE,
-                      "%s: a transaction on this connection to '%s' was lent at %lld ms (wall clock) and never settled "
-                      "(cdtx_lent_settle)%s",
-                      what, db->store->name, (long long)lent_ms,
-                      at_work ? "; it is in use" : "; it counts as forgotten");
+    return 0;
 }
 
-void cdtx__loans_noticed(cdtx_db *db, const char *noticed) {
+static int notice_next(cdtx_db *db, int64_t *lent_ms) {
     struct host *host = db->host;
+    int found = 0;
     cdtx__lock(db->engine->env, &host->lock);
-    for (struct list *link = host->loans.next; link != &host->loans; link = link->next)
-        alarm_of(LIST_OF(link, struct loan, link), noticed);
+    for (struct list *link = host->loans.next; link != &host->loans && !found; link = link->next) {
+        struct loan *loan = LIST_OF(link, struct loan, link);
+        found = notice(loan);
+        *lent_ms = loan->lent_ms;
+    }
     cdtx__unlock(db->engine->env, &host->lock);
+    return found;
+}
+
+void cdtx__loans_noticed(cdtx_db *db, const char *when) {
+    int64_t lent_ms = 0;
+    while (notice_next(db, &lent_ms))
+        raise(db, lent_ms, when);
 }
 
 /* ---- using one ---- */
@@ -77,7 +97,8 @@ static int32_t enter_open(struct loan *loan, cdtx_error *err) {
     if (open_at_host(loan))
         return 0;
     loan->sql->open = 0;
-    alarm_of(loan, "when the handle was used after the transaction's end");
+    if (notice(loan))
+        raise(loan->db, loan->lent_ms, "when the handle was used after the transaction's end");
     return cdtx__fail(err, CDTX_MISUSE,
                       "database '%s': the host has ended this lent transaction; settle it (cdtx_lent_settle)", name);
 }

@@ -50,11 +50,11 @@ int32_t cdtx__lent_publish(struct store *store, const struct store *view, cdtx_e
     return rc;
 }
 
-int cdtx__lent_published(struct store *store) {
+int cdtx__lent_in_doubt(struct store *store) {
     cdtx__lock(store->env, &store->lock);
-    int ready = store->lent_ready;
+    int doubt = !store->lent_ready && store->stop_err.code != 0;
     cdtx__unlock(store->env, &store->lock);
-    return ready;
+    return doubt;
 }
 
 /* ---- whose database it is ---- */

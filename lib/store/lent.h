@@ -17,7 +17,8 @@ void cdtx__lent_view_free(struct store *view);
 /* After cdtx__store_set_up on the view: the store knows its database now. The caller has made sure that no other store
  * knows it. CONFLICT when it is another database than before. */
 int32_t cdtx__lent_publish(struct store *store, const struct store *view, cdtx_error *err);
-int cdtx__lent_published(struct store *store);
+/* Was it ever, and did an UNKNOWN commit end that? */
+int cdtx__lent_in_doubt(struct store *store);
 
 /* Is that the database that the store knows, and is its owner still one that lends? Errors: CONFLICT, STOPPED, those of
  * the port. */

@@ -773,8 +773,12 @@ START_TEST(a_commit_in_doubt_ends_the_turns) {
     FAILS(CDTX_STOPPED, "prepare it again", cdtx_lend(db, conn, &sql, &E));
     host_sql(conn, "COMMIT");
     ck_assert_uint_eq(host.calls, calls);
+    sqlite3 *reader = plain_host_open(lab_path("shop.db"));
+    host_sql(reader, "BEGIN; SELECT count(*) FROM orders");
     sqlite3_close(conn);
     conn = plain_host_open(lab_path("shop.db"));
+    FAILS(CDTX_BUSY, "cannot begin anew", cdtx_host_prepare(db, conn, &E));
+    sqlite3_close(reader);
     OK(cdtx_host_prepare(db, conn, &E));
     turn(120000);
     ck_assert_int_eq(jobs(), 0);
@@ -995,6 +999,147 @@ START_TEST(a_participant_is_served_by_turns) {
 }
 END_TEST
 
+static int32_t note_op(cdtx_sql *sql, const char *op, cdtx_error *err) {
+    cdtx_sql_bind_text(sql, op, strlen(op));
+    return cdtx_sql_exec(sql, "INSERT INTO orders (note) VALUES (?)", NULL, err);
+}
+
+static int32_t note_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)call, (void)user;
+    return note_op(sql, "try", err);
+}
+
+static int32_t note_confirm(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)call, (void)user;
+    return note_op(sql, "confirm", err);
+}
+
+static int32_t note_cancel(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)call, (void)user;
+    return note_op(sql, "cancel", err);
+}
+
+static int64_t noted(const char *op) {
+    char query[80];
+    snprintf(query, sizeof query, "SELECT count(*) FROM orders WHERE note = '%s'", op);
+    return lab_sql("shop.db", query);
+}
+
+static int64_t open_in_log(void) {
+    return lab_sql("log.db", "SELECT count(*) FROM cdtx_tx WHERE state IN (1, 2, 3)");
+}
+
+/* One branch in the host's database, whose nth exec fails: it ends one way, with each effect once. */
+static void run_branch(uint64_t nth, int32_t code, int after, int *clean) {
+    static const char *const one[] = {"shop.order", NULL};
+    int64_t tries = noted("try"), confirms = noted("confirm"), cancels = noted("cancel");
+    cdtx_tx *tx = declared(one, 1);
+    host.fail_nth = nth;
+    host.fail_code = code;
+    host.fail_after = after;
+    OK(cdtx_tx_submit(tx, &E));
+    for (int i = 0; i < 200 && (i == 0 || lab_metrics(engine).in_work > 0 || open_in_log() > 0); i++) {
+        int32_t rc = cdtx_host_run(db, conn, 500, NULL);
+        if (sqlite3_get_autocommit(conn) == 0) /* a lost connection is given up as it is */
+            host_sql(conn, "ROLLBACK");
+        if (rc == CDTX_STOPPED)
+            OK(cdtx_host_prepare(db, conn, &E));
+    }
+    *clean = host.fail_nth > 0;
+    host.fail_nth = 0;
+    ck_assert_int_eq(open_in_log(), 0);
+    cdtx_tx_close(tx);
+    tries = noted("try") - tries;
+    confirms = noted("confirm") - confirms;
+    cancels = noted("cancel") - cancels;
+    ck_assert_msg(tries <= 1 && tries == confirms + cancels,
+                  "exec %llu, code %d: %lld tries, %lld confirms, %lld cancels", (unsigned long long)nth, code,
+                  (long long)tries, (long long)confirms, (long long)cancels);
+    cdtx_work *work = NULL;
+    OK(cdtx_take(engine, 0, &work, &E));
+    ck_assert_ptr_nonnull(work);
+    ck_assert_int_eq(cdtx_work_result(work, NULL) == 0, confirms == 1);
+    OK(cdtx_settle(work, 0, NULL, &E));
+}
+
+START_TEST(each_failure_of_a_branch_is_survived) {
+    static const int32_t classes[] = {CDTX_SQL, CDTX_CONFLICT, CDTX_BUSY, CDTX_IO, CDTX_UNKNOWN};
+    cdtx_tcc_handlers handlers = {
+        .size = sizeof handlers, .on_try = note_try, .on_confirm = note_confirm, .on_cancel = note_cancel};
+    make_shop();
+    OK(cdtx_tcc_add(db, "shop.order", &handlers, &E));
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        for (int after = 0; after < 2; after++) {
+            int clean = 0;
+            for (uint64_t nth = 1; !clean; nth++) {
+                ck_assert_uint_lt(nth, 100);
+                run_branch(nth, classes[i], after, &clean);
+            }
+        }
+    ck_assert_int_gt(noted("confirm"), 20);
+    free_shop();
+}
+END_TEST
+
+/* ---- many at once ---- */
+
+enum { LENDERS = 4, ORDERS = 25 };
+
+/* A host thread with its own connection: orders, and now and then one that it rolls back. */
+static void *lend_orders(void *argument) {
+    sqlite3 *mine = plain_host_open(lab_path("shop.db"));
+    int *committed = argument;
+    sqlite3_busy_timeout(mine, 60000);
+    for (int i = 0; i < ORDERS; i++) {
+        cdtx_sql *sql = NULL;
+        int keep = i % 5 != 0;
+        int ok = sqlite3_exec(mine, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK &&
+                 cdtx_lend(db, mine, &sql, NULL) == 0 &&
+                 cdtx_job_put(sql, "mail", keep ? "yes" : "no", 2, NULL, NULL, NULL) == 0 &&
+                 sqlite3_exec(mine, keep ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK &&
+                 cdtx_lent_settle(sql, keep ? 0 : CDTX_REFUSED, NULL) == 0;
+        *committed += ok && keep;
+        if (!ok)
+            break;
+    }
+    sqlite3_close(mine);
+    return NULL;
+}
+
+static int32_t count_mail(cdtx_work *work, void *user, cdtx_error *err) {
+    (void)user;
+    const char *payload = cdtx_work_payload(work, NULL);
+    return cdtx_sql_exec(cdtx_work_sql(work),
+                         payload[0] == 'y' ? "INSERT INTO orders (note) VALUES ('mailed')"
+                                           : "INSERT INTO orders (note) VALUES ('wrong')",
+                         NULL, err);
+}
+
+START_TEST(many_lend_while_one_turns) {
+    struct turner turner;
+    pthread_t threads[LENDERS];
+    int committed[LENDERS] = {0};
+    make_real_shop((cdtx_options){.threads = 1});
+    cdtx_handler_options options = {.size = sizeof options, .handler = count_mail, .in_local = 1};
+    OK(cdtx_handler_add(db, "mail", &options, &E));
+    start_turns(&turner);
+    for (int i = 0; i < LENDERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, lend_orders, &committed[i]), 0);
+    for (int i = 0; i < LENDERS; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_int_eq(committed[i], ORDERS - ORDERS / 5);
+    }
+    for (int i = 0; i < 3000 && jobs() > 0; i++)
+        usleep(10000);
+    stop_turns(&turner);
+    ck_assert_int_eq(jobs(), 0);
+    ck_assert_int_eq(noted("mailed"), LENDERS * (ORDERS - ORDERS / 5));
+    ck_assert_int_eq(noted("wrong"), 0);
+    ck_assert_uint_eq(alarms(), 0);
+    close_shop();
+}
+END_TEST
+
 static void tests(TCase *tcase) {
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, naming_checks_its_port);
@@ -1030,6 +1175,8 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, the_host_is_called_on_the_lending_thread_only);
     tcase_add_test(tcase, a_pulled_job_may_end_in_a_lent_transaction);
     tcase_add_test(tcase, a_participant_is_served_by_turns);
+    tcase_add_test(tcase, each_failure_of_a_branch_is_survived);
+    tcase_add_test(tcase, many_lend_while_one_turns);
 }
 
 int main(void) {
