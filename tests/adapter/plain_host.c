@@ -105,6 +105,8 @@ static int fails_now(struct plain_host *host, const char *statement) {
 static int32_t exec(void *user, void *connection, const char *statement, const cdtx_value *values, uint32_t count,
                     cdtx_rows *rows, int64_t *changes, cdtx_error *err) {
     struct plain_host *host = user;
+    if (host->crowded)
+        return run(connection, statement, values, count, rows, changes, err);
     strncpy(host->last, statement, sizeof host->last - 1);
     host->last_count = count;
     host->thread = (uint64_t)pthread_self();

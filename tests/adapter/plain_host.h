@@ -15,6 +15,7 @@ struct plain_host {
     int fail_for_ever;
     const char *only; /* only statements that begin so are counted and fail; NULL: all */
     int silent;       /* a failure comes without a sentence */
+    int crowded; /* many threads call at once: nothing is written down, nothing fails */
     int dropped;
     char last[512]; /* the last statement */
     uint32_t last_count;

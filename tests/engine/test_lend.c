@@ -1085,10 +1085,16 @@ END_TEST
 
 enum { LENDERS = 4, ORDERS = 25 };
 
+struct lender {
+    pthread_t thread;
+    sqlite3 *connection;
+    int committed;
+};
+
 /* A host thread with its own connection: orders, and now and then one that it rolls back. */
 static void *lend_orders(void *argument) {
-    sqlite3 *mine = plain_host_open(lab_path("shop.db"));
-    int *committed = argument;
+    struct lender *lender = argument;
+    sqlite3 *mine = lender->connection;
     sqlite3_busy_timeout(mine, 60000);
     for (int i = 0; i < ORDERS; i++) {
         cdtx_sql *sql = NULL;
@@ -1098,11 +1104,10 @@ static void *lend_orders(void *argument) {
                  cdtx_job_put(sql, "mail", keep ? "yes" : "no", 2, NULL, NULL, NULL) == 0 &&
                  sqlite3_exec(mine, keep ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK &&
                  cdtx_lent_settle(sql, keep ? 0 : CDTX_REFUSED, NULL) == 0;
-        *committed += ok && keep;
+        lender->committed += ok && keep;
         if (!ok)
             break;
     }
-    sqlite3_close(mine);
     return NULL;
 }
 
@@ -1117,17 +1122,20 @@ static int32_t count_mail(cdtx_work *work, void *user, cdtx_error *err) {
 
 START_TEST(many_lend_while_one_turns) {
     struct turner turner;
-    pthread_t threads[LENDERS];
-    int committed[LENDERS] = {0};
+    struct lender lenders[LENDERS];
     make_real_shop((cdtx_options){.threads = 1});
     cdtx_handler_options options = {.size = sizeof options, .handler = count_mail, .in_local = 1};
     OK(cdtx_handler_add(db, "mail", &options, &E));
+    host.crowded = 1;
     start_turns(&turner);
-    for (int i = 0; i < LENDERS; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, lend_orders, &committed[i]), 0);
     for (int i = 0; i < LENDERS; i++) {
-        pthread_join(threads[i], NULL);
-        ck_assert_int_eq(committed[i], ORDERS - ORDERS / 5);
+        lenders[i] = (struct lender){.connection = plain_host_open(lab_path("shop.db"))};
+        ck_assert_int_eq(pthread_create(&lenders[i].thread, NULL, lend_orders, &lenders[i]), 0);
+    }
+    for (int i = 0; i < LENDERS; i++) {
+        pthread_join(lenders[i].thread, NULL);
+        sqlite3_close(lenders[i].connection);
+        ck_assert_int_eq(lenders[i].committed, ORDERS - ORDERS / 5);
     }
     for (int i = 0; i < 3000 && jobs() > 0; i++)
         usleep(10000);
