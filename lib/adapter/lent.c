@@ -313,6 +313,20 @@ static int32_t tidy(void *connection, cdtx_error *err) {
     return rc;
 }
 
+static int32_t inspect(void *connection, uint32_t deep, cdtx_rows *rows, cdtx_error *err) {
+    struct lent *self = connection;
+    cdtx_rows pragmas;
+    cdtx_error why = {0};
+    (void)deep; /* a whole file is read by whoever has it open */
+    cdtx__rows_init(&pragmas, self->env, 4096);
+    int32_t rc = check_settings(self, &pragmas, &why);
+    cdtx__rows_free(&pragmas);
+    cdtx_value row[] = {cdtx__sql_text(rc == 0 ? "ok" : "problem"), cdtx__sql_text("settings"),
+                        cdtx__sql_text(rc == 0 ? "commits on the lent connection are safe at a power cut" : why.text),
+                        SQL_NULL};
+    return cdtx_rows_add(rows, row, 4, err);
+}
+
 /* ---- statements ---- */
 
 static int32_t check_values(const struct lent_statement *statement, const cdtx_value *values, uint32_t count,
@@ -414,6 +428,7 @@ static const cdtx_sql_port lent_port = {
     .commit = commit,
     .rollback = rollback,
     .tidy = tidy,
+    .inspect = inspect,
 };
 
 const cdtx_sql_port *cdtx__adapter_lent(void) {

@@ -395,6 +395,11 @@ static int32_t examine(struct doctor *d) {
     for (cdtx_db *db = cdtx__db_after(d->engine, NULL); db != NULL; db = cdtx__db_after(d->engine, db)) {
         if (is_stopped(d, db->store))
             continue;
+        if (!cdtx__host_lends(db)) {
+            say(d, NOTE, db->store->name, "turn", "ask again while a turn is lent (cdtx_host_run)",
+                "the host lends no turn now, so nothing can be looked at");
+            continue;
+        }
         check_settings(d, db->store);
         check_meta(d, db->store);
         check_handlers(d, db);

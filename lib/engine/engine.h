@@ -107,6 +107,8 @@ int32_t cdtx__add_host_database(cdtx *engine, const char *name, struct host *hos
 void cdtx__host_stopped(cdtx_db *db);
 /* Alarms for what was lent and not settled. */
 void cdtx__loans_noticed(cdtx_db *db, const char *when);
+/* 0: a database of the host's that has no turn now, so that whoever asks it something would wait. */
+int cdtx__host_lends(cdtx_db *db);
 /* The engine needs the host's port no more. */
 void cdtx__host_drop(cdtx_db *db);
 void cdtx__host_free(const cdtx_env *env, struct host *host);

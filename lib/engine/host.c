@@ -134,6 +134,15 @@ static int32_t take_turn(cdtx_db *db, void *theirs, const char *what, struct len
     return 0;
 }
 
+int cdtx__host_lends(cdtx_db *db) {
+    if (db->host == NULL)
+        return 1;
+    cdtx__lock(db->engine->env, &db->host->lock);
+    int lends = db->host->turn_theirs != NULL;
+    cdtx__unlock(db->engine->env, &db->host->lock);
+    return lends;
+}
+
 /* ---- preparing ---- */
 
 /* Before anything is written: our own log must not see its epoch rise. */

@@ -62,7 +62,7 @@ static void ask_jobs(cdtx *engine, cdtx_metrics *m) {
     int64_t due = 0;
     for (cdtx_db *db = cdtx__db_after(engine, NULL); db != NULL; db = cdtx__db_after(engine, db)) {
         struct jobs_ask jobs = {.ask.run = run_jobs};
-        if (cdtx__ask_ride(engine, db->store, &jobs.ask, NULL) != 0)
+        if (!cdtx__host_lends(db) || cdtx__ask_ride(engine, db->store, &jobs.ask, NULL) != 0)
             return;
         due += jobs.due;
     }

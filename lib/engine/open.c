@@ -157,7 +157,7 @@ static int32_t add_database(cdtx *engine, const char *name, const char *url, str
     list_push(&engine->databases, &d->link);
     cdtx__unlock(engine->env, &engine->lock);
     int shared = d->store->ownership == CDTX_OWN_SHARED || d->store->ownership == CDTX_OWN_FIRST;
-    if (shared && !engine->options.passive)
+    if (shared && !d->store->lent && !engine->options.passive)
         cdtx__doctor_warn(d);
     *db = d;
     return 0;

@@ -1,5 +1,6 @@
 /* Databases of the host: preparing them, lending transactions and turns, and everything that a host can get wrong.
  * Virtual time but for what needs threads. */
+#include <cdtx/admin.h>
 #include <pthread.h>
 
 #include "../adapter/plain_host.h"
@@ -898,6 +899,42 @@ START_TEST(the_host_is_called_on_the_lending_thread_only) {
 }
 END_TEST
 
+static int64_t findings(const char *check, char *found, size_t room) {
+    cdtx_report *report = NULL;
+    int64_t rows = 0;
+    OK(cdtx_doctor(engine, 0, &report, &E));
+    while (cdtx_report_next(report))
+        if (cdtx_report_text(report, 1, NULL) != NULL && strcmp(cdtx_report_text(report, 1, NULL), "shop") == 0 &&
+            strcmp(cdtx_report_text(report, 2, NULL), check) == 0) {
+            snprintf(found, room, "%s: %s", cdtx_report_text(report, 0, NULL), cdtx_report_text(report, 3, NULL));
+            rows++;
+        }
+    cdtx_report_close(report);
+    return rows;
+}
+
+/* Questions about everything do not wait for a turn that nobody lends, and are answered while somebody does. */
+START_TEST(questions_are_answered_in_turns) {
+    struct turner turner;
+    char found[700] = "";
+    cdtx_metrics metrics = {.size = sizeof metrics, .ask = 1};
+    make_real_shop((cdtx_options){.wait_ms = 600000});
+    order("x");
+    ck_assert_int_eq(findings("turn", found, sizeof found), 1);
+    ck_assert_ptr_nonnull(strstr(found, "note: the host lends no turn"));
+    ck_assert_int_eq(findings("settings", found, sizeof found), 0);
+    OK(cdtx_metrics_read(engine, &metrics, &E));
+    ck_assert_int_eq(metrics.jobs_due, -1);
+    start_turns(&turner);
+    while (metrics.jobs_due != 1)
+        OK(cdtx_metrics_read(engine, &metrics, &E));
+    ck_assert_int_eq(findings("settings", found, sizeof found), 1);
+    ck_assert_ptr_nonnull(strstr(found, "ok: commits on the lent connection are safe"));
+    stop_turns(&turner);
+    close_shop();
+}
+END_TEST
+
 /* A pulled job whose effects and end are one transaction of the host's. */
 START_TEST(a_pulled_job_may_end_in_a_lent_transaction) {
     struct turner turner;
@@ -1181,6 +1218,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, another_writer_is_waited_for);
     tcase_add_test(tcase, a_handler_may_use_the_turn);
     tcase_add_test(tcase, the_host_is_called_on_the_lending_thread_only);
+    tcase_add_test(tcase, questions_are_answered_in_turns);
     tcase_add_test(tcase, a_pulled_job_may_end_in_a_lent_transaction);
     tcase_add_test(tcase, a_participant_is_served_by_turns);
     tcase_add_test(tcase, each_failure_of_a_branch_is_survived);
