@@ -205,6 +205,39 @@ START_TEST(gauges_are_unknown_inside_a_closure) {
 }
 END_TEST
 
+/* For the race detector; the sums must fit all the same. */
+START_TEST(metrics_are_read_while_threads_work) {
+    engine = lab_engine((cdtx_options){.threads = 3});
+    cdtx_db *db = NULL;
+    cdtx_tcc_handlers three = {.size = sizeof three, .on_try = fine, .on_confirm = fine, .on_cancel = fine};
+    OK(cdtx_db_open(engine, "stock", lab_url("stock.db"), &db, &E));
+    OK(cdtx_tcc_add(db, "stock", &three, &E));
+    cdtx_tx *txs[40];
+    for (int i = 0; i < 40; i++) {
+        OK(cdtx_tx_new(engine, NULL, &txs[i], &E));
+        OK(cdtx_tx_add(txs[i], "stock", "x", 1, &E));
+        OK(cdtx_tx_submit(txs[i], &E));
+    }
+    while (asked().committed < 40) {
+    }
+    OK(cdtx_drain(engine, 60000, &E));
+    cdtx_metrics m = asked();
+    ck_assert_uint_eq(m.committed, 40);
+    ck_assert_uint_eq(m.decide_us.count, 40);
+    ck_assert_uint_ge(m.call_us.count, 80);
+    ck_assert_uint_le(m.call_us.count, m.calls); /* a slow machine repeats calls */
+    ck_assert_uint_le(m.end_us.count, 40);
+    for (int i = 0; i < 40; i++) {
+        cdtx_work *work = NULL;
+        OK(cdtx_take(engine, 60000, &work, &E));
+        OK(cdtx_settle(work, 0, NULL, &E));
+        cdtx_tx_close(txs[i]);
+    }
+    cdtx_db_close(db);
+    cdtx_close(engine);
+}
+END_TEST
+
 /* ---- jobs ---- */
 
 static int32_t answer(cdtx_work *work, void *user, cdtx_error *err) {
@@ -301,6 +334,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, gauges_are_unknown_unless_asked);
     tcase_add_test(tcase, gauges_are_unknown_when_the_log_is_held);
     tcase_add_test(tcase, gauges_are_unknown_inside_a_closure);
+    tcase_add_test(tcase, metrics_are_read_while_threads_work);
     tcase_add_test(tcase, jobs_are_counted_by_their_end);
     tcase_add_test(tcase, a_taken_job_is_counted_when_it_is_settled);
     tcase_add_test(tcase, an_engine_without_a_log_has_none_of_its_gauges);
