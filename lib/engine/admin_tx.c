@@ -333,7 +333,8 @@ static void find_guards(cdtx *engine, struct guards_ask *guards) {
     guards->ask.run = run_guards;
     guards->log = engine->log->store->uuid;
     for (cdtx_db *db = cdtx__db_after(engine, NULL); db != NULL; db = cdtx__db_after(engine, db))
-        (void)cdtx__ask_ride(engine, db->store, &guards->ask, NULL);
+        if (cdtx__host_lends(db))
+            (void)cdtx__ask_ride(engine, db->store, &guards->ask, NULL);
 }
 
 int32_t cdtx_tx_branches(cdtx *engine, const char *gid, cdtx_report **report, cdtx_error *err) {

@@ -925,6 +925,14 @@ START_TEST(questions_are_answered_in_turns) {
     ck_assert_int_eq(findings("settings", found, sizeof found), 0);
     OK(cdtx_metrics_read(engine, &metrics, &E));
     ck_assert_int_eq(metrics.jobs_due, -1);
+    cdtx_tx *tx = NULL;
+    cdtx_report *report = NULL;
+    OK(cdtx_tx_new(engine, NULL, &tx, &E));
+    OK(cdtx_tx_begin(tx, &E));
+    OK(cdtx_tx_branches(engine, cdtx_tx_gid(tx), &report, &E));
+    cdtx_report_close(report);
+    OK(cdtx_tx_rollback(tx, &E));
+    cdtx_tx_close(tx);
     start_turns(&turner);
     while (metrics.jobs_due != 1)
         OK(cdtx_metrics_read(engine, &metrics, &E));
