@@ -86,13 +86,19 @@ class Case(unittest.TestCase):
         self.log = f"sqlite:{self.folder}/log.db"
         self.databases = [f"--db={name}=sqlite:{self.folder}/{name}.db" for name in ("orders", "stock")]
 
-    def run_tool(self, *words, log=None, stdin=subprocess.DEVNULL, **options):
-        environment = {key: value for key, value in os.environ.items() if key != "CDTX_LOG"}
+    def run_tool(self, *words, log=None, environment=None, stdout=subprocess.PIPE):
+        variables = {key: value for key, value in os.environ.items() if key != "CDTX_LOG"}
         if log is not None:
-            environment["CDTX_LOG"] = log
+            variables["CDTX_LOG"] = log
         done = subprocess.run(
-            [CDTX, *words], stdin=stdin, stdout=options.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
-            text=True, env=environment, timeout=60, check=False, **options,
+            [CDTX, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**variables, **(environment or {})},
+            timeout=60,
+            check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -1,6 +1,6 @@
 """Beside those who own the files."""
 
-from lab import Case, main, NOT_NOW, shop
+from lab import Case, main, NOT_NOW, shop, USAGE
 
 
 class Owners(Case):
@@ -52,6 +52,13 @@ class Owners(Case):
             one.ask(f"parked {gid}")
             self.cdtx("case", "note", "1", "beside two others")
             self.assertEqual(self.json("audit", "verify")["chains"][0]["lines"], 2)
+            # As it stands in the settings of those two.
+            self.log += "?share=1"
+            self.assertIn(gid, self.cdtx("tx", "list").out)
+            self.cdtx("case", "note", "1", "the same URL")
+            self.log = self.log.replace("share", "read")
+            self.assertIn(gid, self.cdtx("tx", "list").out)
+            self.says(USAGE, "read=1", "case", "note", "1", "only to be read")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The URL's own parameters but `share`: a URL copied from the program's settings says it, and here it is the command
+ * that decides. */
+static void write_parameters(FILE *out, const char *from, char *before) {
+    while (*from != '\0') {
+        size_t length = strcspn(from, "&");
+        if (strncmp(from, "share=", 6) != 0) {
+            (void)fprintf(out, "%c%.*s", *before, (int)length, from);
+            *before = '&';
+        }
+        from += length + (from[length] == '&');
+    }
+}
+
 /* The URL with one more parameter; a plain path becomes one. */
 static char *make_url(const char *text, const char *parameter) {
     size_t length = 0;
-    char *url = NULL;
+    char *url = NULL, before = '?';
     FILE *out = open_memstream(&url, &length);
     if (out == NULL)
         (void)status_memory(NULL, SIZE_MAX);
@@ -15,10 +28,13 @@ static char *make_url(const char *text, const char *parameter) {
         (void)fputs("sqlite:", out);
         for (; *text != '\0'; text++)
             (void)fprintf(out, *text == '?' || *text == '%' ? "%%%02x" : "%c", (unsigned char)*text);
-        (void)fprintf(out, "?%s", parameter);
     } else {
-        (void)fprintf(out, "%s%c%s", text, strchr(text, '?') != NULL ? '&' : '?', parameter);
+        size_t plain = strcspn(text, "?");
+        (void)fprintf(out, "%.*s", (int)plain, text);
+        if (text[plain] == '?')
+            write_parameters(out, text + plain + 1, &before);
     }
+    (void)fprintf(out, "%c%s", before, parameter);
     if (fclose(out) != 0)
         (void)status_memory(NULL, SIZE_MAX);
     return url;

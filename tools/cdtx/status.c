@@ -52,8 +52,11 @@ enum status status_usage(const char *format, ...) {
 }
 
 enum status status_failed(const cdtx_error *err) {
+    enum status status = status_of(err->code);
     status_say("%s", err->text);
-    return status_of(err->code);
+    if (status == STATUS_UNKNOWN)
+        status_say("it may have been done: look before it is repeated");
+    return status;
 }
 
 void *status_memory(void *block, size_t size) {
