@@ -7,7 +7,7 @@
 
 static struct json_object *must(struct json_object *object) {
     if (object == NULL)
-        (void)status_memory(NULL, SIZE_MAX);
+        status_no_memory();
     return object;
 }
 
@@ -21,12 +21,12 @@ struct json_object *json_new_array(void) {
 
 void json_put(struct json_object *object, const char *key, struct json_object *value) {
     if (json_object_object_add(object, key, value) != 0)
-        (void)status_memory(NULL, SIZE_MAX);
+        status_no_memory();
 }
 
 void json_append(struct json_object *array, struct json_object *value) {
     if (json_object_array_add(array, value) != 0)
-        (void)status_memory(NULL, SIZE_MAX);
+        status_no_memory();
 }
 
 static struct json_object *hexadecimal(const char *bytes, size_t length) {
@@ -98,7 +98,7 @@ void json_print(struct json_object *document) {
     const char *text = json_object_to_json_string_length(
         document, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
     if (text == NULL)
-        (void)status_memory(NULL, SIZE_MAX);
+        status_no_memory();
     (void)fwrite(text, 1, length, stdout);
     (void)fputc('\n', stdout);
     json_object_put(document);

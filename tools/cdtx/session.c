@@ -23,7 +23,7 @@ static char *make_url(const char *text, const char *parameter) {
     char *url = NULL, before = '?';
     FILE *out = open_memstream(&url, &length);
     if (out == NULL)
-        (void)status_memory(NULL, SIZE_MAX);
+        status_no_memory();
     if (text[0] == '/' || text[0] == '.') {
         (void)fputs("sqlite:", out);
         for (; *text != '\0'; text++)
@@ -36,7 +36,7 @@ static char *make_url(const char *text, const char *parameter) {
     }
     (void)fprintf(out, "%c%s", before, parameter);
     if (fclose(out) != 0)
-        (void)status_memory(NULL, SIZE_MAX);
+        status_no_memory();
     return url;
 }
 

@@ -59,11 +59,14 @@ enum status status_failed(const cdtx_error *err) {
     return status;
 }
 
+void status_no_memory(void) {
+    status_say("there is no memory left");
+    exit(STATUS_FAILED);
+}
+
 void *status_memory(void *block, size_t size) {
     void *memory = realloc(block, size);
-    if (memory == NULL) {
-        status_say("no memory for %zu bytes", size);
-        exit(STATUS_FAILED);
-    }
+    if (memory == NULL)
+        status_no_memory();
     return memory;
 }

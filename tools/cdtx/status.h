@@ -22,5 +22,6 @@ void status_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 enum status status_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The tool's own memory: never NULL, since without it there is nothing left to do but say so. */
 void *status_memory(void *block, size_t size);
+void status_no_memory(void) __attribute__((noreturn));
 
 #endif

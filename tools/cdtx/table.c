@@ -52,10 +52,10 @@ static struct cell make_cell(const struct view *view, const struct view_column *
     size_t length = 0;
     FILE *out = open_memstream(&cell.text, &length);
     if (out == NULL)
-        (void)status_memory(NULL, SIZE_MAX);
+        status_no_memory();
     view_write(out, view, column, report);
     if (fclose(out) != 0)
-        (void)status_memory(NULL, SIZE_MAX);
+        status_no_memory();
     cell.width = width_of(cell.text);
     uint32_t at = view_find(report, column->name);
     cell.number =
