@@ -9,7 +9,7 @@ import shlex
 import sqlite3
 import subprocess
 
-from lab import Case, CDTX, DONE, main, NO, NOT_NOW, shop, SOURCE, USAGE
+from lab import Case, CDTX, DONE, main, NO, NOT_NOW, read_all, shop, SOURCE, USAGE
 
 
 class ThreeCommands(Case):
@@ -48,6 +48,7 @@ class ThreeCommands(Case):
             text = re.sub(r"\b[0-9a-f]{32}-\d+", "GID", text)
             text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE", text)
             text = re.sub(r"\b(\d+s ago|now)\b(?! parked)", "AGO", text)
+            text = re.sub(r"\bin \d+m\b", "SOON", text)
             text = re.sub(r"LAST ERR\w*…?|stock\.re\w*…", "CUT", text)
             return [line for line in re.sub(r" +", " ", text).split("\n") if line]
 
@@ -204,8 +205,7 @@ class Transactions(Case):
             out = process.communicate(timeout=60)[0].decode()
             os.close(theirs)
             self.assertEqual(process.returncode, code)
-            asked = os.read(ours, 65536).decode()
-            os.close(ours)
+            asked = read_all(ours)
             self.assertIn("[y/N]", asked)
             self.assertIn("the warehouse is closed", asked)
             self.assertEqual(out, f"{gid}: is ended\n" if code == DONE else "")
