@@ -46,7 +46,9 @@ static void check_second(struct life *life, const cdtx_call *call, struct row *r
     if (!fits)
         violate(&sim->world, "C3", "%s sends a %s of gid %lld, which is %s", life->name, call_name(call->op),
                 (long long)call->sequence, state_names[state]);
-    if (call->attempt > row->now.attempts && (call->op != CDTX_CALL_CONFIRM || state == CDTX_TX_COMMITTING))
+    int counted_anew = (row->stepped_in & STEP_UNPARK) != 0;
+    if (!counted_anew && call->attempt > row->now.attempts &&
+        (call->op != CDTX_CALL_CONFIRM || state == CDTX_TX_COMMITTING))
         violate(&sim->world, "R3", "%s makes attempt %u at gid %lld, of which %lld are recorded", life->name,
                 call->attempt, (long long)call->sequence, (long long)row->now.attempts);
     mirror_outcome(sim, row, outcome, "sent");
