@@ -192,7 +192,18 @@ int weather_night(struct sim *sim) {
     return 1;
 }
 
+/* The last jump, when those who only wait for a time of day have nothing else to wake them. */
+static void set_ahead(struct world *world, void *argument, uint64_t number) {
+    struct sim *sim = argument;
+    (void)number;
+    for (uint32_t i = 0; i < sim->host_count; i++)
+        host_jump(&sim->hosts[i], prng_range(&world->faults, 0, 86400 * (int64_t)SECOND));
+    tell(world, "world", "sets its wall clocks ahead");
+}
+
 void weather_heal(struct sim *sim) {
+    if (knobs_have(&sim->knobs, FAULT_CLOCK))
+        world_post(&sim->world, 2 * SECOND, set_ahead, sim, 0);
     sim->faults_on = 0;
     for (uint32_t i = 0; i < sim->node_count; i++)
         if (sim->nodes[i].away) {
