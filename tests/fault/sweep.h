@@ -33,6 +33,7 @@ struct sweep {
     int ruins;      /* begins on what a power loss left of unfinished things */
     int loopback;   /* the coordinator behind encoded calls */
     int harmless;   /* customers notice nothing but the delay */
+    int no_floor;   /* the log does not raise its floor: what comes late finds its guard */
     int32_t crash_after_story, crash_after_recovery; /* enum disk_crash, 0: none */
 
     void (*arm)(struct run *run);

@@ -193,7 +193,8 @@ int main(int argc, char **argv) {
     static const char *const names[FAULTS] = {NULL, "lost", "doubled", "overtaken", "outlived", "late", "not sent"};
     for (int fault = LOST; fault < FAULTS; fault++) {
         struct sweep *sweep = &sweeps[fault - LOST];
-        *sweep = (struct sweep){.least = 30, .fault = fault, .arm = arm};
+        *sweep =
+            (struct sweep){.least = 30, .fault = fault, .no_floor = fault == LATE || fault == OUTLIVED, .arm = arm};
         (void)snprintf(sweep->name, sizeof sweep->name, "link %s", names[fault]);
     }
     for (int i = 0; i < FAULTS; i++) {
