@@ -111,7 +111,7 @@ struct disk_counts {
     uint64_t calls[DISK_OPS]; /* by disk_op, those that failed included */
     uint64_t faults;          /* verdicts other than DISK_PASS */
     uint64_t bytes_written;
-    uint64_t kills;           /* lives killed, by power loss too */
+    uint64_t kills; /* lives killed, by power loss too */
     uint64_t power_losses;
     uint64_t kept, lost, torn; /* effects met by power losses and failed syncs that drew */
 };

@@ -18,13 +18,13 @@ enum { PATH_MAX_MOVES = 2000, SEEN_ROOM = 1 << 24, CHILDREN_MAX = 4096 };
 struct arguments {
     struct budget budget;
     uint32_t jobs;
-    int all_mutants;
+    int all_mutants, plain, compares;
     const char *world, *mutant, *path;
 };
 
 /* Between all processes of a search. */
 struct shared {
-    uint64_t states, cut, ends, steps;
+    uint64_t states, cut, ends, different, sum, steps;
     uint32_t longest;
     int32_t tokens; /* how many more may run at the same time */
     int stop;
@@ -33,7 +33,7 @@ struct shared {
     char why[600];
     uint32_t path_length;
     uint8_t path[PATH_MAX_MOVES];
-    uint64_t seen[SEEN_ROOM];
+    uint64_t seen[SEEN_ROOM], seen_ends[SEEN_ROOM];
 };
 
 static struct shared *shared;
@@ -57,10 +57,10 @@ static void add(uint64_t *counter) {
 /* ---- what all know ---- */
 
 /* 1 when it is new. */
-static int enter_state(uint64_t hash) {
+static int enter(uint64_t *seen, uint64_t hash) {
     hash += hash == 0;
     for (uint64_t i = 0; i < SEEN_ROOM; i++) {
-        uint64_t *slot = &shared->seen[(hash + i) % SEEN_ROOM];
+        uint64_t *slot = &seen[(hash + i) % SEEN_ROOM];
         uint64_t there = 0;
         if (__atomic_compare_exchange_n(slot, &there, hash, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
             return 1;
@@ -141,6 +141,11 @@ static int branch(void) {
 /* ---- one way ---- */
 
 _Noreturn static void finish(void) {
+    uint64_t end = explore_end(&explorer);
+    if (enter(shared->seen_ends, end)) {
+        add(&shared->different);
+        __atomic_add_fetch(&shared->sum, end, __ATOMIC_RELAXED);
+    }
     if (explorer.sim.world.broken[0] == '\0')
         explore_judge(&explorer);
     if (explorer.sim.world.broken[0] != '\0')
@@ -167,7 +172,7 @@ _Noreturn static void search(void) {
             leave();
         uint32_t chosen = 0;
         if ((count > 1 || explorer.at_rest) && explorer.sim.world.broken[0] == '\0') {
-            if (!enter_state(explore_hash(&explorer))) {
+            if (!enter(shared->seen, explore_hash(&explorer))) {
                 add(&shared->cut);
                 leave();
             }
@@ -222,10 +227,24 @@ static int explore_one(const struct arguments *arguments, const struct explore_w
         explore_build(&explorer, world, mutant, 0);
         explore_begin(&explorer);
         explorer.left = arguments->budget;
+        explorer.plain = arguments->plain;
         search();
     }
     wait_for(pid);
     return shared->failed;
+}
+
+/* Does leaving orders out lose any end? */
+static int differs(const struct arguments *arguments, const struct explore_world *world) {
+    struct arguments plain = *arguments;
+    uint64_t sum = shared->sum, different = shared->different;
+    plain.plain = 1;
+    explore_one(&plain, world, arguments->mutant);
+    if (shared->sum == sum)
+        return 0;
+    printf("  %llu different ends; with nothing left out they are %llu\n", (unsigned long long)different,
+           (unsigned long long)shared->different);
+    return 1;
 }
 
 static int explore_all(const struct arguments *arguments) {
@@ -236,14 +255,17 @@ static int explore_all(const struct arguments *arguments) {
             continue;
         double start = seconds();
         int broken = explore_one(arguments, world, arguments->mutant);
-        printf("%-8s %s: %llu states, %llu seen before, %llu ends, %llu steps, at most %u in a row, %.1f s\n",
+        printf("%-8s %s: %llu states, %llu seen before, %llu steps, at most %u in a row; %llu ends, %llu different "
+               "(%016llx);"
+               " %.1f s\n",
                world->name, world->what, (unsigned long long)shared->states, (unsigned long long)shared->cut,
-               (unsigned long long)shared->ends, (unsigned long long)shared->steps, shared->longest, seconds() - start);
+               (unsigned long long)shared->steps, shared->longest, (unsigned long long)shared->ends,
+               (unsigned long long)shared->different, (unsigned long long)shared->sum, seconds() - start);
         if (broken) {
             printf("  violates %s: %s\n", shared->broken, shared->why);
             tell_path(stdout, world->name, arguments->mutant);
         }
-        failed |= broken;
+        failed |= broken || (arguments->compares && differs(arguments, world));
     }
     return failed;
 }
@@ -268,6 +290,7 @@ static int follow(const struct arguments *arguments) {
     explore_build(&explorer, world, arguments->mutant, 1);
     explore_begin(&explorer);
     explorer.left = arguments->budget;
+    explorer.plain = arguments->plain;
     while ((count = explore_moves(&explorer, moves)) > 0) {
         uint32_t chosen = 0;
         if (count > 1 && *at != '\0') {
@@ -358,7 +381,7 @@ static int kill_all(const struct arguments *arguments) {
 static int usage(const char *what) {
     fprintf(stderr,
             "explore: %s\nusage: explore [--world NAME] [--mutant NAME] [--crashes N] [--copies N] [--holds N]"
-            " [--faults N] [--jobs J]\n       explore --mutants [...]\n"
+            " [--faults N] [--jobs J] [--plain] [--compare]\n       explore --mutants [...]\n"
             "       explore --world NAME [--mutant NAME] [bounds as in the search] --path PATH\n",
             what);
     return 2;
@@ -392,13 +415,19 @@ static int valued(struct arguments *a, const char *name, const char *text) {
     return 1;
 }
 
+static int flag(struct arguments *a, const char *name) {
+    if (strcmp(name, "--mutants") == 0)
+        return a->all_mutants = 1;
+    if (strcmp(name, "--plain") == 0)
+        return a->plain = 1;
+    return strcmp(name, "--compare") == 0 ? (a->compares = 1) : 0;
+}
+
 int main(int argc, char **argv) {
     struct arguments a = {.budget = {.crashes = 1, .copies = 1, .holds = 1, .faults = 1}, .jobs = 1};
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--mutants") == 0) {
-            a.all_mutants = 1;
+        if (flag(&a, argv[i]))
             continue;
-        }
         if (!valued(&a, argv[i], argv[i + 1]))
             return usage(argv[i]);
         i++;

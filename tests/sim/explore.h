@@ -68,6 +68,7 @@ struct explorer {
     uint32_t held_count;
     struct customer customers[CUSTOMERS_MAX];
     uint32_t customer_count;
+    int plain;   /* nothing is left out but states that were seen */
     int at_rest; /* nobody had anything to do but to take a message or to hear a timer */
     int ended;   /* only what was held back is still to come */
     uint32_t steps;
@@ -90,6 +91,8 @@ void explore_build(struct explorer *explorer, const struct explore_world *world,
 int explore_is_over(struct explorer *explorer);
 /* All has ended: time for what is tidied up afterwards. */
 void explore_settle(struct explorer *explorer);
+/* How it has ended: rows, marks, effects, and what customers were told. */
+uint64_t explore_end(const struct explorer *explorer);
 /* Asks once more, cuts the power, and looks at what is left. */
 void explore_judge(struct explorer *explorer);
 

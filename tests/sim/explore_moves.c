@@ -202,7 +202,7 @@ static int is_up(const struct explorer *explorer, uint32_t n) {
 static void forget(struct explorer *explorer, uint32_t n) {
     struct node *node = &explorer->sim.nodes[n];
     uint64_t memory;
-    if (node_up(node) == NULL || next_step(explorer, n) != NULL ||
+    if (explorer->plain || node_up(node) == NULL || next_step(explorer, n) != NULL ||
         !explore_memory(node->life->engine, host_monotonic_us(node->host), &memory))
         return;
     memory = explore_mix(memory, node->life->number);
@@ -369,7 +369,7 @@ static int offer_steps(struct explorer *explorer, struct move *moves, uint32_t *
         const struct event *step = next_step(explorer, n);
         if (step == NULL)
             continue;
-        if (!touches_log(explorer, n, step)) {
+        if (!explorer->plain && !touches_log(explorer, n, step)) {
             *count = 0;
             add(moves, count, MOVE_STEP, n, step->sequence);
             return 1;
@@ -408,9 +408,13 @@ static uint32_t senders_to(const struct explorer *explorer, uint32_t n) {
 }
 
 /* A participant whose messages come from one coordinator only, while the other is silent: whoever else moved first
- * could not change what it gets, so nobody else needs to move first. NODES_MAX: none. */
+ * could not change what it gets, so nobody else needs to move first. That holds only when nothing sent later can
+ * overtake what is on its way already. NODES_MAX: none. */
 static uint32_t find_apart(struct explorer *explorer) {
     uint32_t loud = 0;
+    const struct budget *left = &explorer->left;
+    if (explorer->plain || (left->faults > 0 && left->holds + left->copies > 0))
+        return NODES_MAX;
     for (uint32_t n = 0; n < explorer->sim.node_count; n++)
         if (explorer->sim.nodes[n].coordinator && !is_silent(explorer, n))
             loud |= 1U << n;
@@ -626,7 +630,7 @@ static void hold(struct explorer *explorer, const struct move *move) {
 }
 
 void explore_put_off(struct explorer *explorer, const struct move *moves, uint32_t chosen) {
-    for (uint32_t i = 0; i < chosen; i++) {
+    for (uint32_t i = 0; i < chosen && !explorer->plain; i++) {
         const struct move *move = &moves[i];
         if (move->kind == MOVE_RESTART)
             explorer->down[move->node].put_off = found(explorer, move->node);

@@ -213,6 +213,24 @@ int explore_is_over(struct explorer *explorer) {
     return check_all_ended(&explorer->sim, why, sizeof why);
 }
 
+uint64_t explore_end(const struct explorer *explorer) {
+    const struct book *book = &explorer->sim.checker->books[REAL];
+    uint64_t hash = 1;
+    for (int64_t i = 1; i <= book->highest; i++) {
+        const struct row *row = book->rows[i];
+        hash = explore_mix(explore_mix(hash, (uint64_t)row->now.state), (uint64_t)row->now.epoch);
+        hash = explore_mix(explore_mix(hash, (uint64_t)row->now.acked), (uint64_t)row->now.reason);
+        for (uint32_t b = 0; b < BRANCHES; b++)
+            hash = explore_mix(hash, (uint64_t)row->branches[b].mark);
+    }
+    for (enum participant p = ORDER; p < PARTICIPANTS; p++)
+        for (int64_t i = 1; i <= explorer->sim.checker->ledgers[p].last; i++)
+            hash = explore_mix(hash, (uint64_t)explorer->sim.checker->ledgers[p].effects[i].op);
+    for (uint32_t i = 0; i < explorer->customer_count; i++)
+        hash = explore_mix(hash, explorer->customers[i].told);
+    return hash;
+}
+
 void explore_settle(struct explorer *explorer) {
     struct world *world = &explorer->sim.world;
     world_run(world, world->now + 5 * SECOND);
