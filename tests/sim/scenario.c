@@ -97,8 +97,12 @@ static const struct {
     FIELD(timeout_min_ms), FIELD(timeout_max_ms),  FIELD(latency_min),    FIELD(latency_max),    FIELD(run),
     FIELD(crash_in),       FIELD(fault_in),        FIELD(loss_in),        FIELD(stock),          FIELD(retention_ms),
     FIELD(park_retry_ms),  FIELD(park_attempts),   FIELD(policy_in),      FIELD(open_max),       FIELD(dead),
+    FIELD(person),         FIELD(night),
 #undef FIELD
 };
+
+/* A new knob needs its FIELD: what a scenario does not say is 0. */
+_Static_assert(sizeof(struct knobs) == 176, "struct knobs has changed");
 
 enum { FIELDS = sizeof fields / sizeof fields[0], WORDS_MAX = 80 };
 

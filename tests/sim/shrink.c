@@ -70,26 +70,55 @@ static int cut_kinds(struct shrinker *shrinker) {
     return any;
 }
 
-/* Whoever else is about, and what makes the run less simple than it could be. */
+/* Whoever else is about, and what makes the run less simple than it could be. 0: no such thing; 1: it is small. */
+static int simplify(struct scenario *scenario, int what, int *changed) {
+    struct knobs *knobs = &scenario->knobs;
+    struct scenario before = *scenario;
+    switch (what) {
+    case 0:
+        scenario->clerks = 0;
+        break;
+    case 1:
+        knobs->rogue = 0;
+        break;
+    case 2:
+        knobs->person = 0;
+        break;
+    case 3:
+        knobs->night = 0;
+        break;
+    case 4:
+        knobs->dead = 0;
+        break;
+    case 5:
+        knobs->loopback = 0;
+        break;
+    case 6:
+        knobs->policy_in = 0;
+        break;
+    case 7:
+        knobs->pumps = 1;
+        break;
+    default:
+        return 0;
+    }
+    *changed = scenario->clerks != before.clerks || memcmp(knobs, &before.knobs, sizeof *knobs) != 0;
+    return 1;
+}
+
 static int cut_company(struct shrinker *shrinker) {
     int any = 0;
-    for (int what = 0; what < 6; what++) {
+    for (int what = 0;; what++) {
+        int changed = 0;
         struct scenario trial = scenario_copy(&shrinker->best);
-        struct knobs *knobs = &trial.knobs;
-        int *switches[] = {&trial.clerks, &knobs->rogue, &knobs->loopback, &knobs->dead};
-        uint32_t *counts[] = {&knobs->policy_in, &knobs->pumps};
-        uint32_t least = what == 5;
-        int small = what < 4 ? *switches[what] == 0 : *counts[what - 4] <= least;
-        if (what < 4)
-            *switches[what] = 0;
-        else
-            *counts[what - 4] = least;
-        if (small)
-            scenario_free(&trial);
-        else
+        int there = simplify(&trial, what, &changed);
+        if (changed)
             any |= try_it(shrinker, &trial);
+        else
+            scenario_free(&trial);
+        if (!there)
+            return any;
     }
-    return any;
 }
 
 /* Halves, quarters and so on down to single ones, of `count` things; without takes some of them out. */
