@@ -71,7 +71,8 @@ enum cdtx_ownership {
     CDTX_OWN_NONE = 0,   /* reads only */
     CDTX_OWN_SHARED = 1, /* writes in turns with other processes; someone else checkpoints */
     CDTX_OWN_FIRST = 2,  /* the same, and checkpoints */
-    CDTX_OWN_ALONE = 3   /* the only writer */
+    CDTX_OWN_ALONE = 3,  /* the only writer */
+    CDTX_OWN_HEIR = 4    /* as FIRST, beside sharers that were here before; only own answers it */
 };
 
 /* A connection to one database. The library calls a connection from one thread at a time. No function waits for other

@@ -63,6 +63,17 @@ static int32_t open_owner_file(struct sqlite *self, cdtx_error *err) {
     return rc == SQLITE_OK ? 0 : lock_failed(self, rc, err);
 }
 
+/* With SHARED held. Whether others are here already shows by trying to be alone; that leaves the lock as it was. */
+static int32_t share_lock(sqlite3_file *owner) {
+    if (owner->pMethods->xLock(owner, SQLITE_LOCK_RESERVED) != SQLITE_OK)
+        return CDTX_OWN_SHARED;
+    int alone = owner->pMethods->xLock(owner, SQLITE_LOCK_EXCLUSIVE) == SQLITE_OK;
+    owner->pMethods->xUnlock(owner, SQLITE_LOCK_SHARED);
+    if (owner->pMethods->xLock(owner, SQLITE_LOCK_RESERVED) != SQLITE_OK)
+        return CDTX_OWN_SHARED;
+    return alone ? CDTX_OWN_FIRST : CDTX_OWN_HEIR;
+}
+
 static int32_t take_lock(struct sqlite *self, int32_t *ownership, cdtx_error *err) {
     int32_t rc = open_owner_file(self, err);
     if (rc != 0)
@@ -75,8 +86,7 @@ static int32_t take_lock(struct sqlite *self, int32_t *ownership, cdtx_error *er
     *ownership = CDTX_OWN_ALONE;
     if (!self->url.share)
         return 0;
-    result = self->owner->pMethods->xLock(self->owner, SQLITE_LOCK_RESERVED);
-    *ownership = result == SQLITE_OK ? CDTX_OWN_FIRST : CDTX_OWN_SHARED;
+    *ownership = share_lock(self->owner);
     return 0;
 }
 
@@ -201,7 +211,7 @@ int32_t cdtx__sqlite_own(void *connection, int32_t *ownership, cdtx_error *err) 
         cdtx__sqlite_disown(self);
         return rc;
     }
-    self->ownership = got;
+    self->ownership = got == CDTX_OWN_HEIR ? CDTX_OWN_FIRST : got;
     *ownership = got;
     return 0;
 }

@@ -371,7 +371,7 @@ static int32_t reach(struct store *store, cdtx_error *err) {
 }
 
 static int32_t own(struct store *store, cdtx_error *err) {
-    return store->port->own(store->connection, &store->ownership, err);
+    return store->port->own(store->connection, &store->ownership, err); /* HEIR until it has signed in */
 }
 
 static int32_t begin(struct store *store, cdtx_error *err) {
@@ -400,8 +400,9 @@ static int32_t read_identity(struct store *store, int64_t wall, cdtx_error *err)
     /* While another process has the file open, this machine has not been restarted since the clock was saved: then its
      * monotonic clock knows how long ago that was, and no step of the wall clock can make anything due. */
     int64_t since = mono - cdtx__rows_int(&store->rows, 0, 4);
-    if (store->ownership == CDTX_OWN_SHARED || store->ownership == CDTX_OWN_NONE)
-        away = store->lent && since < 0 ? away : since; /* a host may also be the first after a restart */
+    int among_others = store->ownership != CDTX_OWN_ALONE && store->ownership != CDTX_OWN_FIRST;
+    if (among_others && since >= 0) /* else it has been restarted all the same: others open at this moment too */
+        away = since;
     store->clock_offset_ms = cdtx__rows_int(&store->rows, 0, 2) + (away > 0 ? away : 0) - mono;
     return 0;
 }
@@ -415,6 +416,8 @@ static int32_t sign_in(struct store *store, cdtx_error *err) {
     if (rc != 0)
         return rc;
     store->epoch++;
+    if (store->ownership == CDTX_OWN_HEIR)
+        store->ownership = CDTX_OWN_FIRST;
     int64_t mono = cdtx__now_us(store->env) / 1000;
     cdtx_value arguments[] = {cdtx__sql_text(owner), SQL_INT(store->epoch), SQL_INT(store->clock_offset_ms + mono),
                               SQL_INT(wall), SQL_INT(mono)};

@@ -251,6 +251,24 @@ START_TEST(a_sharer_becomes_first) {
 }
 END_TEST
 
+START_TEST(who_comes_before_a_sharer_has_noticed_is_heir) {
+    struct process first = start_process(shared_url());
+    for (const char *letter = "ow"; *letter != '\0'; letter++)
+        ck_assert_int_ge(tell(&first, *letter), 0);
+    db = open_at(url);
+    own(db, CDTX_OWN_SHARED);
+    finish(&first, SIGKILL);
+    void *heir = open_at(url), *next = open_at(url);
+    own(heir, CDTX_OWN_HEIR);
+    own(next, CDTX_OWN_SHARED); /* trying to be alone has left no lock behind */
+    port->close(next);
+    port->close(heir);
+    close_db();
+    db = open_at(url);
+    own(db, CDTX_OWN_FIRST);
+}
+END_TEST
+
 START_TEST(a_sharer_that_writes_delays_the_next_one) {
     struct process first = start_process(shared_url());
     ck_assert_int_eq(tell(&first, 'o'), 0);
@@ -426,7 +444,7 @@ END_TEST
 
 SQLITE_TESTS("sqlite-owner", NULL, one_owner_in_one_process, one_owner_of_two_processes, a_killed_owner_is_followed,
              a_reader_may_become_the_owner, a_clean_end_leaves_one_file, a_reader_that_closes_last_leaves_the_log,
-             sharers_take_turns, a_sharer_becomes_first, a_sharer_that_writes_delays_the_next_one,
-             sharing_on_an_old_sqlite_is_noted, a_reader_beside_the_owner_writes_nothing,
-             the_log_is_written_again_before_it_is_read, the_log_is_written_again_beside_readers,
-             a_log_that_cannot_be_written_again_is_an_error)
+             sharers_take_turns, a_sharer_becomes_first, who_comes_before_a_sharer_has_noticed_is_heir,
+             a_sharer_that_writes_delays_the_next_one, sharing_on_an_old_sqlite_is_noted,
+             a_reader_beside_the_owner_writes_nothing, the_log_is_written_again_before_it_is_read,
+             the_log_is_written_again_beside_readers, a_log_that_cannot_be_written_again_is_an_error)

@@ -190,7 +190,7 @@ START_TEST(the_engines_own_files_are_refused) {
     const char *files[] = {"log.db", "stock.db", "shop.db"};
     for (int i = 0; i < 3; i++) {
         struct plain_host mine;
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "h%d", i);
         int64_t epoch = lab_sql(files[i], "SELECT epoch FROM cdtx_meta");
         sqlite3 *at = plain_host_open(lab_path(files[i]));

@@ -57,10 +57,8 @@ int32_t errand_tables(cdtx_sql *sql, cdtx_error *err) {
 /* ---- running ---- */
 
 /* A database's clock follows the wall clock while nobody has it open, so a jump then is an honest reason to be early.
- * Who opens a shared file just after the process that checkpoints it has died takes itself for alone, too. */
+ */
 static int excused(const struct life *life, int which, const struct errand *errand, int64_t since) {
-    if (life->node->shared && knobs_have(&life->sim->knobs, FAULT_CLOCK))
-        return 1;
     return life->sim->errands->opened[which] >= since && host_jumped_ahead(errand->host, since);
 }
 
