@@ -4,6 +4,7 @@
 
 #include "engine/ask.h"
 #include "engine/case.h"
+#include "engine/coord_op.h"
 #include "engine/drive.h"
 #include "store/guard.h"
 #include "store/record.h"
@@ -34,17 +35,11 @@ enum tx_column {
     TX_ENDED
 };
 
-static int32_t absent(const cdtx_sql *sql, int64_t sequence, cdtx_error *err) {
-    if (sequence <= sql->store->meta.sequence)
-        return cdtx__fail(err, CDTX_EXPIRED, "the record of gid number %lld is no longer kept", (long long)sequence);
-    return cdtx__fail(err, CDTX_NOT_FOUND, "gid number %lld was never begun in this log", (long long)sequence);
-}
-
 /* rows gets the one row. */
 static int32_t read_tx(cdtx_sql *sql, int64_t sequence, cdtx_rows *rows, cdtx_error *err) {
     cdtx_value key = SQL_INT(sequence);
     int32_t rc = cdtx__sql_run(sql, "SELECT " TX_COLUMNS " FROM cdtx_tx WHERE seq = ?", &key, 1, rows, NULL, err);
-    return rc == 0 && rows->count == 0 ? absent(sql, sequence, err) : rc;
+    return rc == 0 && rows->count == 0 ? cdtx__coord_absent(sql, sequence, err) : rc;
 }
 
 /* ---- rows for a person ---- */
@@ -414,18 +409,15 @@ static int32_t run_retry(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     return rc != 0 ? rc : note_line(one, sql, "retry", err);
 }
 
-static const char *state_text(int64_t state) {
-    return state == CDTX_TX_COMMITTING ? "COMMITTING" : state == CDTX_TX_REVERSING ? "REVERSING" : "ROLLING_BACK";
-}
-
 static int32_t open_case(const struct one_ask *one, cdtx_sql *sql, cdtx_error *err) {
     char evidence[1024];
     int opened = 0;
     const cdtx_rows *rows = &one->ask.rows;
     const char *error = cdtx__rows_at(rows, 0, TX_ERROR)->bytes;
     snprintf(evidence, sizeof evidence, "state %s; attempts %lld; branches answered %d; last error: %.700s",
-             state_text(cdtx__rows_int(rows, 0, TX_STATE)), (long long)cdtx__rows_int(rows, 0, TX_ATTEMPTS),
-             count_answered(cdtx__rows_int(rows, 0, TX_ACKED)), error == NULL ? "none" : error);
+             cdtx__sm_name(&cdtx__coord_machine, cdtx__rows_int(rows, 0, TX_STATE)),
+             (long long)cdtx__rows_int(rows, 0, TX_ATTEMPTS), count_answered(cdtx__rows_int(rows, 0, TX_ACKED)),
+             error == NULL ? "none" : error);
     return cdtx__case_open(sql, "tx", one->gid, one->reason, evidence, one->actor, &opened, err);
 }
 
@@ -467,11 +459,8 @@ static int32_t run_resolve(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     if (rc != 0)
         return rc;
     int64_t state = cdtx__rows_int(&ask->rows, 0, TX_STATE);
-    int64_t ended = state == CDTX_TX_COMMITTING  ? CDTX_TX_COMMITTED
-                    : state == CDTX_TX_REVERSING ? CDTX_TX_REVERSED
-                                                 : CDTX_TX_ROLLED_BACK;
-    cdtx_value arguments[] = {SQL_INT(ended), SQL_INT(cdtx__store_stamp_ms(sql->store)), SQL_INT(one->sequence),
-                              SQL_INT(cdtx__rows_int(&ask->rows, 0, TX_EPOCH))};
+    cdtx_value arguments[] = {SQL_INT(cdtx__coord_ends[state]), SQL_INT(cdtx__store_stamp_ms(sql->store)),
+                              SQL_INT(one->sequence), SQL_INT(cdtx__rows_int(&ask->rows, 0, TX_EPOCH))};
     rc = set(one, sql,
              "UPDATE cdtx_tx SET state = ?, due = NULL, ended = ?, parked = NULL, epoch = epoch + 1"
              " WHERE seq = ? AND epoch = ?",

@@ -19,7 +19,7 @@ const int32_t cdtx__coord_ends[] = {[CDTX_TX_COMMITTING] = CDTX_TX_COMMITTED,
                                     [CDTX_TX_ROLLING_BACK] = CDTX_TX_ROLLED_BACK,
                                     [CDTX_TX_REVERSING] = CDTX_TX_REVERSED};
 
-static int32_t absent(const cdtx_sql *sql, int64_t sequence, cdtx_error *err) {
+int32_t cdtx__coord_absent(const cdtx_sql *sql, int64_t sequence, cdtx_error *err) {
     if (sequence <= sql->store->meta.sequence)
         return cdtx__fail(err, CDTX_EXPIRED, "the record of gid number %lld is no longer kept", (long long)sequence);
     return cdtx__fail(err, CDTX_NOT_FOUND, "gid number %lld was never begun in this log", (long long)sequence);
@@ -136,7 +136,7 @@ int32_t cdtx__coord_register(struct rider *rider, cdtx_sql *sql, cdtx_error *err
     if (rc != 0)
         return rc;
     if (op->rows.count == 0)
-        return absent(sql, request->sequence, err);
+        return cdtx__coord_absent(sql, request->sequence, err);
     int64_t state = cdtx__rows_int(&op->rows, 0, 0), epoch = cdtx__rows_int(&op->rows, 0, 1);
     if (!MUTANT(sql->store->env, "late-register") && (state != CDTX_TX_ACTIVE || epoch != op->epoch))
         return cdtx__fail(err, CDTX_REFUSED, "gid number %lld is %s: it takes no more branches",
@@ -233,7 +233,7 @@ int32_t cdtx__coord_decide(struct rider *rider, cdtx_sql *sql, cdtx_error *err) 
     if (rc != 0)
         return rc;
     if (op->rows.count == 0)
-        return absent(sql, request->sequence, err);
+        return cdtx__coord_absent(sql, request->sequence, err);
     if (cdtx__rows_int(&op->rows, 0, 1) != CDTX_TX_ACTIVE) {
         request->found = 1;
         answer_row(op);
@@ -262,5 +262,5 @@ int32_t cdtx__coord_query(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     }
     if (request->key != NULL)
         return cdtx__fail(err, CDTX_NOT_FOUND, "no transaction has the key '%.120s'", request->key);
-    return absent(sql, request->sequence, err);
+    return cdtx__coord_absent(sql, request->sequence, err);
 }
