@@ -4,6 +4,7 @@
 #define CDTX_BASE_BUF_H
 
 #include "base/env.h"
+#include "base/name.h"
 
 struct buf {
     const cdtx_env *env;
@@ -37,13 +38,5 @@ const void *cdtx__read_block(struct reader *reader, uint32_t *length);
 const char *cdtx__read_name(struct reader *reader);
 /* Did everything fit, with nothing left over? */
 int cdtx__read_done(const struct reader *reader);
-
-/* 0 when text is a name as the public rules say, else INVALID; what says whose name it is. */
-int32_t cdtx__check_name(const char *text, const char *what, cdtx_error *err);
-/* The same rule for texts of another length: 1 to max bytes. */
-int32_t cdtx__check_text(const char *text, size_t max, const char *what, cdtx_error *err);
-/* A text from outside made fit for that rule: what is not UTF-8 and control characters become '?', and what does not
- * fit into room with its NUL is cut between characters. */
-void cdtx__clean_text(char *clean, size_t room, const char *text);
 
 #endif

@@ -1,9 +1,11 @@
-#include "base/buf.h"
+#include "base/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
 
 int32_t cdtx_error_set(cdtx_error *err, int32_t code, const char *text) {
     if (err == NULL)

@@ -1,6 +1,7 @@
 /* Jobs for a person: list, show, retry, cancel. */
 #include <stdio.h>
 
+#include "base/text.h"
 #include "engine/ask.h"
 #include "engine/job.h"
 

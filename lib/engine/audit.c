@@ -1,6 +1,6 @@
 #include "engine/audit.h"
 
-#include "base/buf.h"
+#include "base/text.h"
 
 enum { TEXTS = 4, LINE_MAX = 65536 };
 

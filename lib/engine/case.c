@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "base/buf.h"
+#include "base/text.h"
 #include "engine/audit.h"
 
 enum { EVIDENCE_MAX = 4000, SUBJECT_MAX = 2 * CDTX_NAME_MAX + 2, TEXT_MAX = REASON_MAX + 64 };

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/text.h"
 #include "engine/ask.h"
 #include "engine/job.h"
 #include "store/guard.h"

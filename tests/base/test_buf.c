@@ -1,4 +1,5 @@
 #include "base/buf.h"
+#include "base/text.h"
 
 #include <cdtx/test.h>
 

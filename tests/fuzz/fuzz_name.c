@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "fuzz.h"
 
 /* The code point at text, whose length is given; -1: no UTF-8. */
