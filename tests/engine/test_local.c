@@ -482,6 +482,7 @@ START_TEST(a_slow_closure_is_an_alarm) {
     OK(cdtx_local(db, linger, world, &E));
     ck_assert_uint_eq(lab_metrics(engine).alarms, 0);
     close_shop();
+    cdtx_test_env_free(world);
     OK(cdtx_test_env_new(&world, &E));
     engine = lab_engine((cdtx_options){.env = cdtx_test_env_port(world), .closure_ms = 1500});
     OK(cdtx_db_open(engine, "shop", lab_url("shop.db"), &db, &E));
