@@ -3,13 +3,12 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import shlex
 import sqlite3
 import subprocess
 
-from lab import Case, CDTX, DONE, main, NO, NOT_NOW, read_all, shop, SOURCE, USAGE
+from lab import Case, CDTX, DONE, main, NO, NOT_NOW, read_all, shop, SOURCE, terminal, USAGE
 
 
 class ThreeCommands(Case):
@@ -196,7 +195,7 @@ class Transactions(Case):
     def test_confirmation_on_a_terminal(self):
         gid = self.stuck_order()
         for typed, code, state in (("n", NO, "COMMITTING"), ("", NO, "COMMITTING"), ("y", DONE, "COMMITTED")):
-            ours, theirs = pty.openpty()
+            ours, theirs = terminal()
             os.write(ours, f"{typed}\n".encode())
             process = subprocess.Popen(
                 [CDTX, "--log", self.log, "tx", "resolve", gid, "--reason", "by hand"],
