@@ -435,7 +435,35 @@ START_TEST(a_passive_engine_decides_nothing) {
 }
 END_TEST
 
+/* ---- memory ---- */
+
+static void run_some(int count) {
+    for (int i = 0; i < count; i++) {
+        cdtx_tx *tx = new_tx((cdtx_tx_options){0});
+        OK(cdtx_tx_run(tx, &E));
+        cdtx_tx_close(tx);
+    }
+    OK(cdtx_run(engine, 10000, &E)); /* until their guards are gone, too */
+}
+
+START_TEST(a_transaction_takes_and_gives_back_the_same) {
+    enum { COUNT = 100, ALLOCATIONS = 40 };
+    make_shop(_i, (cdtx_options){.retention_ms = 1000});
+    run_some(COUNT);
+    uint64_t bytes = cdtx_test_env_bytes(world), before = cdtx_test_env_allocations(world);
+    run_some(COUNT);
+    uint64_t first = cdtx_test_env_allocations(world) - before;
+    ck_assert_uint_le(first / COUNT, ALLOCATIONS);
+    before = cdtx_test_env_allocations(world);
+    run_some(5 * COUNT);
+    ck_assert_uint_le((cdtx_test_env_allocations(world) - before) / (5 * COUNT), first / COUNT + 1);
+    ck_assert_uint_le(cdtx_test_env_bytes(world), bytes);
+    free_shop();
+}
+END_TEST
+
 static void tests(TCase *tcase) {
+    tcase_add_loop_test(tcase, a_transaction_takes_and_gives_back_the_same, 0, KINDS);
     tcase_add_loop_test(tcase, definite_noes_take_it_back, 0, KINDS);
     tcase_add_loop_test(tcase, fewer_noes_still_commit, 0, KINDS);
     tcase_add_loop_test(tcase, the_default_keeps_confirming, 0, KINDS);
