@@ -15,80 +15,6 @@ static void reverse(cdtx_tx *tx);
 static void settle(cdtx_tx *tx);
 static void over(cdtx_tx *tx);
 
-/* ---- life ---- */
-
-cdtx_tx *cdtx__tx_alloc(cdtx *engine) {
-    cdtx_tx *tx = cdtx__alloc(engine->env, sizeof *tx);
-    if (tx == NULL)
-        return NULL;
-    tx->engine = engine;
-    tx->refs = 1;
-    cdtx__ref(engine);
-    return tx;
-}
-
-static void free_branches(cdtx_tx *tx) {
-    const cdtx_env *env = tx->engine->env;
-    for (uint32_t i = 0; i < tx->branch_count; i++) {
-        struct drive_branch *b = &tx->branches[i];
-        cdtx__free_text(env, b->participant);
-        cdtx__free(env, b->payload, b->length);
-        cdtx__free(env, b->result, b->result_length);
-    }
-    cdtx__free(env, tx->branches, tx->branch_room * sizeof *tx->branches);
-    cdtx__free(env, tx->wire, tx->wire_room * sizeof *tx->wire);
-}
-
-void cdtx__tx_ref(cdtx_tx *tx) {
-    __atomic_add_fetch(&tx->refs, 1, __ATOMIC_RELAXED);
-}
-
-void cdtx__tx_unref(cdtx_tx *tx) {
-    if (__atomic_sub_fetch(&tx->refs, 1, __ATOMIC_ACQ_REL) > 0)
-        return;
-    cdtx *engine = tx->engine;
-    free_branches(tx);
-    cdtx__free_text(engine->env, tx->name);
-    cdtx__free_text(engine->env, tx->key);
-    cdtx__free(engine->env, tx, sizeof *tx);
-    cdtx__unref(engine);
-}
-
-static void *copy_bytes(const cdtx_env *env, const void *bytes, uint32_t length) {
-    void *copy = cdtx__alloc(env, length);
-    if (copy != NULL)
-        memcpy(copy, bytes, length);
-    return copy;
-}
-
-int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *payload, uint32_t length,
-                            cdtx_error *err) {
-    const cdtx_env *env = tx->engine->env;
-    if (tx->branch_count == CDTX_BRANCHES_MAX)
-        return cdtx__fail(err, CDTX_LIMIT, "a transaction has at most %d branches", CDTX_BRANCHES_MAX);
-    if (tx->branch_count == tx->branch_room) {
-        uint32_t room = tx->branch_room == 0 ? 4 : tx->branch_room * 2;
-        struct drive_branch *bigger =
-            cdtx__realloc(env, tx->branches, tx->branch_room * sizeof *bigger, room * sizeof *bigger);
-        if (bigger == NULL)
-            return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for branch '%s'", participant);
-        tx->branches = bigger;
-        tx->branch_room = room;
-    }
-    struct drive_branch b = {
-        .length = length, .expiry_us = INT64_MAX, .participant = cdtx__copy_text(env, participant)};
-    b.peer = cdtx__peer(tx->engine, participant);
-    if (length > 0)
-        b.payload = copy_bytes(env, payload, length);
-    if (b.participant == NULL || b.peer == NULL || (length > 0 && b.payload == NULL)) {
-        cdtx__free_text(env, b.participant);
-        cdtx__free(env, b.payload, length);
-        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for branch '%s'", participant);
-    }
-    tx->branches[tx->branch_count++] = b;
-    return 0;
-}
-
 /* ---- answers to the host ---- */
 
 static void answer_locked(cdtx_tx *tx, int32_t result, const cdtx_error *err) {
@@ -274,15 +200,9 @@ static void keep_text(cdtx_error *err, const struct drive_branch *b, const cdtx_
 /* 1 when the try phase is over for what was asked. */
 static int try_replied_locked(cdtx_tx *tx, struct drive_branch *b, const cdtx_reply *reply) {
     if (reply->code == 0) {
-        if (reply->length > 0) {
-            b->result = copy_bytes(tx->engine->env, reply->result, reply->length);
-            if (b->result == NULL) {
-                tx->refusal =
-                    cdtx__fail(&tx->refusal_err, CDTX_NO_MEMORY, "no memory for the answer of '%s'", b->participant);
-                return 1;
-            }
-            b->result_length = reply->length;
-        }
+        tx->refusal = cdtx__tx_keep_result(tx, b, reply, &tx->refusal_err);
+        if (tx->refusal != 0)
+            return 1;
         b->answered = 1;
         wait_locked(b, 0);
         return --tx->outstanding == 0;
@@ -591,13 +511,6 @@ int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err) {
 
 /* ---- step by step ---- */
 
-static void drop_last_branch_locked(cdtx_tx *tx) {
-    const cdtx_env *env = tx->engine->env;
-    struct drive_branch *b = &tx->branches[--tx->branch_count];
-    cdtx__free_text(env, b->participant);
-    cdtx__free(env, b->payload, b->length);
-}
-
 static void register_done(struct coord_request *request) {
     cdtx_tx *tx = request->user;
     cdtx *engine = tx->engine;
@@ -611,7 +524,7 @@ static void register_done(struct coord_request *request) {
         tx->refusal_err = err;
         tx->step = STEP_IDLE;
         if (cdtx_happened(code) == 0) /* the log's row does not have it, so nobody is to be asked about it */
-            drop_last_branch_locked(tx);
+            cdtx__tx_drop_last_branch(tx);
         answer_locked(tx, code, &err);
         cdtx__unlock(engine->env, &tx->lock);
         tell(tx);

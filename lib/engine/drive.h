@@ -31,8 +31,8 @@ struct drive_branch {
     uint32_t attempt;
     uint8_t *result; /* of the try */
     uint32_t result_length;
-    int answered;      /* to the operation now under way */
-    uint64_t call;     /* id of the call under way, 0: none */
+    int answered;  /* to the operation now under way */
+    uint64_t call; /* id of the call under way, 0: none */
     int64_t sent_us;
     int64_t again_us;  /* when to call again */
     int64_t expiry_us; /* of its try; INT64_MAX: before its first call */
@@ -85,12 +85,20 @@ struct cdtx_tx {
     struct cdtx_work completion;
 };
 
+/* ---- drive_memory.c ---- */
+
 /* A transaction that is not under way, with one reference. */
 cdtx_tx *cdtx__tx_alloc(cdtx *engine);
 int32_t cdtx__tx_add_branch(cdtx_tx *tx, const char *participant, const void *payload, uint32_t length,
                             cdtx_error *err);
+/* The log's row does not have it. */
+void cdtx__tx_drop_last_branch(cdtx_tx *tx);
+/* What its try answered. */
+int32_t cdtx__tx_keep_result(cdtx_tx *tx, struct drive_branch *b, const cdtx_reply *reply, cdtx_error *err);
 void cdtx__tx_ref(cdtx_tx *tx);
 void cdtx__tx_unref(cdtx_tx *tx);
+
+/* ---- drive.c ---- */
 
 /* Starts it: NEW -> BEGINNING, taking a reference of its own. BUSY when open_max are under way. */
 int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err);
