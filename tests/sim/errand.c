@@ -290,6 +290,8 @@ void errand_step_in(struct life *life, int which) {
     if (errand->id == 0 || errand->cancelled)
         return;
     errand->retried |= !cancels;
+    if (cancels)
+        errand->cancelled = 2; /* perhaps, should this life die before the answer */
     cdtx_error err = {0};
     int32_t rc = cancels ? cdtx_job_cancel(life->dbs[which], errand->id, life->name, "not wanted", &err)
                          : cdtx_job_retry(life->dbs[which], errand->id, life->name, "again", &err);
@@ -299,8 +301,8 @@ void errand_step_in(struct life *life, int which) {
     if (rc == 0)
         cover(cancels ? "person cancels a job" : "person retries a job");
     int32_t happened = cdtx_happened(rc);
-    if (cancels && happened != 0)
-        errand->cancelled = happened == 1 ? 1 : 2;
+    if (cancels && happened >= 0)
+        errand->cancelled = happened;
 }
 
 /* ---- the end ---- */
