@@ -72,8 +72,10 @@ static void power(struct sim *sim) {
 static void stand_still(struct sim *sim) {
     struct life *life = any_node(sim)->life;
     int64_t length = prng_range(&sim->world.faults, 10 * MS, 12 * SECOND);
+    int64_t left = sim->knobs.run + sim->knobs.night - sim->world.now; /* it is a fault, and faults end with the heal */
     if (life == NULL)
         return;
+    length = length < left ? length : left;
     tell(&sim->world, life->name, "stands still for %lld ms", (long long)(length / MS));
     life->owner.paused_until = sim->world.now + length;
 }
