@@ -102,8 +102,7 @@ static const char *list_statement(const cdtx_tx_filter *filter) {
     if (filter->parked)
         return "SELECT seq FROM cdtx_tx INDEXED BY cdtx_tx_parked WHERE parked IS NOT NULL"
                " AND seq > ? AND (? = 0 OR state = ?) AND (? IS NULL OR name = ?) AND began <= ? ORDER BY seq LIMIT ?";
-    int32_t s = filter->state;
-    if (s == CDTX_TX_COMMITTED || s == CDTX_TX_ROLLED_BACK || s == CDTX_TX_REVERSED)
+    if (cdtx__has_ended(filter->state))
         return "SELECT seq FROM cdtx_tx NOT INDEXED WHERE"
                " seq > ? AND (? = 0 OR state = ?) AND (? IS NULL OR name = ?) AND began <= ? ORDER BY seq LIMIT ?";
     return "SELECT seq FROM cdtx_tx INDEXED BY cdtx_tx_due WHERE due IS NOT NULL"

@@ -197,6 +197,13 @@ static int32_t move(struct coord_op *op, cdtx_sql *sql, int32_t outcome, int32_t
     return 0;
 }
 
+int32_t cdtx__coord_held(const struct coord_request *request, int64_t changes, cdtx_error *err) {
+    if (changes != 0)
+        return 0;
+    return cdtx__fail(err, CDTX_CONFLICT, "another engine has taken gid number %lld over",
+                      (long long)request->sequence);
+}
+
 /* The policy's second decision (trap 18). Its acknowledgements are new ones: those of the confirms say nothing about
  * what is reversed. */
 static int32_t run_reverse(struct coord_op *op, cdtx_sql *sql, cdtx_error *err) {
@@ -209,11 +216,10 @@ static int32_t run_reverse(struct coord_op *op, cdtx_sql *sql, cdtx_error *err) 
                                "UPDATE cdtx_tx SET state = 6, epoch = epoch + 1, attempts = 1, acked = 0, due = ?,"
                                " noes = ? WHERE seq = ? AND epoch = ? AND state = 2",
                                arguments, 4, NULL, &changes, err);
+    if (rc == 0)
+        rc = cdtx__coord_held(request, changes, err);
     if (rc != 0)
         return rc;
-    if (changes == 0)
-        return cdtx__fail(err, CDTX_CONFLICT, "another engine has taken gid number %lld over",
-                          (long long)request->sequence);
     request->found = 0;
     request->state = CDTX_TX_REVERSING;
     request->epoch = op->epoch + 1;

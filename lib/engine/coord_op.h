@@ -35,6 +35,9 @@ static inline int64_t cdtx__coord_in_ms(const cdtx_sql *sql, int64_t ms) {
 /* EXPIRED or NOT_FOUND, for a number that has no row. */
 int32_t cdtx__coord_absent(const cdtx_sql *sql, int64_t sequence, cdtx_error *err);
 
+/* After a write by the number, epoch and state that the holder knows: CONFLICT when somebody else has it. */
+int32_t cdtx__coord_held(const struct coord_request *request, int64_t changes, cdtx_error *err);
+
 /* The verbs (port/coord.h). coord_decide.c: */
 int32_t cdtx__coord_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
 int32_t cdtx__coord_register(struct rider *rider, cdtx_sql *sql, cdtx_error *err);

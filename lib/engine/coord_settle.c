@@ -6,14 +6,6 @@
 
 /* ---- settle ---- */
 
-/* By the epoch and state that the holder knows; CONFLICT when somebody else has it. */
-static int32_t held(const struct coord_request *request, int64_t changes, cdtx_error *err) {
-    if (changes != 0)
-        return 0;
-    return cdtx__fail(err, CDTX_CONFLICT, "another engine has taken gid number %lld over",
-                      (long long)request->sequence);
-}
-
 static int32_t end_row(struct coord_op *op, cdtx_sql *sql, cdtx_error *err) {
     struct coord_request *request = op->request;
     int32_t state = cdtx__coord_ends[request->outcome];
@@ -36,7 +28,7 @@ static int32_t end_row(struct coord_op *op, cdtx_sql *sql, cdtx_error *err) {
         rc = cdtx__sql_run(sql, "UPDATE cdtx_tx SET due = 9000000000000 WHERE seq = ?", &arguments[3], 1, NULL, NULL,
                            err);
     if (rc == 0)
-        rc = held(request, changes, err);
+        rc = cdtx__coord_held(request, changes, err);
     if (rc == 0)
         request->state = state;
     return rc;
@@ -73,7 +65,7 @@ static int32_t keep_row(struct coord_op *op, cdtx_sql *sql, cdtx_error *err) {
                              late, 4, NULL, NULL, err);
     }
     if (rc == 0)
-        rc = held(request, changes, err);
+        rc = cdtx__coord_held(request, changes, err);
     if (rc == 0)
         request->state = request->outcome;
     return rc;

@@ -117,11 +117,14 @@ static inline int64_t cdtx__lease_ms(const cdtx *engine) {
     return 2 * engine->options.call_timeout_ms + 1000;
 }
 
+static inline int cdtx__has_ended(int32_t state) {
+    return state == CDTX_TX_COMMITTED || state == CDTX_TX_ROLLED_BACK || state == CDTX_TX_REVERSED;
+}
+
 /* Is the outcome certain in that state? Under the policy only at the end: a commit may still be taken back. */
 static inline int cdtx__outcome_known(int32_t state, uint32_t reverse_after) {
     if (reverse_after > 0)
-        return state == CDTX_TX_COMMITTED || state == CDTX_TX_ROLLING_BACK || state == CDTX_TX_ROLLED_BACK ||
-               state == CDTX_TX_REVERSED;
+        return cdtx__has_ended(state) || state == CDTX_TX_ROLLING_BACK;
     return state != CDTX_TX_ACTIVE;
 }
 

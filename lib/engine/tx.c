@@ -135,11 +135,13 @@ int32_t cdtx_tx_add(cdtx_tx *tx, const char *participant, const void *payload, s
     return rc;
 }
 
-static int32_t check_known(cdtx_tx *tx, const char *participant, cdtx_error *err) {
+/* peer: the participant's, if it was looked up already. */
+static int32_t check_known(cdtx_tx *tx, const char *participant, const struct peer *peer, cdtx_error *err) {
     const struct cdtx_link *link = &tx->engine->link;
     if (!link->knows(link->user, tx->engine, participant))
         return cdtx__fail(err, CDTX_NOT_FOUND, "no participant '%s' is known here; nothing was begun", participant);
-    const struct peer *peer = cdtx__peer(tx->engine, participant);
+    if (peer == NULL)
+        peer = cdtx__peer(tx->engine, participant);
     if (peer == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for participant '%s'; nothing was begun", participant);
     return cdtx__peer_has_room(tx->engine, peer, err);
@@ -150,7 +152,7 @@ enum form { STEP_BY_STEP, RUN, SUBMIT };
 static int32_t begin(cdtx_tx *tx, enum form form, const char *what, cdtx_error *err) {
     int32_t rc = 0;
     for (uint32_t i = 0; i < tx->branch_count && rc == 0; i++)
-        rc = check_known(tx, tx->branches[i].participant, err);
+        rc = check_known(tx, tx->branches[i].participant, tx->branches[i].peer, err);
     if (rc == 0)
         rc = claim(tx, STEP_NEW, STEP_BEGINNING, what, err);
     if (rc != 0)
@@ -273,10 +275,6 @@ static int32_t query_gid(cdtx *engine, const char *gid, int32_t *state, int *kno
     return rc;
 }
 
-static int has_ended(int32_t state) {
-    return state == CDTX_TX_COMMITTED || state == CDTX_TX_ROLLED_BACK || state == CDTX_TX_REVERSED;
-}
-
 enum wait_until { OUTCOME_KNOWN, ENDED };
 
 /* Asks again and again, with a growing pause, helping meanwhile. */
@@ -286,7 +284,7 @@ static int32_t wait_state(cdtx *engine, const char *gid, int64_t until, enum wai
         int known = 0;
         int32_t rc = query_gid(engine, gid, state, &known, err);
         int64_t now = cdtx__now_us(engine->env);
-        if (rc != 0 || (what == ENDED ? has_ended(*state) : known))
+        if (rc != 0 || (what == ENDED ? cdtx__has_ended(*state) : known))
             return rc;
         if (now >= until)
             return cdtx__fail(err, CDTX_TIMEOUT, "%s is still not %s", gid, what == ENDED ? "ended" : "decided");
@@ -334,7 +332,7 @@ static int32_t try_branch(cdtx_tx *tx, const char *participant, const void *payl
     if (rc == 0)
         rc = cdtx__check_payload(tx->engine, payload, length, err);
     if (rc == 0)
-        rc = check_known(tx, participant, err);
+        rc = check_known(tx, participant, NULL, err);
     if (rc == 0)
         rc = claim(tx, STEP_IDLE, STEP_REGISTERING, "cdtx_tx_try", err);
     if (rc != 0)
