@@ -156,8 +156,7 @@ static int32_t add_database(cdtx *engine, const char *name, const char *url, str
     cdtx__lock(engine->env, &engine->lock);
     list_push(&engine->databases, &d->link);
     cdtx__unlock(engine->env, &engine->lock);
-    int shared = d->store->ownership == CDTX_OWN_SHARED || d->store->ownership == CDTX_OWN_FIRST;
-    if (shared && !d->store->lent && !engine->options.passive)
+    if (cdtx__store_is_shared(d->store) && !d->store->lent && !engine->options.passive)
         cdtx__doctor_warn(d);
     *db = d;
     return 0;

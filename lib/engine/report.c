@@ -20,11 +20,7 @@ int32_t cdtx__report_add(cdtx_report *report, const cdtx_value *values, cdtx_err
 }
 
 int32_t cdtx_report_next(cdtx_report *report) {
-    if (report == NULL)
-        return 0;
-    if (report->cursor <= report->rows.count)
-        report->cursor++; /* one past the last: no row is current */
-    return report->cursor <= report->rows.count;
+    return report == NULL ? 0 : cdtx__rows_step(&report->rows, &report->cursor);
 }
 
 uint32_t cdtx_report_columns(const cdtx_report *report) {
@@ -37,9 +33,7 @@ const char *cdtx_report_name(const cdtx_report *report, uint32_t column) {
 
 static const cdtx_value *value_of(const cdtx_report *report, uint32_t column) {
     static const cdtx_value null;
-    if (report == NULL || report->cursor == 0)
-        return &null;
-    return cdtx__rows_at(&report->rows, report->cursor - 1, column);
+    return report == NULL ? &null : cdtx__rows_current(&report->rows, report->cursor, column);
 }
 
 int32_t cdtx_report_type(const cdtx_report *report, uint32_t column) {

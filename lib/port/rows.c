@@ -112,3 +112,13 @@ int64_t cdtx__rows_int(const cdtx_rows *rows, uint32_t row, uint32_t column) {
     const cdtx_value *value = cdtx__rows_at(rows, row, column);
     return value->type == CDTX_INT ? value->integer : 0;
 }
+
+int cdtx__rows_step(const cdtx_rows *rows, uint32_t *cursor) {
+    if (*cursor <= rows->count)
+        ++*cursor; /* one past the last: no row is current */
+    return *cursor <= rows->count;
+}
+
+const cdtx_value *cdtx__rows_current(const cdtx_rows *rows, uint32_t cursor, uint32_t column) {
+    return cdtx__rows_at(rows, cursor - 1, column); /* before the first it is past the last */
+}

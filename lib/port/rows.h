@@ -26,4 +26,10 @@ const cdtx_value *cdtx__rows_at(const cdtx_rows *rows, uint32_t row, uint32_t co
 /* A value as an integer, 0 when it is none. */
 int64_t cdtx__rows_int(const cdtx_rows *rows, uint32_t row, uint32_t column);
 
+/* A reader's place: 0 before the first row, else its number from 1. Steps on: 1 when there is a row, else 0, and then
+ * none is current. */
+int cdtx__rows_step(const cdtx_rows *rows, uint32_t *cursor);
+/* A column of the current row; NULL where there is none. */
+const cdtx_value *cdtx__rows_current(const cdtx_rows *rows, uint32_t cursor, uint32_t column);
+
 #endif

@@ -179,20 +179,14 @@ int32_t cdtx_sql_query(cdtx_sql *sql, const char *statement, cdtx_error *err) {
 }
 
 int32_t cdtx_sql_next(cdtx_sql *sql) {
-    if (sql == NULL)
-        return 0;
-    if (sql->cursor <= sql->rows.count)
-        sql->cursor++; /* one past the last: no row is current */
-    return sql->cursor <= sql->rows.count;
+    return sql == NULL ? 0 : cdtx__rows_step(&sql->rows, &sql->cursor);
 }
 
 /* ---- columns ---- */
 
 static const cdtx_value *column_of(cdtx_sql *sql, uint32_t column) {
     static const cdtx_value null;
-    if (sql == NULL || sql->cursor == 0)
-        return &null;
-    return cdtx__rows_at(&sql->rows, sql->cursor - 1, column);
+    return sql == NULL ? &null : cdtx__rows_current(&sql->rows, sql->cursor, column);
 }
 
 int64_t cdtx_sql_int(cdtx_sql *sql, uint32_t column) {

@@ -128,14 +128,10 @@ static void put_back(struct store *store, struct list *group) {
 /* The others look for their turn at most so often, and a gap is long enough for each of them to look once. */
 enum { PAUSE_MIN_US = 200, PAUSE_MAX_US = 2000, GAP_US = 3000, YIELD_MIN_US = 25000, YIELD_MAX_US = 400000 };
 
-static int is_shared(const struct store *store) {
-    return store->ownership == CDTX_OWN_SHARED || store->ownership == CDTX_OWN_FIRST;
-}
-
 /* Group behind group would leave other processes no moment to come in; so a long run ends in a gap. Whoever seems to be
  * the only one makes gaps more and more seldom, until it meets somebody. */
 static int must_yield_locked(struct store *store) {
-    if (!is_shared(store) || store->stopped != 0)
+    if (!cdtx__store_is_shared(store) || store->stopped != 0)
         return 0;
     store->turn_ended_us = cdtx__now_us(store->env);
     if (store->turn_ended_us - store->run_since_us < store->yield_us)
@@ -146,7 +142,7 @@ static int must_yield_locked(struct store *store) {
 }
 
 static void note_turn(struct store *store) {
-    if (!is_shared(store))
+    if (!cdtx__store_is_shared(store))
         return;
     int64_t now = cdtx__now_us(store->env);
     if (store->run_since_us == 0 || now - store->turn_ended_us > GAP_US)

@@ -152,4 +152,9 @@ int64_t cdtx__store_clock_ms(const struct store *store);
  * restart can find itself before what was measured by it. */
 int64_t cdtx__store_stamp_ms(struct store *store);
 
+/* Other processes may write the file, too. */
+static inline int cdtx__store_is_shared(const struct store *store) {
+    return store->ownership == CDTX_OWN_SHARED || store->ownership == CDTX_OWN_FIRST;
+}
+
 #endif
