@@ -43,6 +43,8 @@ void check_aborted(struct sim *sim, const char *gid);
 const char *check_first_answer(struct sim *sim, const char *gid, uint32_t branch, uint32_t *length);
 /* Has the log dropped the outcome of that gid, as it may after a while? */
 int check_dropped(struct sim *sim, const char *gid);
+/* How many open ones have asked nothing of that participant. */
+uint32_t check_open_without(const struct sim *sim, enum participant participant);
 /* Are all known gids ended? */
 int check_all_ended(struct sim *sim, char *why, size_t size);
 /* From now on calls are counted for L1. */

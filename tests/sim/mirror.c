@@ -109,6 +109,16 @@ int64_t mirror_lowest_open(const struct sim *sim) {
     return INT64_MAX;
 }
 
+uint32_t check_open_without(const struct sim *sim, enum participant participant) {
+    const struct book *book = &sim->checker->books[REAL];
+    uint32_t open = 0;
+    for (int64_t i = 1; i <= book->highest; i++) {
+        const struct row *row = book->rows[i];
+        open += row != NULL && row->stored && !mirror_is_end(row->now.state) && !(row->asked >> participant & 1);
+    }
+    return open;
+}
+
 /* ---- the log ---- */
 
 /* C5: a commit needs a durable success of every registered branch. */

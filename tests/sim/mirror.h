@@ -50,6 +50,7 @@ struct row {
     uint32_t stepped_in;       /* bits of enum step_in: what a person has tried */
     int resolved;              /* a person has ended it, whatever its branches say */
     uint32_t said_no;          /* confirms that a handler refused */
+    uint32_t asked;            /* bits of enum participant: who was sent a call of its */
     uint32_t parkings;         /* alarms about it, and its cases so far */
     int64_t cases;
     struct branch branches[BRANCHES];

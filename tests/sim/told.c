@@ -10,6 +10,10 @@ const char *call_name(int32_t op) {
     return op >= CDTX_CALL_TRY && op <= CDTX_CALL_REVERSE ? names[op] : names[0];
 }
 
+static enum participant participant_of(const cdtx_call *call) {
+    return strcmp(call->participant, participant_names[ORDER]) == 0 ? ORDER : STOCK;
+}
+
 static const char *whose(int book) {
     return book == ROGUE ? "the rogue's gid" : "gid";
 }
@@ -60,6 +64,7 @@ void check_send(struct life *life, const cdtx_call *call) {
     if (row == NULL || call->branch >= BRANCHES || call->op < CDTX_CALL_TRY || call->op > CDTX_CALL_REVERSE)
         return;
     struct branch *branch = &row->branches[call->branch];
+    row->asked |= UINT32_C(1) << participant_of(call);
     /* A cancel may go to a branch whose registration has failed: that it was not registered is not always known. */
     if (!row->stored || (call->branch >= row->now.count && call->op != CDTX_CALL_CANCEL))
         violate(&sim->world, "C4", "%s calls branch %u of gid %lld, which is not registered", life->name, call->branch,
@@ -103,7 +108,7 @@ static void check_first(struct sim *sim, const cdtx_call *call, const cdtx_reply
 static void answered_try(struct life *life, const cdtx_call *call, const cdtx_reply *reply, struct branch *branch) {
     struct sim *sim = life->sim;
     int cancelled = branch->mark == MARK_CANCELLED || branch->mark == MARK_EMPTY || branch->mark == MARK_REVERSED;
-    int participant = strcmp(call->participant, participant_names[ORDER]) == 0 ? ORDER : STOCK;
+    enum participant participant = participant_of(call);
     if (cancelled && branch->cancelled_in == sim->checker->ledgers[participant].commits)
         return; /* both in one commit: the try may have been first */
     if (cancelled && reply->code == 0)
