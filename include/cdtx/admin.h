@@ -17,9 +17,8 @@ extern "C" {
 
 /* ---- reports ---- */
 
-/* Rows that a question was answered with, read at one moment; the caller frees it. One thread at a time. Columns stand
- * in the order of the question's comment; later versions may add some at the end. */
-typedef struct cdtx_report cdtx_report;
+/* A cdtx_report has the rows that a question was answered with, read at one moment; the caller frees it. One thread at
+ * a time. Columns stand in the order of the question's comment; later versions may add some at the end. */
 
 /* Steps to the next row: 1 when there is one, else 0. Before the first call no row is current. */
 int32_t cdtx_report_next(cdtx_report *report);
@@ -69,7 +68,13 @@ int32_t cdtx_tx_resolve(cdtx *engine, const char *gid, const char *actor, const 
 
 /* ---- jobs ---- */
 
-enum cdtx_job_state { CDTX_JOB_READY = 1, CDTX_JOB_LEASED = 2, CDTX_JOB_DEAD = 3 };
+enum cdtx_job_state {
+    CDTX_JOB_READY = 1,
+    CDTX_JOB_LEASED = 2,  /* an attempt is under way */
+    CDTX_JOB_DEAD = 3,    /* given up; kept until somebody acts, or for its handler's dead_retention_ms */
+    CDTX_JOB_WAITING = 4, /* due, behind others of its concurrency key */
+    CDTX_JOB_NEXT = 5     /* behind the live job of its unique key */
+};
 
 typedef struct cdtx_job_filter {
     uint32_t size;
@@ -81,15 +86,40 @@ typedef struct cdtx_job_filter {
 } cdtx_job_filter;
 
 /* By number. Columns: id, handler, queue, state, priority, attempts, crashes, due_in_ms (till due, or till the lease
- * ends; NULL: dead), unique_key, concurrency_key, error. */
+ * ends; NULL: dead), unique_key, concurrency_key, error, age_ms (since it was put). */
 int32_t cdtx_job_list(cdtx_db *db, const cdtx_job_filter *filter, cdtx_report **report, cdtx_error *err);
-/* One row: the columns of the list, then token, payload. Errors: NOT_FOUND. */
+/* One row: the columns of the list, then token, payload, deadline_in_ms (or NULL). Errors: NOT_FOUND. */
 int32_t cdtx_job_show(cdtx_db *db, int64_t id, cdtx_report **report, cdtx_error *err);
+/* A row for each attempt that ended badly, oldest first, of the last 64 KiB of them. Columns: at_ms (wall clock),
+ * attempt, code (its name), error. Errors: NOT_FOUND. */
+int32_t cdtx_job_history(cdtx_db *db, int64_t id, cdtx_report **report, cdtx_error *err);
 /* Makes a ready or dead one due now, with its attempts and crashes counted from 0. Errors of both: NOT_FOUND, CONFLICT
- * (it is leased: somebody works on it; or a live job has its unique key). */
+ * (it is leased: somebody works on it; it is behind another of its key; or a live job has its unique key). */
 int32_t cdtx_job_retry(cdtx_db *db, int64_t id, const char *actor, const char *reason, cdtx_error *err);
 /* Takes a ready or dead one away for good; its payload goes into the audit line's reason only by length. */
 int32_t cdtx_job_cancel(cdtx_db *db, int64_t id, const char *actor, const char *reason, cdtx_error *err);
+
+typedef struct cdtx_redrive_filter {
+    uint32_t size;
+    uint32_t per_s;      /* they become due one after the other, so many a second; default 0: all at once */
+    const char *handler; /* only of that handler; required */
+    const char *error;   /* only those whose last error contains this text; default all */
+    int64_t after, upto; /* only numbers above after, and up to upto; default all */
+    int64_t most;        /* so many at most; default all */
+} cdtx_redrive_filter;
+/* Gives dead jobs another life, as cdtx_job_retry does for one; in steps of 1000, each one commit with its audit line.
+ * *count gets how many, also when a later step fails. Those whose unique key a live job has stay dead. */
+int32_t cdtx_job_redrive(cdtx_db *db, const cdtx_redrive_filter *filter, const char *actor, const char *reason,
+                         int64_t *count, cdtx_error *err);
+
+/* No attempt of that handler begins any more, in any process, until it is resumed; those under way go on. Pausing twice
+ * is no error, nor is resuming what runs; the name need not be registered here. */
+int32_t cdtx_handler_pause(cdtx_db *db, const char *handler, const char *actor, const char *reason, cdtx_error *err);
+int32_t cdtx_handler_resume(cdtx_db *db, const char *handler, const char *actor, const char *reason, cdtx_error *err);
+/* By name, all that jobs or pauses name. Columns: handler, here (1: registered in this engine), paused_ms (wall clock,
+ * since when; NULL: not), ready, due (of them, now), leased, waiting (for a key of either kind), dead, oldest_ms (age
+ * of the oldest that is neither done nor dead, NULL: none). Reads every job. */
+int32_t cdtx_handler_list(cdtx_db *db, cdtx_report **report, cdtx_error *err);
 
 /* ---- cases ---- */
 
@@ -119,7 +149,7 @@ int32_t cdtx_case_assign(cdtx *engine, int64_t id, const char *assignee, const c
 typedef struct cdtx_audit_filter {
     uint32_t size;
     uint32_t limit;      /* rows; default 100, at most 10000 */
-    const char *subject; /* "tx GID", "job ID" or "case ID"; default all */
+    const char *subject; /* "tx GID", "job ID", "case ID", "handler NAME"; default all */
     int64_t after;       /* only numbers above it */
 } cdtx_audit_filter;
 

@@ -34,6 +34,8 @@ typedef struct cdtx_db cdtx_db;
 typedef struct cdtx_sql cdtx_sql;
 typedef struct cdtx_tx cdtx_tx;
 typedef struct cdtx_work cdtx_work;
+/* Rows that a question was answered with: cdtx/admin.h says how to read them. */
+typedef struct cdtx_report cdtx_report;
 /* What a value of SQL or of a report is. */
 enum cdtx_value_type { CDTX_NULL = 0, CDTX_INT = 1, CDTX_REAL = 2, CDTX_TEXT = 3, CDTX_BLOB = 4 };
 
@@ -370,17 +372,34 @@ typedef struct cdtx_handler_options {
     const char *queue;       /* default "default" */
     cdtx_handler_fn handler; /* NULL: pulled by cdtx_take */
     void *user;
-    void (*drop)(void *user); /* called once when the engine no longer needs user; may be NULL */
-    uint32_t attempts_max;    /* default 20; then the job is dead */
-    uint32_t crashes_max;     /* attempts whose process died or lost its lease; default 3; then the job is dead */
-    int64_t lease_ms;         /* default 30000; a job not settled by then may be given to another */
-    int64_t backoff_min_ms;   /* default 1000 */
-    int64_t backoff_max_ms;   /* default 600000 */
+    void (*drop)(void *user);  /* called once when the engine no longer needs user; may be NULL */
+    uint32_t attempts_max;     /* default 20; then the job is dead */
+    uint32_t crashes_max;      /* attempts whose process died or lost its lease; default 3; then the job is dead */
+    int64_t lease_ms;          /* default 30000; a job not settled by then may be given to another */
+    int64_t backoff_min_ms;    /* default 1000 */
+    int64_t backoff_max_ms;    /* default 600000 */
+    int64_t dead_retention_ms; /* dead ones are kept so long; default 0: until a person acts */
+    uint32_t running_max;      /* attempts under way at a time, of all engines; default 0: no limit */
+    uint32_t key_running_max;  /* the same for jobs of one concurrency key; default 1 */
+    uint32_t rate_per_s;       /* attempts that this engine begins in a second; default 0: no limit */
+    int32_t in_order;          /* 1: jobs of one concurrency key run one by one in the order of their numbers; one
+                                  that waits for its next attempt holds the later ones up, a dead one does not */
+    cdtx_db *local_db;         /* with in_local: the database of that local transaction; default the job's own. In
+                                  another one a once-only mark makes sure that it takes effect once */
 } cdtx_handler_options;
 
-/* Registers a handler for jobs in db by name; jobs of other names are left alone. Errors: CONFLICT (name taken),
- * INVALID, NO_MEMORY. */
+/* Registers a handler for jobs in db by name; jobs of other names are left alone. Names that begin with "cdtx." are the
+ * library's own. Errors: CONFLICT (name taken), INVALID, MISUSE (a local_db of another engine), NO_MEMORY. */
 int32_t cdtx_handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err);
+
+/* What becomes of a put whose unique key a live job has already. While an attempt at that job is under way, what the
+ * last three ask for is a job of its own behind it, which runs when it is done or dead; there is at most one. */
+enum cdtx_unique_policy {
+    CDTX_UNIQUE_REJECT = 0,  /* CONFLICT */
+    CDTX_UNIQUE_REPLACE = 1, /* payload, times and priority are those of the new put; attempts count from 0 */
+    CDTX_UNIQUE_KEEP = 2,    /* the live one stays as it is */
+    CDTX_UNIQUE_DEBOUNCE = 3 /* like REPLACE: with delay_ms it runs once, so long after the last put */
+};
 
 typedef struct cdtx_job_options {
     uint32_t size;
@@ -388,11 +407,17 @@ typedef struct cdtx_job_options {
     const char *queue;           /* default "default" */
     int64_t delay_ms;            /* not before so long from now, by the database's own durable clock */
     int64_t at_ms;               /* not before this wall-clock time, ms since 1970 UTC; not both */
-    const char *unique_key;      /* at most one live job of a handler has it: another is CONFLICT */
-    const char *concurrency_key; /* at most one job with it runs at a time */
+    const char *unique_key;      /* at most one live job of a handler has it */
+    const char *concurrency_key; /* at most key_running_max jobs with it run at a time */
+    int32_t unique_policy;       /* one of cdtx_unique_policy */
+    uint32_t reserved;
+    int64_t deadline_ms;     /* not done so long from now: dead; default 0: none */
+    int64_t debounce_max_ms; /* with DEBOUNCE: put off until so long after the first put at most; default no end */
 } cdtx_job_options;
 
-/* Puts a job; it exists exactly when sql commits. *id, if not NULL, is its number in that database. */
+/* Puts a job; it exists exactly when sql commits. *id, if not NULL, is its number in that database, or that of the live
+ * job which stands for it by its unique_policy. Errors: CONFLICT (the unique key), INVALID, LIMIT, MISUSE, and those of
+ * cdtx_sql_exec. */
 int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length,
                      const cdtx_job_options *options, int64_t *id, cdtx_error *err);
 

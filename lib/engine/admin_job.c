@@ -1,21 +1,26 @@
 /* Jobs for a person: list, show, retry, cancel. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/text.h"
 #include "engine/ask.h"
 #include "engine/job.h"
 
-static const char *const list_names[] = {"id",         "handler",         "queue",   "state",
-                                         "priority",   "attempts",        "crashes", "due_in_ms",
-                                         "unique_key", "concurrency_key", "error",   NULL};
-static const char *const show_names[] = {"id",       "handler", "queue",     "state",      "priority",
+static const char *const list_names[] = {"id",       "handler", "queue",     "state",      "priority",
                                          "attempts", "crashes", "due_in_ms", "unique_key", "concurrency_key",
-                                         "error",    "token",   "payload",   NULL};
-enum { LIST_COLUMNS = 11, SHOW_COLUMNS = LIST_COLUMNS + 2 };
+                                         "error",    "age_ms",  NULL};
+static const char *const show_names[] = {
+    "id",         "handler",         "queue", "state",  "priority", "attempts", "crashes",        "due_in_ms",
+    "unique_key", "concurrency_key", "error", "age_ms", "token",    "payload",  "deadline_in_ms", NULL};
+enum { LIST_COLUMNS = 12, SHOW_COLUMNS = LIST_COLUMNS + 3 };
 
 #define JOB_COLUMNS                                                                                                    \
-    "id, handler, queue, state, priority, attempts, crashes, due, unique_key, concurrency_key, error, clock"
-enum { JOB_STATE = 3, JOB_DUE = 7, JOB_CLOCK = 11 };
+    "id, handler, queue, state, priority, attempts, crashes, due, unique_key, concurrency_key, error, put, clock"
+enum { JOB_STATE = 3, JOB_DUE = 7, JOB_PUT = 11, JOB_CLOCK = 12, JOB_TOKEN, JOB_PAYLOAD, JOB_DEADLINE };
+
+static int64_t not_negative(int64_t ms) {
+    return ms < 0 ? 0 : ms;
+}
 
 /* A leased one's due is the end of its lease, which is always on the durable clock. */
 static cdtx_value due_in(const cdtx_sql *sql, const cdtx_rows *rows, uint32_t row) {
@@ -24,14 +29,14 @@ static cdtx_value due_in(const cdtx_sql *sql, const cdtx_rows *rows, uint32_t ro
         return SQL_NULL;
     int wall = state == JOB_READY && cdtx__rows_int(rows, row, JOB_CLOCK) == JOB_CLOCK_WALL;
     int64_t now = wall ? cdtx__wall_ms(sql->store->env) : cdtx__store_clock_ms(sql->store);
-    int64_t in = cdtx__rows_int(rows, row, JOB_DUE) - now;
-    return SQL_INT(in < 0 ? 0 : in);
+    return SQL_INT(not_negative(cdtx__rows_int(rows, row, JOB_DUE) - now));
 }
 
 static void fill_row(const cdtx_sql *sql, const cdtx_rows *rows, uint32_t row, cdtx_value *values) {
     for (uint32_t i = 0; i < LIST_COLUMNS; i++)
         values[i] = *cdtx__rows_at(rows, row, i);
     values[JOB_DUE] = due_in(sql, rows, row);
+    values[JOB_PUT] = SQL_INT(not_negative(cdtx__store_clock_ms(sql->store) - cdtx__rows_int(rows, row, JOB_PUT)));
 }
 
 /* ---- list and show ---- */
@@ -66,7 +71,7 @@ int32_t cdtx_job_list(cdtx_db *db, const cdtx_job_filter *filter, cdtx_report **
     int32_t rc = cdtx__options(filter, &f, sizeof f, sizeof f, "cdtx_job_filter", err);
     if (rc == 0)
         rc = cdtx__ask_limit(f.limit, &list.limit, err);
-    if (rc == 0 && (f.state < 0 || f.state > CDTX_JOB_DEAD))
+    if (rc == 0 && (f.state < 0 || f.state > CDTX_JOB_NEXT))
         rc = cdtx__fail(err, CDTX_INVALID, "state %d is no cdtx_job_state", f.state);
     if (rc == 0 && f.handler != NULL)
         rc = cdtx__check_name(f.handler, "the handler to list", err);
@@ -79,30 +84,70 @@ struct one_ask {
     const char *actor, *reason; /* of an action */
 };
 
-static int32_t not_found(const cdtx_sql *sql, int64_t id, cdtx_error *err) {
-    return cdtx__fail(err, CDTX_NOT_FOUND, "database '%s' has no job %lld: %s", sql->store->name, (long long)id,
-                      id > 0 && id <= sql->store->meta.job ? "it is done or cancelled" : "that was never put");
-}
-
 static int32_t run_show(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     const struct one_ask *one = LIST_OF(ask, struct one_ask, ask);
     cdtx_value key = SQL_INT(one->id);
-    int32_t rc = cdtx__sql_run(sql, "SELECT " JOB_COLUMNS ", token, payload FROM cdtx_job WHERE id = ?", &key, 1,
-                               &ask->rows, NULL, err);
+    int32_t rc = cdtx__sql_run(sql, "SELECT " JOB_COLUMNS ", token, payload, deadline FROM cdtx_job WHERE id = ?", &key,
+                               1, &ask->rows, NULL, err);
     if (rc == 0 && ask->rows.count == 0)
-        rc = not_found(sql, one->id, err);
+        rc = cdtx__job_absent(sql, one->id, err);
     if (rc != 0)
         return rc;
     cdtx_value values[SHOW_COLUMNS];
     fill_row(sql, &ask->rows, 0, values);
-    values[LIST_COLUMNS] = *cdtx__rows_at(&ask->rows, 0, JOB_CLOCK + 1);
-    values[LIST_COLUMNS + 1] = *cdtx__rows_at(&ask->rows, 0, JOB_CLOCK + 2);
+    values[LIST_COLUMNS] = *cdtx__rows_at(&ask->rows, 0, JOB_TOKEN);
+    values[LIST_COLUMNS + 1] = *cdtx__rows_at(&ask->rows, 0, JOB_PAYLOAD);
+    values[LIST_COLUMNS + 2] = *cdtx__rows_at(&ask->rows, 0, JOB_DEADLINE);
+    if (values[LIST_COLUMNS + 2].type == CDTX_INT)
+        values[LIST_COLUMNS + 2].integer =
+            not_negative(values[LIST_COLUMNS + 2].integer - cdtx__store_clock_ms(sql->store));
     return cdtx__report_add(ask->report, values, err);
 }
 
 int32_t cdtx_job_show(cdtx_db *db, int64_t id, cdtx_report **report, cdtx_error *err) {
     struct one_ask one = {.ask.run = run_show, .id = id};
     return cdtx__ask_report_db(db, "cdtx_job_show", show_names, &one.ask, report, err);
+}
+
+/* ---- history ---- */
+
+static const char *const history_names[] = {"at_ms", "attempt", "code", "error", NULL};
+
+/* One line of the column: numbers and names without a tab, then a sentence. The first one may be cut. */
+static int32_t add_line(struct ask *ask, const char *line, size_t length, cdtx_error *err) {
+    const char *tabs[3], *at = line;
+    for (int i = 0; i < 3; i++) {
+        tabs[i] = memchr(at, '\t', length - (size_t)(at - line));
+        if (tabs[i] == NULL)
+            return 0;
+        at = tabs[i] + 1;
+    }
+    cdtx_value values[] = {SQL_INT(strtoll(line, NULL, 10)),
+                           SQL_INT(strtoll(tabs[0] + 1, NULL, 10)),
+                           {.type = CDTX_TEXT, .length = (uint32_t)(tabs[2] - tabs[1] - 1), .bytes = tabs[1] + 1},
+                           {.type = CDTX_TEXT, .length = (uint32_t)(line + length - at), .bytes = at}};
+    return cdtx__report_add(ask->report, values, err);
+}
+
+static int32_t run_history(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
+    const struct one_ask *one = LIST_OF(ask, struct one_ask, ask);
+    cdtx_value key = SQL_INT(one->id);
+    int32_t rc =
+        cdtx__sql_run(sql, "SELECT coalesce(history, '') FROM cdtx_job WHERE id = ?", &key, 1, &ask->rows, NULL, err);
+    if (rc == 0 && ask->rows.count == 0)
+        rc = cdtx__job_absent(sql, one->id, err);
+    if (rc != 0)
+        return rc;
+    const cdtx_value *history = cdtx__rows_at(&ask->rows, 0, 0);
+    const char *line = history->bytes, *end = line + history->length, *next;
+    for (; rc == 0 && line < end && (next = memchr(line, '\n', (size_t)(end - line))) != NULL; line = next + 1)
+        rc = add_line(ask, line, (size_t)(next - line), err);
+    return rc;
+}
+
+int32_t cdtx_job_history(cdtx_db *db, int64_t id, cdtx_report **report, cdtx_error *err) {
+    struct one_ask one = {.ask.run = run_history, .id = id};
+    return cdtx__ask_report_db(db, "cdtx_job_history", history_names, &one.ask, report, err);
 }
 
 /* ---- actions ---- */
@@ -119,7 +164,7 @@ static int32_t read_idle(struct one_ask *one, cdtx_sql *sql, struct seen_job *jo
     int32_t rc = cdtx__sql_run(sql, "SELECT handler, state, length(payload) FROM cdtx_job WHERE id = ?", &key, 1,
                                &one->ask.rows, NULL, err);
     if (rc == 0 && rows->count == 0)
-        rc = not_found(sql, one->id, err);
+        rc = cdtx__job_absent(sql, one->id, err);
     if (rc != 0)
         return rc;
     cdtx__clean_text(job->handler, sizeof job->handler, cdtx__rows_at(rows, 0, 0)->bytes);
@@ -148,10 +193,11 @@ static int32_t run_retry(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     if (rc != 0)
         return rc;
     int64_t changes = 0;
+    if (job.state == JOB_WAITING || job.state == JOB_NEXT)
+        return cdtx__fail(err, CDTX_CONFLICT, "job %lld of '%s' is behind another of its key", (long long)one->id,
+                          job.handler);
     cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store)), SQL_INT(one->id)};
-    rc = cdtx__sql_run(sql,
-                       "UPDATE OR IGNORE cdtx_job SET state = 1, clock = 0, due = ?, attempts = 0, crashes = 0"
-                       " WHERE id = ? AND state <> 2",
+    rc = cdtx__sql_run(sql, "UPDATE OR IGNORE cdtx_job SET " JOB_NEW_LIFE ", due = ? WHERE id = ? AND state <> 2",
                        arguments, 2, NULL, &changes, err);
     if (rc != 0)
         return rc;
@@ -168,9 +214,8 @@ static int32_t run_cancel(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     int32_t rc = read_idle(one, sql, &job, err);
     if (rc != 0)
         return rc;
-    cdtx_value key = SQL_INT(one->id);
-    if (!MUTANT(sql->store->env, "cancel-forgets"))
-        rc = cdtx__sql_run(sql, "DELETE FROM cdtx_job WHERE id = ? AND state <> 2", &key, 1, NULL, NULL, err);
+    int gone = 0;
+    rc = cdtx__job_withdraw(sql, one->id, &gone, err);
     return rc != 0 ? rc : note_line(one, sql, &job, "cancel", err);
 }
 

@@ -1,19 +1,35 @@
-/* Claiming due jobs, and finding those whose holder is gone. */
+/* Claiming due jobs. */
 #include "engine/job.h"
 
 /* Somebody may set the wall clock while we wait for a time of day. */
 enum { WALL_LOOK_MS = 5000 };
-enum { CLAIM_MAX = 512, EXPIRED_MAX = 256, ROWS_MAX = 64 << 20 };
+enum { CLAIM_MAX = 512, ROWS_MAX = 64 << 20 };
+/* How far a handler's floor is looked for at a time; when rows are looked at again that could not be claimed. */
+enum { FLOOR_STEP = 20000, DAMAGED_AGAIN_MS = 5000 };
 
 struct claim {
     struct rider rider;
     struct job_room *room;
     struct list jobs; /* by work.link */
-    cdtx_rows rows;
+    cdtx_rows rows, heads;
     int64_t next_ms; /* until the next due job, INT64_MAX: none */
     uint64_t dead;   /* given up by this claim */
     int more, pullable;
 };
+
+/* What one handler may still get from this claim. */
+struct share {
+    struct handler *handler;
+    uint32_t room;
+    int few_takers;     /* it is so small because nobody takes more */
+    int64_t by_rate_ms; /* it is so small because of the rate, until then; 0: it is not */
+    int moved;          /* rows left the due ones without being claimed */
+};
+
+static void come_back(struct claim *claim, int64_t in_ms) {
+    if (in_ms < claim->next_ms)
+        claim->next_ms = in_ms;
+}
 
 static void drop_claimed(struct claim *claim) {
     struct list *link;
@@ -24,48 +40,136 @@ static void drop_claimed(struct claim *claim) {
     }
 }
 
+/* ---- one row ---- */
+
+#define ROW_COLUMNS "id, attempts, token, payload, curve, deadline, unique_key, concurrency_key"
+enum { ROW_ID, ROW_ATTEMPTS, ROW_TOKEN, ROW_PAYLOAD, ROW_CURVE, ROW_DEADLINE, ROW_UNIQUE, ROW_KEY };
+
+static size_t room_for(const cdtx_value *text) {
+    return text->type == CDTX_TEXT ? (size_t)text->length + 1 : 0;
+}
+
+static const char *keep_text(char **at, const cdtx_value *text) {
+    size_t room = room_for(text);
+    if (room == 0)
+        return NULL;
+    memcpy(*at, text->bytes, room);
+    *at += room;
+    return *at - room;
+}
+
 static struct job *new_job(struct claim *claim, struct handler *handler, uint32_t row) {
-    const cdtx_value *payload = cdtx__rows_at(&claim->rows, row, 3);
-    size_t size = sizeof(struct job) + payload->length + 1;
+    const cdtx_value *payload = cdtx__rows_at(&claim->rows, row, ROW_PAYLOAD);
+    const cdtx_value *unique = cdtx__rows_at(&claim->rows, row, ROW_UNIQUE);
+    const cdtx_value *key = cdtx__rows_at(&claim->rows, row, ROW_KEY);
+    const cdtx_value *deadline = cdtx__rows_at(&claim->rows, row, ROW_DEADLINE);
+    size_t size = sizeof(struct job) + payload->length + 1 + room_for(unique) + room_for(key);
     struct job *job = cdtx__alloc(claim->rows.env, size);
     if (job == NULL)
         return NULL;
     *job = (struct job){
         .work = {.kind = CDTX_WORK_JOB, .engine = claim->room->db->engine},
         .handler = handler,
-        .id = cdtx__rows_int(&claim->rows, row, 0),
-        .attempt = (uint32_t)cdtx__rows_int(&claim->rows, row, 1) + 1,
-        .token = MUTANT(claim->rows.env, "bug-28-token") ? 1 : cdtx__rows_int(&claim->rows, row, 2) + 1,
+        .id = cdtx__rows_int(&claim->rows, row, ROW_ID),
+        .attempt = (uint32_t)cdtx__rows_int(&claim->rows, row, ROW_ATTEMPTS) + 1,
+        .token = MUTANT(claim->rows.env, "bug-28-token") ? 1 : cdtx__rows_int(&claim->rows, row, ROW_TOKEN) + 1,
+        .curve = (uint32_t)cdtx__rows_int(&claim->rows, row, ROW_CURVE),
+        .deadline = deadline->type == CDTX_INT ? deadline->integer : INT64_MAX,
         .size = size,
         .length = payload->length,
     };
     if (payload->length > 0)
         memcpy(job + 1, payload->bytes, payload->length);
+    char *behind = (char *)(job + 1) + payload->length + 1;
+    job->unique_key = keep_text(&behind, unique);
+    job->concurrency_key = keep_text(&behind, key);
     __atomic_add_fetch(&handler->claimed, 1, __ATOMIC_RELAXED);
     list_push(&claim->jobs, &job->work.link);
     return job;
 }
 
-/* NOT EXISTS also in the update: two jobs of one key may stand in one batch. */
-#define ALONE_BY_KEY                                                                                                   \
-    "(concurrency_key IS NULL OR NOT EXISTS (SELECT 1 FROM cdtx_job AS other WHERE other.state = 2"                    \
-    " AND other.concurrency_key = cdtx_job.concurrency_key))"
+static int32_t count_of(cdtx_sql *sql, const char *statement, const cdtx_value *arguments, uint32_t count,
+                        int64_t *number, cdtx_error *err) {
+    cdtx_rows *rows = &sql->store->rows;
+    cdtx__rows_reset(rows);
+    int32_t rc = cdtx__sql_run(sql, statement, arguments, count, rows, NULL, err);
+    if (rc == 0)
+        *number = cdtx__rows_int(rows, 0, 0);
+    return rc;
+}
 
-static int32_t lease(struct claim *claim, cdtx_sql *sql, struct handler *handler, uint32_t row, uint32_t *room,
-                     cdtx_error *err) {
-    int64_t changes = 0, id = cdtx__rows_int(&claim->rows, row, 0);
+/* Others of its key may come first. */
+static int32_t has_turn(const struct claim *claim, cdtx_sql *sql, const struct handler *handler, uint32_t row,
+                        int *turn, cdtx_error *err) {
+    const cdtx_value *key = cdtx__rows_at(&claim->rows, row, ROW_KEY);
+    *turn = 1;
+    if (key->type != CDTX_TEXT || MUTANT(claim->rows.env, "key-ignored"))
+        return 0;
+    int64_t before = 0;
+    cdtx_value arguments[] = {*key, *cdtx__rows_at(&claim->rows, row, ROW_ID)};
+    int32_t rc = count_of(sql, "SELECT count(*) FROM cdtx_job WHERE concurrency_key = ? AND state = 2", arguments, 1,
+                          &before, err);
+    *turn = before < handler->options.key_running_max;
+    if (rc != 0 || !*turn || !handler->options.in_order || MUTANT(claim->rows.env, "order-ignored"))
+        return rc;
+    rc = count_of(sql,
+                  "SELECT count(*) FROM (SELECT 1 FROM cdtx_job WHERE concurrency_key = ? AND id < ?"
+                  " AND state IN (1, 4) LIMIT 1)",
+                  arguments, 2, &before, err);
+    *turn = before == 0;
+    return rc;
+}
+
+static int32_t make_wait(struct share *share, cdtx_sql *sql, int64_t id, cdtx_error *err) {
+    cdtx_value argument = SQL_INT(id);
+    share->moved = 1;
+    return cdtx__sql_run(sql, "UPDATE cdtx_job SET state = 4 WHERE id = ? AND state = 1", &argument, 1, NULL, NULL,
+                         err);
+}
+
+static int32_t bury(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
+    const char *why = "its deadline was over before an attempt";
+    int64_t id = cdtx__rows_int(&claim->rows, row, ROW_ID);
+    char line[JOB_LINE_SIZE];
+    cdtx__job_history_line(sql, cdtx__rows_int(&claim->rows, row, ROW_ATTEMPTS), CDTX_TIMEOUT, why, line);
+    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store)), cdtx__sql_text(why), cdtx__sql_text(line),
+                              SQL_INT(JOB_HISTORY_MAX), SQL_INT(id)};
+    share->moved = 1;
+    int32_t rc = cdtx__sql_run(sql,
+                               "UPDATE cdtx_job SET state = 3, due = 0, clock = 0, died = ?, error = ?,"
+                               " history = substr(coalesce(history, '') || ?, -?) WHERE id = ? AND state = 1",
+                               arguments, 5, NULL, NULL, err);
+    if (rc == 0)
+        rc = cdtx__job_pass_on(sql, share->handler->name, cdtx__rows_at(&claim->rows, row, ROW_UNIQUE)->bytes,
+                               cdtx__rows_at(&claim->rows, row, ROW_KEY)->bytes, err);
+    if (rc != 0)
+        return rc;
+    claim->dead++;
+    cdtx__log(claim->rows.env, CDTX_LOG_WARNING, "job %lld of '%s' is dead: %s", (long long)id, share->handler->name,
+              why);
+    return 0;
+}
+
+static int32_t write_lease(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t id,
+                           int64_t *changes, cdtx_error *err) {
     cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms), SQL_INT(id)};
     const char *statement = "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?"
-                            " WHERE id = ? AND state = 1 AND " ALONE_BY_KEY;
+                            " WHERE id = ? AND state = 1";
     if (MUTANT(claim->rows.env, "trap-24"))
         statement = "UPDATE cdtx_job SET state = 2, token = token + 1, due = ? WHERE id = ? AND state = 1";
     if (MUTANT(claim->rows.env, "bug-28-token"))
         statement = "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = 1, due = ?"
                     " WHERE id = ? AND state = 1";
+    return cdtx__sql_run(sql, statement, arguments, 2, NULL, changes, err);
+}
+
+static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
+    struct handler *handler = share->handler;
+    int64_t changes = 0, id = cdtx__rows_int(&claim->rows, row, ROW_ID);
     if (MUTANT(claim->rows.env, "trap-23"))
         handler = LIST_OF(claim->room->handlers.next, struct handler, link);
     cdtx_error why = {0};
-    int32_t rc = cdtx__sql_run(sql, statement, arguments, 2, NULL, &changes, &why);
+    int32_t rc = write_lease(claim, sql, handler, id, &changes, &why);
     if (rc == CDTX_SQL) { /* our statement has no fault, so the row has: it must not hold up the others */
         cdtx__log(claim->rows.env, CDTX_LOG_ALARM, "job %lld of '%s' is left alone, its row is damaged: %s",
                   (long long)id, handler->name, why.text);
@@ -77,158 +181,214 @@ static int32_t lease(struct claim *claim, cdtx_sql *sql, struct handler *handler
         return rc;
     if (new_job(claim, handler, row) == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for a job of '%s'", handler->name);
-    (*room)--;
-    if (handler->options.lease_ms < claim->next_ms)
-        claim->next_ms = handler->options.lease_ms; /* somebody must look when it ends */
+    share->room--;
+    come_back(claim, handler->options.lease_ms); /* somebody must look when it ends */
     return 0;
 }
 
-/* How long until the row found is due, ten years at most; INT64_MAX when there is none, or its due time is damaged. */
-static int64_t found_in_ms(const struct claim *claim, int64_t now) {
-    const cdtx_value *due = cdtx__rows_at(&claim->rows, 0, 0);
-    if (due->type != CDTX_INT)
-        return INT64_MAX;
-    if (due->integer <= now)
-        return 0;
-    return due->integer > now + CDTX_TIME_MAX_MS ? CDTX_TIME_MAX_MS : due->integer - now;
+static int32_t claim_row(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
+    const cdtx_value *deadline = cdtx__rows_at(&claim->rows, row, ROW_DEADLINE);
+    if (deadline->type == CDTX_INT && deadline->integer <= cdtx__store_clock_ms(sql->store))
+        return bury(claim, share, sql, row, err);
+    int turn = 1;
+    int32_t rc = has_turn(claim, sql, share->handler, row, &turn, err);
+    if (rc != 0)
+        return rc;
+    return turn ? lease(claim, share, sql, row, err)
+                : make_wait(share, sql, cdtx__rows_int(&claim->rows, row, ROW_ID), err);
 }
+
+/* ---- one handler ---- */
 
 static int64_t now_on(const cdtx_sql *sql, int64_t clock) {
     return clock == JOB_CLOCK_WALL || MUTANT(sql->store->env, "bug-17") ? cdtx__wall_ms(sql->store->env)
                                                                         : cdtx__store_clock_ms(sql->store);
 }
 
-static int32_t claim_level(struct claim *claim, cdtx_sql *sql, struct handler *handler, int64_t clock, int64_t priority,
-                           uint32_t *room, cdtx_error *err) {
-    cdtx_value arguments[] = {cdtx__sql_text(handler->queue),
-                              cdtx__sql_text(handler->name),
-                              SQL_INT(clock),
-                              SQL_INT(priority),
-                              SQL_INT(now_on(sql, clock)),
-                              SQL_INT(*room)};
+/* The first of every level that has ready jobs, the most urgent level first: as many seeks in the index of due ones as
+ * there are levels, however long the queue. A paused handler has none. */
+static int32_t read_heads(struct claim *claim, cdtx_sql *sql, const struct handler *handler, cdtx_error *err) {
+    cdtx_value arguments[] = {cdtx__sql_text(handler->queue), cdtx__sql_text(handler->name),
+                              cdtx__sql_text(handler->name)};
+    cdtx__rows_reset(&claim->heads);
+    return cdtx__sql_run(
+        sql,
+        "WITH level (priority, clock) AS (VALUES (9, 0), (9, 1), (8, 0), (8, 1), (7, 0), (7, 1), (6, 0), (6, 1),"
+        " (5, 0), (5, 1), (4, 0), (4, 1), (3, 0), (3, 1), (2, 0), (2, 1), (1, 0), (1, 1), (0, 0), (0, 1)),"
+        " head (priority, clock, due) AS (SELECT priority, clock, (SELECT due FROM cdtx_job WHERE queue = ?"
+        " AND handler = ? AND clock = level.clock AND priority = level.priority AND state = 1 ORDER BY due LIMIT 1)"
+        " FROM level WHERE NOT EXISTS (SELECT 1 FROM cdtx_pause WHERE handler = ?))"
+        " SELECT priority, clock, due FROM head WHERE due IS NOT NULL",
+        arguments, 3, &claim->heads, NULL, err);
+}
+
+static int head_is_due(const struct claim *claim, const cdtx_sql *sql, uint32_t head) {
+    const cdtx_value *due = cdtx__rows_at(&claim->heads, head, 2);
+    return due->type == CDTX_INT && due->integer <= now_on(sql, cdtx__rows_int(&claim->heads, head, 1));
+}
+
+static int32_t read_level(struct claim *claim, cdtx_sql *sql, const cdtx_value *arguments, cdtx_error *err) {
     cdtx__rows_reset(&claim->rows);
-    int32_t rc = cdtx__sql_run(sql,
-                               "SELECT id, attempts, token, payload FROM cdtx_job WHERE queue = ? AND handler = ?"
-                               " AND clock = ? AND priority = ? AND state = 1 AND due <= ? AND " ALONE_BY_KEY
-                               " ORDER BY due LIMIT ?",
-                               arguments, 6, &claim->rows, NULL, err);
-    for (uint32_t i = 0; rc == 0 && i < claim->rows.count && 0 < *room; i++)
-        rc = lease(claim, sql, handler, i, room, err);
+    return cdtx__sql_run(sql,
+                         "SELECT " ROW_COLUMNS " FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ?"
+                         " AND priority = ? AND state = 1 AND due <= ? ORDER BY due, id LIMIT ?",
+                         arguments, 6, &claim->rows, NULL, err);
+}
+
+static int32_t claim_level(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t head, cdtx_error *err) {
+    int64_t clock = cdtx__rows_int(&claim->heads, head, 1);
+    cdtx_value arguments[] = {
+        cdtx__sql_text(share->handler->queue),           cdtx__sql_text(share->handler->name), SQL_INT(clock),
+        SQL_INT(cdtx__rows_int(&claim->heads, head, 0)), SQL_INT(now_on(sql, clock)),          SQL_INT(share->room)};
+    int32_t rc = read_level(claim, sql, arguments, err);
+    if (rc == CDTX_LIMIT) { /* large payloads: one always fits */
+        arguments[5] = SQL_INT(1);
+        rc = read_level(claim, sql, arguments, err);
+        share->moved = 1; /* there is more */
+    }
+    for (uint32_t i = 0; rc == 0 && i < claim->rows.count && share->room > 0; i++)
+        rc = claim_row(claim, share, sql, i, err);
     return rc;
 }
 
-/* When the level's next job is due, and whether one is due that we left. */
-static int32_t look_ahead(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t clock,
-                          int64_t priority, int *left, cdtx_error *err) {
-    int64_t now = now_on(sql, clock);
-    cdtx_value arguments[] = {cdtx__sql_text(handler->queue), cdtx__sql_text(handler->name), SQL_INT(clock),
-                              SQL_INT(priority), SQL_INT(now)};
-    cdtx__rows_reset(&claim->rows);
-    int32_t rc = cdtx__sql_run(sql,
-                               "SELECT due FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ? AND priority = ?"
-                               " AND state = 1 AND due > ? ORDER BY due LIMIT 1",
-                               arguments, 5, &claim->rows, NULL, err);
-    if (rc != 0)
+/* When the next job is due, and whether due ones are left. */
+static int32_t look_ahead(struct claim *claim, const struct share *share, cdtx_sql *sql, cdtx_error *err) {
+    int left = 0;
+    int32_t rc = read_heads(claim, sql, share->handler, err);
+    for (uint32_t i = 0; rc == 0 && i < claim->heads.count; i++) {
+        int64_t clock = cdtx__rows_int(&claim->heads, i, 1);
+        if (head_is_due(claim, sql, i)) {
+            left = 1;
+            continue;
+        }
+        const cdtx_value *due = cdtx__rows_at(&claim->heads, i, 2);
+        if (due->type != CDTX_INT)
+            continue; /* damaged */
+        int64_t in = due->integer - now_on(sql, clock);
+        if (clock == JOB_CLOCK_WALL && in > WALL_LOOK_MS && !MUTANT(claim->rows.env, "at-late"))
+            in = WALL_LOOK_MS;
+        come_back(claim, in < CDTX_TIME_MAX_MS ? in : CDTX_TIME_MAX_MS);
+    }
+    if (!left)
         return rc;
-    int64_t next_ms = found_in_ms(claim, now);
-    if (clock == JOB_CLOCK_WALL && next_ms != INT64_MAX && next_ms > WALL_LOOK_MS &&
-        !MUTANT(claim->rows.env, "at-late"))
-        next_ms = WALL_LOOK_MS;
-    if (next_ms < claim->next_ms)
-        claim->next_ms = next_ms;
-    cdtx__rows_reset(&claim->rows);
-    rc = cdtx__sql_run(
-        sql,
-        "SELECT 1 FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ? AND priority = ? AND state = 1"
-        " AND due <= ? LIMIT 1",
-        arguments, 5, &claim->rows, NULL, err);
-    if (rc == 0 && claim->rows.count == 1)
-        claim->more = *left = 1;
+    claim->more = 1;
+    if (share->by_rate_ms > 0)
+        come_back(claim, share->by_rate_ms);
+    else if (share->room > 0)
+        come_back(claim, share->moved ? 0 : DAMAGED_AGAIN_MS);
+    /* Not when too many claimed ones or a limit hold it back: another taker would not change that. */
+    claim->pullable |= share->few_takers && share->room == 0;
+    return rc;
+}
+
+static int64_t time_of_one(const struct handler *handler) {
+    return handler->options.rate_per_s > 1000000 ? 1 : 1000000 / (int64_t)handler->options.rate_per_s;
+}
+
+/* rate_per_s: time is saved up, for a tenth of a second of attempts or one at most, and each attempt spends its part.
+ */
+static void by_rate(struct share *share, const cdtx_env *env) {
+    struct handler *handler = share->handler;
+    if (handler->options.rate_per_s == 0)
+        return;
+    int64_t each = time_of_one(handler), now = cdtx__now_us(env);
+    int64_t most = each > 100000 ? each : 100000, since = now - handler->counted_at_us;
+    handler->counted_at_us = now;
+    handler->tokens_us = since > most - handler->tokens_us ? most : handler->tokens_us + since;
+    int64_t allowed = handler->tokens_us / each;
+    if (allowed >= share->room)
+        return;
+    share->room = (uint32_t)allowed;
+    share->by_rate_ms = (each - handler->tokens_us % each) / 1000 + 1;
+}
+
+static void spend(struct handler *handler, uint32_t attempts) {
+    if (handler->options.rate_per_s > 0)
+        handler->tokens_us -= attempts * time_of_one(handler);
+}
+
+static int32_t by_running(cdtx_sql *sql, const struct handler *handler, uint32_t *room, cdtx_error *err) {
+    int64_t running = 0, most = handler->options.running_max;
+    if (most == 0)
+        return 0;
+    cdtx_value name = cdtx__sql_text(handler->name);
+    int32_t rc =
+        count_of(sql, "SELECT count(*) FROM cdtx_job WHERE handler = ? AND state = 2", &name, 1, &running, err);
+    int64_t left = running < most ? most - running : 0;
+    if (left < *room)
+        *room = (uint32_t)left;
+    return rc;
+}
+
+static int32_t find_share(struct claim *claim, cdtx_sql *sql, struct share *share, cdtx_error *err) {
+    struct handler *handler = share->handler;
+    uint32_t claimed = __atomic_load_n(&handler->claimed, __ATOMIC_RELAXED);
+    share->room = claimed < CLAIM_MAX ? CLAIM_MAX - claimed : 0;
+    if (handler->options.handler == NULL) {
+        uint32_t hungry = cdtx__pump_hungry(&claim->room->db->engine->pump);
+        share->few_takers = hungry < share->room;
+        if (share->few_takers)
+            share->room = hungry;
+    }
+    uint32_t before = share->room;
+    by_rate(share, claim->rows.env);
+    int32_t rc = by_running(sql, handler, &share->room, err);
+    share->few_takers &= share->room == before;
     return rc;
 }
 
 static int32_t claim_handler(struct claim *claim, cdtx_sql *sql, struct handler *handler, cdtx_error *err) {
-    uint32_t claimed = __atomic_load_n(&handler->claimed, __ATOMIC_RELAXED);
-    uint32_t room = claimed < CLAIM_MAX ? CLAIM_MAX - claimed : 0;
-    int few_takers = 0, left = 0;
-    if (handler->options.handler == NULL) {
-        uint32_t hungry = cdtx__pump_hungry(&claim->room->db->engine->pump);
-        few_takers = hungry < room;
-        room = few_takers ? hungry : room;
-    }
-    int32_t rc = 0;
-    for (int64_t priority = CDTX_PRIORITY_MAX; rc == 0 && priority >= 0; priority--)
-        for (int64_t clock = JOB_CLOCK_DURABLE; rc == 0 && clock <= JOB_CLOCK_WALL; clock++) {
-            if (room > 0)
-                rc = claim_level(claim, sql, handler, clock, priority, &room, err);
-            if (rc == 0)
-                rc = look_ahead(claim, sql, handler, clock, priority, &left, err);
-        }
-    /* Not when a concurrency key or too many claimed ones hold it back: another taker would not change that. */
-    claim->pullable |= few_takers && room == 0 && left;
-    return rc;
+    struct share share = {.handler = handler};
+    int32_t rc = find_share(claim, sql, &share, err);
+    uint32_t room = share.room;
+    if (rc == 0)
+        rc = read_heads(claim, sql, handler, err);
+    for (uint32_t i = 0; rc == 0 && i < claim->heads.count && share.room > 0; i++)
+        if (head_is_due(claim, sql, i))
+            rc = claim_level(claim, &share, sql, i, err);
+    spend(handler, room - share.room);
+    return rc != 0 ? rc : look_ahead(claim, &share, sql, err);
 }
 
-/* A lease that ran out is a crash of its holder, as far as anybody can tell. */
-static int32_t expire(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t id, int64_t crashes,
-                      cdtx_error *err) {
-    int dead = crashes >= (int64_t)handler->options.crashes_max - 1;
-    cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY), SQL_INT(cdtx__store_stamp_ms(sql->store)),
-                              SQL_INT(id)};
-    claim->dead += (uint64_t)dead;
-    if (dead)
-        cdtx__log(claim->rows.env, CDTX_LOG_WARNING,
-                  "job %lld of '%s' is dead: its holder crashed or lost its lease %lld times", (long long)id,
-                  handler->name, (long long)crashes + (crashes < INT64_MAX));
-    return cdtx__sql_run(sql,
-                         "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, crashes = crashes + 1, token = token + 1,"
-                         " error = 'its holder crashed or lost its lease' WHERE id = ?",
-                         arguments, 3, NULL, NULL, err);
-}
+/* ---- guards in other databases ---- */
 
-/* Handlers are never taken out while the engine is open, so they outlive the lock; a host's connection may not be
- * called with it held. */
-static struct handler *find_handler(struct job_room *room, const char *name) {
-    cdtx__lock(room->db->engine->env, &room->lock);
-    struct handler *found = cdtx__handler_find_locked(room, name);
-    cdtx__unlock(room->db->engine->env, &room->lock);
-    return found;
-}
-
-static struct handler *handler_after(struct job_room *room, struct handler *handler) {
-    cdtx__lock(room->db->engine->env, &room->lock);
-    struct list *link = handler == NULL ? room->handlers.next : handler->link.next;
-    struct handler *next = link == &room->handlers ? NULL : LIST_OF(link, struct handler, link);
-    cdtx__unlock(room->db->engine->env, &room->lock);
-    return next;
-}
-
-static int32_t expire_leases(struct claim *claim, cdtx_sql *sql, cdtx_error *err) {
-    if (MUTANT(claim->rows.env, "bug-27"))
+/* A number below which no job of the handler is left, so that none of their guards is asked for any more: found from
+ * where it stood, and told once this claim is durable. */
+static int32_t raise_floor(struct claim *claim, cdtx_sql *sql, struct handler *handler, cdtx_error *err) {
+    static const uint8_t unknown[sizeof handler->space];
+    if (handler->options.local_db == NULL)
         return 0;
-    int64_t now = cdtx__store_clock_ms(sql->store);
-    /* In a file of our own, whoever held a lease before this life is dead. */
-    int all = !claim->room->recovered && sql->store->ownership == CDTX_OWN_ALONE;
-    cdtx_value arguments[] = {SQL_INT(all ? INT64_MAX : now), SQL_INT(EXPIRED_MAX)};
-    cdtx__rows_reset(&claim->rows);
-    int32_t rc = cdtx__sql_run(sql, "SELECT id, handler, crashes FROM cdtx_job WHERE state = 2 AND due <= ? LIMIT ?",
-                               arguments, 2, &claim->rows, NULL, err);
-    for (uint32_t i = 0; rc == 0 && i < claim->rows.count; i++) {
-        const cdtx_value *name = cdtx__rows_at(&claim->rows, i, 1);
-        struct handler *handler = name->type == CDTX_TEXT ? find_handler(claim->room, name->bytes) : NULL;
-        if (handler != NULL)
-            rc = expire(claim, sql, handler, cdtx__rows_int(&claim->rows, i, 0), cdtx__rows_int(&claim->rows, i, 2),
-                        err);
+    if (memcmp(handler->space, unknown, sizeof unknown) == 0) {
+        int32_t rc = cdtx__handler_space(handler, err);
+        if (rc != 0)
+            return rc;
     }
-    if (rc != 0)
-        return rc;
+    int64_t end = sql->store->meta.job + 1,
+            upto = handler->floor + FLOOR_STEP < end ? handler->floor + FLOOR_STEP : end;
+    cdtx_value arguments[] = {SQL_INT(handler->floor), SQL_INT(upto), cdtx__sql_text(handler->name)};
     cdtx__rows_reset(&claim->rows);
-    rc = cdtx__sql_run(sql, "SELECT due FROM cdtx_job WHERE state = 2 ORDER BY due LIMIT 1", NULL, 0, &claim->rows,
-                       NULL, err);
-    if (rc == 0 && found_in_ms(claim, now) > 0) /* one that ran out already is of a handler that is not here */
-        claim->next_ms = found_in_ms(claim, now);
+    int32_t rc = cdtx__sql_run(sql,
+                               "SELECT id FROM cdtx_job NOT INDEXED WHERE id >= ? AND id < ? AND handler = ?"
+                               " ORDER BY id LIMIT 1",
+                               arguments, 3, &claim->rows, NULL, err);
+    if (rc == 0)
+        handler->next_floor = claim->rows.count == 1 ? cdtx__rows_int(&claim->rows, 0, 0) : upto;
     return rc;
 }
+
+/* What the claim found holds, now that it is durable. */
+static void keep_findings(struct job_room *room) {
+    struct handler *handler = NULL;
+    while ((handler = cdtx__handler_after(room, handler)) != NULL) {
+        handler->recovered = handler->recovering;
+        if (handler->options.local_db == NULL || handler->next_floor <= handler->floor)
+            continue;
+        handler->floor = handler->next_floor;
+        cdtx__floor_heard(handler->options.local_db, handler->space, handler->floor);
+    }
+}
+
+/* ---- the claim ---- */
 
 static int32_t run_claim(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct claim *claim = LIST_OF(rider, struct claim, rider);
@@ -237,10 +397,20 @@ static int32_t run_claim(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     claim->next_ms = INT64_MAX;
     claim->more = claim->pullable = 0;
     claim->dead = 0;
-    int32_t rc = expire_leases(claim, sql, err);
+    struct old_jobs old = {.rows = &claim->rows, .next_ms = INT64_MAX};
     struct handler *handler = NULL;
-    while (rc == 0 && (handler = handler_after(room, handler)) != NULL)
-        rc = claim_handler(claim, sql, handler, err);
+    int32_t rc = 0;
+    while (rc == 0 && (handler = cdtx__handler_after(room, handler)) != NULL) {
+        rc = cdtx__job_expire(handler, sql, &old, err);
+        if (rc == 0)
+            rc = claim_handler(claim, sql, handler, err);
+        if (rc == 0)
+            rc = cdtx__job_forget(handler, sql, &old, err);
+        if (rc == 0)
+            rc = raise_floor(claim, sql, handler, err);
+    }
+    claim->dead += old.dead;
+    come_back(claim, old.next_ms);
     return rc;
 }
 
@@ -254,9 +424,9 @@ static void claim_done(struct rider *rider) {
         if (rider->result != CDTX_STOPPED)
             cdtx__log(engine->env, CDTX_LOG_WARNING, "jobs of '%s': %s", room->db->store->name, rider->err.text);
     } else {
-        room->recovered = 1;
         __atomic_add_fetch(&engine->jobs_dead, claim->dead, __ATOMIC_RELAXED);
         __atomic_store_n(&room->more, claim->more, __ATOMIC_RELAXED);
+        keep_findings(room);
     }
     __atomic_store_n(&room->scanning, 0, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&room->again, __ATOMIC_SEQ_CST))
@@ -273,6 +443,7 @@ static void claim_done(struct rider *rider) {
     if (claim->pullable && cdtx__pump_hungry(&engine->pump) > 0)
         cdtx__job_ring(room, 0); /* a taker came while we claimed without it */
     cdtx__rows_free(&claim->rows);
+    cdtx__rows_free(&claim->heads);
     cdtx__free(engine->env, claim, sizeof *claim);
 }
 
@@ -298,5 +469,6 @@ void cdtx__claim_fire(struct timer *timer) {
     claim->rider.done = claim_done;
     list_init(&claim->jobs);
     cdtx__rows_init(&claim->rows, engine->env, ROWS_MAX);
+    cdtx__rows_init(&claim->heads, engine->env, 65536);
     cdtx__store_submit(room->db->store, &claim->rider);
 }

@@ -5,7 +5,7 @@
 #include "store/guard.h"
 
 /* Worth a rider; and how long a smaller step may wait. Rows of one rider are bounded so that the group is not held. */
-enum { FLOOR_STEP = 256, FLOOR_WAIT_MS = 2000, FLOOR_ROWS = 2048, FLOOR_LOGS = 8 };
+enum { FLOOR_STEP = 256, FLOOR_WAIT_MS = 2000, FLOOR_ROWS = 2048, FLOOR_LOGS = 64 };
 
 struct heard {
     uint8_t log[16];

@@ -33,6 +33,35 @@ struct handler *cdtx__handler_find_locked(struct job_room *room, const char *nam
     return NULL;
 }
 
+struct handler *cdtx__handler_find(struct job_room *room, const char *name) {
+    cdtx__lock(room->db->engine->env, &room->lock);
+    struct handler *found = cdtx__handler_find_locked(room, name);
+    cdtx__unlock(room->db->engine->env, &room->lock);
+    return found;
+}
+
+/* Guards of jobs stand beside those of branches, under an identity of their own: database and name of the handler. */
+int32_t cdtx__handler_space(struct handler *handler, cdtx_error *err) {
+    static const char what[16] = "cdtx job guards";
+    uint8_t bytes[sizeof what + 16 + CDTX_NAME_MAX], digest[DIGEST_SIZE];
+    size_t length = strlen(handler->name);
+    memcpy(bytes, what, sizeof what);
+    memcpy(bytes + sizeof what, handler->room->db->store->uuid, 16);
+    memcpy(bytes + sizeof what + 16, handler->name, length);
+    int32_t rc = cdtx__digest(bytes, sizeof what + 16 + length, digest, err);
+    if (rc == 0)
+        memcpy(handler->space, digest, sizeof handler->space);
+    return rc;
+}
+
+struct handler *cdtx__handler_after(struct job_room *room, struct handler *handler) {
+    cdtx__lock(room->db->engine->env, &room->lock);
+    struct list *link = handler == NULL ? room->handlers.next : handler->link.next;
+    struct handler *next = link == &room->handlers ? NULL : LIST_OF(link, struct handler, link);
+    cdtx__unlock(room->db->engine->env, &room->lock);
+    return next;
+}
+
 static void free_handler(const cdtx_env *env, struct handler *handler) {
     cdtx__free_text(env, handler->name);
     cdtx__free_text(env, handler->queue);
@@ -69,6 +98,8 @@ static int32_t fill_options(cdtx_handler_options *o, cdtx_error *err) {
         o->attempts_max = 20;
     if (o->crashes_max == 0)
         o->crashes_max = 3;
+    if (o->key_running_max == 0 || o->in_order)
+        o->key_running_max = 1;
     if (o->lease_ms == 0)
         o->lease_ms = 30000;
     if (o->backoff_min_ms == 0)
@@ -82,10 +113,40 @@ static int32_t fill_options(cdtx_handler_options *o, cdtx_error *err) {
         rc = cdtx__check_ms(o->backoff_min_ms, "backoff_min_ms", err);
     if (rc == 0)
         rc = cdtx__check_ms(o->backoff_max_ms, "backoff_max_ms", err);
+    if (rc == 0)
+        rc = cdtx__check_ms(o->dead_retention_ms, "dead_retention_ms", err);
     if (rc == 0 && o->backoff_max_ms < o->backoff_min_ms)
         rc = cdtx__fail(err, CDTX_INVALID, "backoff_max_ms is less than backoff_min_ms");
     if (rc == 0 && o->in_local && o->handler == NULL)
         rc = cdtx__fail(err, CDTX_INVALID, "in_local needs a handler function; pulled jobs end with cdtx_work_done");
+    if (rc == 0 && o->local_db != NULL && !o->in_local)
+        rc = cdtx__fail(err, CDTX_INVALID, "a local_db is for handlers that are in_local");
+    return rc;
+}
+
+int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err) {
+    cdtx_handler_options o = *options;
+    int32_t rc = cdtx__check_name(name, "the handler's name", err);
+    if (rc == 0)
+        rc = fill_options(&o, err);
+    if (rc == 0 && o.local_db == db)
+        o.local_db = NULL;
+    if (rc == 0 && o.local_db != NULL && o.local_db->engine != db->engine)
+        rc = cdtx__fail(err, CDTX_MISUSE, "handler '%s': its local_db is a database of another engine", name);
+    if (rc == 0)
+        rc = cdtx__may_write(db, "registering a handler", err);
+    if (rc == 0 && o.local_db != NULL)
+        rc = cdtx__may_write(o.local_db, "registering a handler", err);
+    if (rc == 0 && o.local_db != NULL)
+        rc = cdtx__floor_keep(o.local_db, err);
+    if (rc != 0)
+        return rc;
+    struct job_room *room = cdtx__job_room(db, err);
+    if (room == NULL)
+        return CDTX_NO_MEMORY;
+    rc = add(room, name, &o, err);
+    if (rc == 0)
+        cdtx__job_ring(room, 0);
     return rc;
 }
 
@@ -94,22 +155,13 @@ int32_t cdtx_handler_add(cdtx_db *db, const char *name, const cdtx_handler_optio
     if (db == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "the database is NULL");
     int32_t rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_handler_options", err);
-    if (rc == 0)
-        rc = cdtx__check_name(name, "the handler's name", err);
-    if (rc == 0)
-        rc = fill_options(&o, err);
+    if (rc == 0 && name != NULL && cdtx__handler_is_ours(name))
+        rc = cdtx__fail(err, CDTX_INVALID, "'%.120s': names that begin with 'cdtx.' are the library's own", name);
     if (rc == 0)
         rc = cdtx__enter(db->engine, err);
     if (rc != 0)
         return rc;
-    struct job_room *room = NULL;
-    rc = cdtx__may_write(db, "cdtx_handler_add", err);
-    if (rc == 0) {
-        room = cdtx__job_room(db, err);
-        rc = room == NULL ? CDTX_NO_MEMORY : add(room, name, &o, err);
-    }
-    if (rc == 0)
-        cdtx__job_ring(room, 0);
+    rc = cdtx__handler_add(db, name, &o, err);
     cdtx__leave(db->engine);
     return rc;
 }

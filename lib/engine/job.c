@@ -1,151 +1,123 @@
-/* Putting, running and ending jobs. */
+/* Running and ending jobs. */
 #include "engine/job.h"
 
 #include "base/backoff.h"
-#include "store/lent.h"
+#include "store/guard.h"
 
-/* ---- putting ---- */
-
-static int32_t check_job(cdtx *engine, const char *handler, const void *payload, size_t length,
-                         const cdtx_job_options *o, cdtx_error *err) {
-    int32_t rc = cdtx__check_name(handler, "the handler's name", err);
-    if (rc == 0)
-        rc = cdtx__check_payload(engine, payload, length, err);
-    if (rc == 0)
-        rc = cdtx__check_name(o->queue, "the queue's name", err);
-    if (rc == 0)
-        rc = cdtx__check_ms(o->delay_ms, "delay_ms", err);
-    if (rc == 0 && o->at_ms < 0)
-        rc = cdtx__fail(err, CDTX_INVALID, "at_ms is %lld, which is before 1970", (long long)o->at_ms);
-    if (rc == 0 && o->at_ms > 0 && o->delay_ms > 0)
-        rc = cdtx__fail(err, CDTX_INVALID, "a job has a delay_ms or an at_ms, not both");
-    if (rc == 0 && o->at_ms > cdtx__wall_ms(engine->env) + CDTX_TIME_MAX_MS)
-        rc = cdtx__fail(err, CDTX_INVALID, "at_ms is more than ten years from now");
-    if (rc == 0 && (o->priority < 0 || o->priority > CDTX_PRIORITY_MAX))
-        rc = cdtx__fail(err, CDTX_INVALID, "priority is %d; it must be from 0 to %d", o->priority, CDTX_PRIORITY_MAX);
-    if (rc == 0 && o->unique_key != NULL)
-        rc = cdtx__check_name(o->unique_key, "the unique key", err);
-    if (rc == 0 && o->concurrency_key != NULL)
-        rc = cdtx__check_name(o->concurrency_key, "the concurrency key", err);
-    return rc;
-}
-
-static int32_t insert(cdtx_sql *sql, const char *handler, const void *payload, size_t length, const cdtx_job_options *o,
-                      int64_t *id, cdtx_error *err) {
-    struct store *store = sql->store;
-    int64_t number = 0, changes = 0;
-    int64_t due = o->at_ms > 0 ? o->at_ms : cdtx__store_stamp_ms(store) + o->delay_ms;
-    if (o->at_ms == 0 && MUTANT(store->env, "bug-17"))
-        due = cdtx__wall_ms(store->env) + o->delay_ms;
-    int32_t rc = cdtx__lent_next_job(sql, &number, err); /* also saves the clock that due is measured by */
-    if (rc != 0)
-        return rc;
-    cdtx_value arguments[] = {SQL_INT(number),
-                              cdtx__sql_text(o->queue),
-                              cdtx__sql_text(handler),
-                              SQL_INT(o->priority),
-                              SQL_INT(o->at_ms > 0 ? JOB_CLOCK_WALL : JOB_CLOCK_DURABLE),
-                              SQL_INT(due),
-                              cdtx__sql_text(o->unique_key),
-                              cdtx__sql_text(o->concurrency_key),
-                              cdtx__sql_blob(payload, length)};
-    rc = cdtx__sql_run(sql,
-                       "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes,"
-                       " token, unique_key, concurrency_key, payload, error)"
-                       " VALUES (?, ?, ?, 1, ?, ?, ?, 0, 0, 0, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
-                       arguments, 9, NULL, &changes, err);
-    if (rc != 0)
-        return rc;
-    if (changes == 0)
-        return cdtx__fail(err, CDTX_CONFLICT, "a job of '%s' with the unique key '%.120s' is live already", handler,
-                          o->unique_key == NULL ? "" : o->unique_key);
-    store->meta.rings = 1;
-    if (id != NULL)
-        *id = number;
-    return 0;
-}
-
-int32_t cdtx_job_put_many(cdtx_sql *sql, const char *handler, const cdtx_bytes *payloads, uint32_t count,
-                          const cdtx_job_options *options, int64_t *first_id, cdtx_error *err) {
-    cdtx_job_options o = {0};
-    if (payloads == NULL || count == 0 || count > CDTX_MANY_MAX)
-        return cdtx__fail(err, CDTX_INVALID, "%u payloads at once; it must be from 1 to %d", count, CDTX_MANY_MAX);
-    int32_t rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_job_options", err);
-    if (rc == 0)
-        rc = cdtx__sql_enter(sql, err);
-    if (rc != 0)
-        return rc;
-    if (o.queue == NULL)
-        o.queue = "default";
-    cdtx *engine = ((cdtx_db *)sql->store->owner)->engine;
-    int64_t first = 0;
-    if (count > 1 && o.unique_key != NULL)
-        rc = cdtx__fail(err, CDTX_INVALID, "%u jobs with one unique key: the second would conflict with the first",
-                        count);
-    for (uint32_t i = 0; i < count && rc == 0; i++)
-        rc = check_job(engine, handler, payloads[i].bytes, payloads[i].length, &o, err);
-    for (uint32_t i = 0; i < count && rc == 0; i++)
-        rc = insert(sql, handler, payloads[i].bytes, payloads[i].length, &o, i == 0 ? &first : NULL, err);
-    if (rc == 0 && first_id != NULL)
-        *first_id = first;
-    cdtx__sql_leave(sql);
-    return rc;
-}
-
-int32_t cdtx_job_put(cdtx_sql *sql, const char *handler, const void *payload, size_t length,
-                     const cdtx_job_options *options, int64_t *id, cdtx_error *err) {
-    return cdtx_job_put_many(sql, handler, &(cdtx_bytes){payload, length}, 1, options, id, err);
-}
+/* How soon after an end its guard in another database may go. */
+enum { FLOOR_LOOK_US = 1000000 };
 
 /* ---- ending ---- */
+
+static int32_t lost(const struct job *job, cdtx_error *err) {
+    return cdtx__fail(err, CDTX_CONFLICT, "job %lld: its lease %lld was lost, another has it or had it",
+                      (long long)job->id, (long long)job->token);
+}
+
+/* It is live no longer: whoever stands behind its keys may go on. */
+static int32_t pass_on(const struct job *job, cdtx_sql *sql, cdtx_error *err) {
+    return cdtx__job_pass_on(sql, job->handler->name, job->unique_key, job->concurrency_key, err);
+}
 
 int32_t cdtx__job_delete(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     int64_t changes = 0;
     cdtx_value arguments[] = {SQL_INT(job->id), SQL_INT(job->token)};
     int32_t rc = cdtx__sql_run(sql, "DELETE FROM cdtx_job WHERE id = ? AND token = ? AND state = 2", arguments, 2, NULL,
                                &changes, err);
-    if (rc == 0 && changes == 0)
-        rc = cdtx__fail(err, CDTX_CONFLICT, "job %lld: its lease %lld was lost, another has it or had it",
-                        (long long)job->id, (long long)job->token);
-    return rc;
+    if (rc != 0)
+        return rc;
+    return changes == 0 ? lost(job, err) : pass_on(job, sql, err);
+}
+
+int32_t cdtx__job_extend(struct job *job, cdtx_sql *sql, cdtx_error *err) {
+    int64_t changes = 0, until = cdtx__store_stamp_ms(sql->store) + job->handler->options.lease_ms;
+    cdtx_value arguments[] = {SQL_INT(until), SQL_INT(job->id), SQL_INT(job->token)};
+    int32_t rc = cdtx__sql_run(sql, "UPDATE cdtx_job SET due = ? WHERE id = ? AND token = ? AND state = 2", arguments,
+                               3, NULL, &changes, err);
+    return rc != 0 || changes == 1 ? rc : lost(job, err);
+}
+
+/* In order, it stays the first of its key while it waits; else its turn is free. */
+static int32_t rest(const struct job *job, cdtx_sql *sql, cdtx_error *err) {
+    int keeps = job->handler->options.in_order;
+    return cdtx__job_pass_on(sql, job->handler->name, NULL, keeps ? NULL : job->concurrency_key, err);
+}
+
+static int32_t snooze(struct job *job, cdtx_sql *sql, cdtx_error *err) {
+    int64_t changes = 0;
+    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + job->wish_ms), SQL_INT(job->id),
+                              SQL_INT(job->token)};
+    int32_t rc = cdtx__sql_run(sql,
+                               "UPDATE cdtx_job SET state = 1, clock = 0, due = ?, attempts = attempts - 1"
+                               " WHERE id = ? AND token = ? AND state = 2",
+                               arguments, 3, NULL, &changes, err);
+    if (rc != 0)
+        return rc;
+    sql->store->meta.rings = 1;
+    return changes == 0 ? lost(job, err) : rest(job, sql, err);
 }
 
 static int64_t backoff_ms(const struct job *job) {
     const cdtx_handler_options *o = &job->handler->options;
-    int64_t delay = cdtx__backoff_ms(job->work.engine->env, job->attempt, o->backoff_min_ms, o->backoff_max_ms);
+    if (job->wish == WISH_AFTER)
+        return job->wish_ms;
+    int64_t delay = cdtx__backoff_ms(job->work.engine->env, job->curve + 1, o->backoff_min_ms, o->backoff_max_ms);
     return job->code == CDTX_BUSY && job->err.retry_after_ms > delay ? job->err.retry_after_ms : delay;
 }
 
+/* Why no attempt comes after this one; NULL: one does, at *due. */
+static const char *why_dead(const struct job *job, int64_t *due) {
+    if (job->code == CDTX_REFUSED)
+        return "the handler refused it for good";
+    if (job->attempt >= job->handler->options.attempts_max)
+        return "that was its last attempt";
+    *due += backoff_ms(job);
+    return *due > job->deadline ? "its deadline is over before the next attempt" : NULL;
+}
+
 static int32_t failed(struct job *job, cdtx_sql *sql, cdtx_error *err) {
-    int dead = job->code == CDTX_REFUSED || job->attempt >= job->handler->options.attempts_max;
-    int64_t changes = 0;
-    job->dead = dead;
-    cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY),
-                              SQL_INT(dead ? 0 : cdtx__store_stamp_ms(sql->store) + backoff_ms(job)),
-                              cdtx__sql_text(job->err.text), SQL_INT(job->id), SQL_INT(job->token)};
+    char line[JOB_LINE_SIZE];
+    int64_t changes = 0, now = cdtx__store_stamp_ms(sql->store), due = now;
+    const char *why = why_dead(job, &due);
+    job->dead = why != NULL;
+    cdtx__job_history_line(sql, job->attempt, job->code, job->err.text, line);
+    cdtx_value arguments[] = {SQL_INT(job->dead ? JOB_DEAD : JOB_READY),
+                              SQL_INT(job->dead ? 0 : due),
+                              job->dead ? SQL_INT(now) : SQL_NULL,
+                              cdtx__sql_text(job->err.text),
+                              SQL_INT(job->wish != WISH_AFTER),
+                              cdtx__sql_text(line),
+                              SQL_INT(JOB_HISTORY_MAX),
+                              SQL_INT(job->id),
+                              SQL_INT(job->token)};
     int32_t rc = cdtx__sql_run(sql,
-                               "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, error = ?"
+                               "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, died = ?, error = ?,"
+                               " curve = curve + ?, history = substr(coalesce(history, '') || ?, -?)"
                                " WHERE id = ? AND token = ? AND state = 2",
-                               arguments, 5, NULL, &changes, err);
+                               arguments, 9, NULL, &changes, err);
     if (rc != 0)
         return rc;
     if (changes == 0)
-        return cdtx__fail(err, CDTX_CONFLICT, "job %lld: its lease %lld was lost", (long long)job->id,
-                          (long long)job->token);
-    if (dead)
-        cdtx__log(sql->store->env, CDTX_LOG_WARNING, "job %lld of '%s' is dead: %s", (long long)job->id,
-                  job->handler->name, job->err.text);
+        return lost(job, err);
+    if (job->dead)
+        cdtx__log(sql->store->env, CDTX_LOG_WARNING, "job %lld of '%s' is dead, %s: %s", (long long)job->id,
+                  job->handler->name, why, job->err.text);
     sql->store->meta.rings = 1;
-    return 0;
+    return job->dead ? pass_on(job, sql, err) : rest(job, sql, err);
 }
 
 int32_t cdtx__job_write_end(struct job *job, cdtx_sql *sql, cdtx_error *err) {
-    return job->code == 0 ? cdtx__job_delete(job, sql, err) : failed(job, sql, err);
+    job->dead = 0;
+    if (job->code != CDTX_BUSY)
+        job->wish = WISH_NONE; /* it has changed its mind */
+    if (job->code == 0)
+        return cdtx__job_delete(job, sql, err);
+    return job->wish == WISH_SNOOZE ? snooze(job, sql, err) : failed(job, sql, err);
 }
 
 void cdtx__job_count(const struct job *job) {
     cdtx *engine = job->work.engine;
-    if (job->code != 0)
+    if (job->code != 0 && job->wish != WISH_SNOOZE)
         cdtx__add(&engine->jobs_failed);
     if (job->dead)
         cdtx__add(&engine->jobs_dead);
@@ -167,6 +139,8 @@ static void ended(struct rider *rider) {
                   job->handler->name, rider->err.text);
     if (rider->result == 0)
         cdtx__job_count(job);
+    if (job->handler->options.local_db != NULL)
+        cdtx__job_ring(job->handler->room, FLOOR_LOOK_US);
     cdtx__job_free(job);
 }
 
@@ -174,8 +148,12 @@ static int32_t run_end(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     return cdtx__job_write_end(LIST_OF(rider, struct job, rider), sql, err);
 }
 
+uint32_t cdtx__job_end_flags(const struct job *job) {
+    return job->unique_key == NULL && job->concurrency_key == NULL ? RIDER_PLAIN : 0;
+}
+
 static void end(struct job *job) {
-    job->rider.flags = RIDER_PLAIN;
+    job->rider.flags = cdtx__job_end_flags(job);
     job->rider.run = run_end;
     job->rider.done = ended;
     cdtx__store_submit(job->handler->room->db->store, &job->rider);
@@ -183,15 +161,12 @@ static void end(struct job *job) {
 
 static int32_t run_give_back(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct job *job = LIST_OF(rider, struct job, rider);
-    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store)), SQL_INT(job->id), SQL_INT(job->token)};
-    return cdtx__sql_run(sql,
-                         "UPDATE cdtx_job SET state = 1, clock = 0, due = ?, attempts = attempts - 1"
-                         " WHERE id = ? AND token = ? AND state = 2",
-                         arguments, 3, NULL, NULL, err);
+    job->wish_ms = 0;
+    return snooze(job, sql, err);
 }
 
 void cdtx__job_give_back(struct job *job) {
-    job->rider.flags = RIDER_PLAIN;
+    job->rider.flags = cdtx__job_end_flags(job);
     job->rider.run = run_give_back;
     job->rider.done = ended;
     cdtx__store_submit(job->handler->room->db->store, &job->rider);
@@ -202,10 +177,21 @@ void cdtx__job_give_back(struct job *job) {
 static int32_t call_handler(struct job *job, cdtx_error *err) {
     const cdtx_handler_options *o = &job->handler->options;
     err->text[0] = '\0';
+    err->retry_after_ms = 0;
+    job->wish = WISH_NONE;
     int32_t rc = o->handler(&job->work, o->user, err);
     if (rc != 0 && err->text[0] == '\0')
         cdtx__fail(err, rc, "the handler answered %s", cdtx_code_name(rc));
     return rc;
+}
+
+static int32_t call_in_local(struct job *job, cdtx_sql *sql, cdtx_error *err) {
+    job->sql = sql;
+    job->code = call_handler(job, err);
+    job->answered = 1;
+    job->sql = NULL;
+    job->err = *err;
+    return job->code;
 }
 
 /* The row goes first: a lost lease must stop the handler's effects, not follow them. */
@@ -213,14 +199,7 @@ static int32_t run_in_local(struct rider *rider, cdtx_sql *sql, cdtx_error *err)
     struct job *job = LIST_OF(rider, struct job, rider);
     job->answered = 0;
     int32_t rc = cdtx__job_delete(job, sql, err);
-    if (rc != 0)
-        return rc;
-    job->sql = sql;
-    job->code = call_handler(job, err);
-    job->answered = 1;
-    job->sql = NULL;
-    job->err = *err;
-    return job->code;
+    return rc != 0 ? rc : call_in_local(job, sql, err);
 }
 
 static void local_done(struct rider *rider) {
@@ -237,6 +216,34 @@ static void local_done(struct rider *rider) {
     end(job);
 }
 
+/* In another database a guard goes first. Where it stands already, or is below the floor, an attempt before this one
+ * has taken effect, and only its end was lost. */
+static int32_t run_elsewhere(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
+    struct job *job = LIST_OF(rider, struct job, rider);
+    struct guard_key key = {.log = job->handler->space, .sequence = job->id, .branch = 0};
+    int first = 0;
+    job->wish = WISH_NONE;
+    int32_t rc = cdtx__guard_insert(sql, &key, GUARD_CONFIRMED, NULL, 0, &first, err);
+    if (MUTANT(sql->store->env, "inbox-unguarded"))
+        first = 1;
+    return rc != 0 || !first ? rc : call_in_local(job, sql, err);
+}
+
+/* Whatever became of it over there, the row says it: UNKNOWN comes again, and then meets its guard. */
+static void elsewhere_done(struct rider *rider) {
+    struct job *job = LIST_OF(rider, struct job, rider);
+    job->code = rider->result;
+    job->err = rider->err;
+    end(job);
+}
+
+static void run_local(struct job *job) {
+    const cdtx_db *elsewhere = job->handler->options.local_db;
+    job->rider.run = elsewhere == NULL ? run_in_local : run_elsewhere;
+    job->rider.done = elsewhere == NULL ? local_done : elsewhere_done;
+    cdtx__store_submit(elsewhere == NULL ? job->handler->room->db->store : elsewhere->store, &job->rider);
+}
+
 static void run_plain(struct task *task) {
     struct job *job = LIST_OF(task, struct job, task);
     job->code = call_handler(job, &job->err);
@@ -249,9 +256,7 @@ void cdtx__job_start(struct job *job) {
     if (job->handler->options.handler == NULL) {
         cdtx__pump_deliver(&engine->pump, &job->work.link);
     } else if (job->handler->options.in_local) {
-        job->rider.run = run_in_local;
-        job->rider.done = local_done;
-        cdtx__store_submit(job->handler->room->db->store, &job->rider);
+        run_local(job);
     } else {
         job->task.run = run_plain;
         cdtx__pump_post_work(&engine->pump, &job->task);

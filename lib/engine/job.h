@@ -1,21 +1,38 @@
 /* Jobs from the inside. A row's life: READY -> LEASED -> gone when done, back to READY after back-off or a lost lease,
- * or DEAD. Every claim is one durable write of attempt, token and lease before the attempt is made (R3); every end
- * names the token, so a holder that lost its lease changes nothing (R2). */
+ * or DEAD. WAITING is due, but others of its concurrency key come first; NEXT is behind the live job of its unique key.
+ * Every claim is one durable write of attempt, token and lease before the attempt is made (R3); every end names the
+ * token, so a holder that lost its lease changes nothing (R2). */
 #ifndef CDTX_ENGINE_JOB_H
 #define CDTX_ENGINE_JOB_H
 
+#include "base/digest.h"
 #include "engine/engine.h"
 #include "engine/work.h"
 
-enum job_state { JOB_READY = 1, JOB_LEASED = 2, JOB_DEAD = 3 };
+enum job_state { JOB_READY = 1, JOB_LEASED = 2, JOB_DEAD = 3, JOB_WAITING = 4, JOB_NEXT = 5 };
 enum job_clock { JOB_CLOCK_DURABLE = 0, JOB_CLOCK_WALL = 1 };
+
+enum { JOB_LINE_SIZE = 640, JOB_HISTORY_MAX = 65536 };
+
+/* Of cdtx_job.unique_key: whose job holds the key, in the words of its unique index. */
+#define JOB_HOLDS_KEY "unique_key IS NOT NULL AND state <> 3 AND state <> 5"
+
+/* What a person gives a job back. Its deadline was for the life that has ended. */
+#define JOB_NEW_LIFE "state = 1, clock = 0, attempts = 0, crashes = 0, curve = 0, died = NULL, deadline = NULL"
 
 struct handler {
     struct list link; /* job_room->handlers */
     struct job_room *room;
     char *name, *queue;
     cdtx_handler_options options;
-    uint32_t claimed; /* atomic: by us, and not ended */
+    uint32_t claimed;      /* atomic: by us, and not ended */
+    int64_t tokens_us;     /* rate_per_s: time saved up and not spent on attempts, ... */
+    int64_t counted_at_us; /* ... as of then; only the claim at work reads them */
+    uint8_t space[16];     /* with local_db: what stands for the log in the guards of its jobs; zero: not known yet */
+    int64_t floor;         /* the lowest number of its jobs that is still there, or lower; told to local_db */
+    int64_t next_floor;    /* as the claim at work has found it */
+    int recovering;        /* a claim looks at leases of an earlier life, ... */
+    int recovered;         /* ... and has */
 };
 
 /* The jobs side of one database. */
@@ -24,11 +41,13 @@ struct job_room {
     struct lock lock; /* guards handlers */
     struct list handlers;
     struct timer scan;
-    int scanning;  /* atomic */
-    int again;     /* atomic: somebody rang during it */
-    int recovered; /* leases of an earlier life were looked at */
-    int more;      /* atomic: due jobs were left for want of room or because of a concurrency key */
+    int scanning; /* atomic */
+    int again;    /* atomic: somebody rang during it */
+    int more;     /* atomic: due jobs were left for want of room */
 };
+
+/* What a handler asked for instead of the usual back-off. */
+enum job_wish { WISH_NONE, WISH_AFTER, WISH_SNOOZE };
 
 /* One claimed job in memory. */
 struct job {
@@ -37,21 +56,40 @@ struct job {
     struct rider rider;
     struct handler *handler;
     int64_t id, token;
-    uint32_t attempt;
+    uint32_t attempt, curve;
+    int64_t deadline;    /* on the durable clock; INT64_MAX: none */
     struct batch *batch; /* it is being settled with (work.c) */
-    int answered;        /* in_local: the handler ran, and code is its word */
-    int ended;           /* its row's end is in a transaction of the host's */
-    int dead;            /* what its end made of it */
+    enum job_wish wish;
+    int64_t wish_ms;
+    int answered; /* in_local: the handler ran, and code is its word */
+    int ended;    /* its row's end is in a transaction of the host's */
+    int dead;     /* what its end made of it */
     cdtx_sql *sql;
     int32_t code; /* what the attempt answered */
     cdtx_error err;
     size_t size;
-    uint32_t length; /* of the payload behind this struct */
+    uint32_t length;        /* of the payload behind this struct */
+    const char *unique_key; /* behind the payload; NULL: none */
+    const char *concurrency_key;
 };
+
+/* Names that hosts can neither register nor put for. */
+static inline int cdtx__handler_is_ours(const char *name) {
+    return strncmp(name, "cdtx.", 5) == 0;
+}
 
 /* Made at first use. */
 struct job_room *cdtx__job_room(cdtx_db *db, cdtx_error *err);
 struct handler *cdtx__handler_find_locked(struct job_room *room, const char *name);
+/* Handlers are never taken out while the engine is open, so they outlive the lock; a host's connection may not be
+ * called with it held. NULL: there is none of that name. */
+struct handler *cdtx__handler_find(struct job_room *room, const char *name);
+/* Finds the handler's space; its database is known by now. */
+int32_t cdtx__handler_space(struct handler *handler, cdtx_error *err);
+/* The next one; NULL: the first, and at the end. */
+struct handler *cdtx__handler_after(struct job_room *room, struct handler *handler);
+/* Registers one of any name, between enter and leave. */
+int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err);
 /* Fires the room's scan. */
 void cdtx__claim_fire(struct timer *timer);
 /* Looks for due jobs after that time at the latest. A passive engine claims none. */
@@ -62,17 +100,70 @@ static inline void cdtx__job_ring(struct job_room *room, int64_t in_us) {
     cdtx__pump_arm_by(&engine->pump, &room->scan, cdtx__now_us(engine->env) + in_us);
 }
 
+/* ---- job.c ---- */
+
 /* Sends a claimed job to its handler, or to cdtx_take. */
 void cdtx__job_start(struct job *job);
 /* Writes the end of a claimed job by its code and err: gone, ready again later, or dead. CONFLICT: the lease was lost.
  */
 int32_t cdtx__job_write_end(struct job *job, cdtx_sql *sql, cdtx_error *err);
+/* Of a rider that writes an end: with keys it is more than one statement. */
+uint32_t cdtx__job_end_flags(const struct job *job);
 /* Deletes the row if the token still holds; CONFLICT otherwise. */
 int32_t cdtx__job_delete(struct job *job, cdtx_sql *sql, cdtx_error *err);
+/* The lease ends lease_ms from now; CONFLICT: it was lost. */
+int32_t cdtx__job_extend(struct job *job, cdtx_sql *sql, cdtx_error *err);
 /* Counts that end, once it is durable. */
 void cdtx__job_count(const struct job *job);
 void cdtx__job_free(struct job *job);
 /* Back to READY as if never claimed. */
 void cdtx__job_give_back(struct job *job);
+
+/* ---- work.c ---- */
+
+/* NULL when it is none. */
+struct job *cdtx__job_of(const cdtx_work *work);
+
+/* ---- job_put.c ---- */
+
+struct job_put {
+    const char *handler;
+    const void *payload;
+    size_t length;
+    cdtx_job_options options; /* filled in and checked */
+};
+
+/* Fills the options' defaults in and checks all of it. */
+int32_t cdtx__job_check(const cdtx *engine, struct job_put *put, cdtx_error *err);
+/* One row, or what the unique policy makes of it. */
+int32_t cdtx__job_insert(cdtx_sql *sql, const struct job_put *put, int64_t *id, cdtx_error *err);
+
+/* ---- job_row.c ---- */
+
+/* What a row let go of: whoever stands behind it in that unique key, or that concurrency key, may go on. NULL: it has
+ * none, or keeps it. */
+int32_t cdtx__job_pass_on(cdtx_sql *sql, const char *handler, const char *unique_key, const char *concurrency_key,
+                          cdtx_error *err);
+/* What an attempt that ended badly adds to the row's history. */
+void cdtx__job_history_line(const cdtx_sql *sql, int64_t attempt, int32_t code, const char *text,
+                            char line[JOB_LINE_SIZE]);
+/* Takes it away unless somebody works on it (CONFLICT); *gone gets 0 when there is none. */
+int32_t cdtx__job_withdraw(cdtx_sql *sql, int64_t id, int *gone, cdtx_error *err);
+/* An id without a row: it is done, cancelled, or was never put. */
+int32_t cdtx__job_absent(const cdtx_sql *sql, int64_t id, cdtx_error *err);
+
+/* ---- job_expire.c ---- */
+
+/* What time has done to jobs, for a claim. */
+struct old_jobs {
+    cdtx_rows *rows;
+    int64_t next_ms; /* when there is more to do */
+    uint64_t dead;
+};
+
+/* Gives jobs of the handler back whose holder lost them. */
+int32_t cdtx__job_expire(struct handler *handler, cdtx_sql *sql, struct old_jobs *old, cdtx_error *err);
+/* Forgets dead ones past the handler's dead_retention_ms. */
+int32_t cdtx__job_forget(struct handler *handler, cdtx_sql *sql, struct old_jobs *old, cdtx_error *err);
 
 #endif

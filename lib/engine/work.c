@@ -1,7 +1,7 @@
 #include "engine/drive.h"
 #include "engine/job.h"
 
-static struct job *job_of(const cdtx_work *work) {
+struct job *cdtx__job_of(const cdtx_work *work) {
     if (work == NULL || work->kind != CDTX_WORK_JOB)
         return NULL;
     return LIST_OF((cdtx_work *)(uintptr_t)work, struct job, work);
@@ -81,7 +81,7 @@ void cdtx__inbox_close(cdtx *engine) {
     while ((link = cdtx__pump_untaken(&engine->pump)) != NULL) {
         cdtx_work *work = LIST_OF(link, struct cdtx_work, link);
         if (work->kind == CDTX_WORK_JOB)
-            cdtx__job_give_back(job_of(work));
+            cdtx__job_give_back(cdtx__job_of(work));
         else
             cdtx__tx_unref(tx_of(work));
     }
@@ -113,7 +113,7 @@ static void begin_settling(struct job *job, struct batch *batch, int32_t code, c
     job->batch = batch;
     job->code = code;
     cdtx__fail(&job->err, code, "%s", reason == NULL ? cdtx_code_name(code) : reason);
-    job->rider = (struct rider){.flags = RIDER_PLAIN, .run = run_settling, .done = settled};
+    job->rider = (struct rider){.flags = cdtx__job_end_flags(job), .run = run_settling, .done = settled};
     __atomic_add_fetch(&batch->left, 1, __ATOMIC_RELAXED);
     cdtx__store_submit(job->handler->room->db->store, &job->rider);
 }
@@ -133,8 +133,8 @@ static void await(struct batch *batch, cdtx_work *const *works, uint32_t count) 
     if (cdtx__pump_until(&engine->pump, &batch->gate, until, PUMP_TASKS) == 0)
         return;
     for (uint32_t i = 0; i < count; i++)
-        if (job_of(works[i]) != NULL && job_of(works[i])->batch == batch)
-            withdraw(job_of(works[i]), batch);
+        if (cdtx__job_of(works[i]) != NULL && cdtx__job_of(works[i])->batch == batch)
+            withdraw(cdtx__job_of(works[i]), batch);
     /* The rest is in a group: that ends soon, and the riders are ours. */
     while (cdtx__pump_until(&engine->pump, &batch->gate, INT64_MAX, PUMP_TASKS | PUMP_FIRM) != 0) {
     }
@@ -143,7 +143,7 @@ static void await(struct batch *batch, cdtx_work *const *works, uint32_t count) 
 /* The engine is closed: the row keeps its lease, which the next opening finds. Only memory is left to free. */
 static void abandon(cdtx_work *work) {
     cdtx *engine = work->engine;
-    struct job *job = job_of(work);
+    struct job *job = cdtx__job_of(work);
     if (engine->env->process(engine->env->user) != engine->process)
         return; /* a forked child: it is the parent's */
     if (job == NULL)
@@ -156,7 +156,7 @@ static void abandon(cdtx_work *work) {
 /* Frees it; what its answer met. */
 static int32_t finish(cdtx_work *work, struct batch *batch, cdtx_error *err) {
     cdtx *engine = work->engine;
-    struct job *job = job_of(work);
+    struct job *job = cdtx__job_of(work);
     int32_t rc = 0;
     if (job == NULL) {
         cdtx__tx_unref(tx_of(work));
@@ -178,7 +178,7 @@ static int32_t settle(cdtx *engine, cdtx_work *const *works, const int32_t *code
     struct batch batch = {.engine = engine, .left = 1};
     int32_t first = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct job *job = job_of(works[i]);
+        struct job *job = cdtx__job_of(works[i]);
         int32_t code = codes == NULL ? 0 : codes[i];
         if (job != NULL && !(job->ended && code == 0))
             begin_settling(job, &batch, code, reason);
@@ -227,7 +227,7 @@ int32_t cdtx_settle(cdtx_work *work, int32_t code, const char *reason, cdtx_erro
 }
 
 int32_t cdtx_work_done(cdtx_work *work, cdtx_sql *sql, cdtx_error *err) {
-    struct job *job = job_of(work);
+    struct job *job = cdtx__job_of(work);
     if (job == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "cdtx_work_done is for jobs");
     int32_t rc = cdtx__sql_enter(sql, err);
@@ -251,34 +251,34 @@ int32_t cdtx_work_kind(const cdtx_work *work) {
 }
 
 const char *cdtx_work_handler(const cdtx_work *work) {
-    const struct job *job = job_of(work);
+    const struct job *job = cdtx__job_of(work);
     return job == NULL ? "" : job->handler->name;
 }
 
 const void *cdtx_work_payload(const cdtx_work *work, size_t *length) {
-    const struct job *job = job_of(work);
+    const struct job *job = cdtx__job_of(work);
     if (length != NULL)
         *length = job == NULL ? 0 : job->length;
     return job == NULL ? NULL : job + 1;
 }
 
 int64_t cdtx_work_id(const cdtx_work *work) {
-    const struct job *job = job_of(work);
+    const struct job *job = cdtx__job_of(work);
     return job == NULL ? 0 : job->id;
 }
 
 uint32_t cdtx_work_attempt(const cdtx_work *work) {
-    const struct job *job = job_of(work);
+    const struct job *job = cdtx__job_of(work);
     return job == NULL ? 0 : job->attempt;
 }
 
 int64_t cdtx_work_token(const cdtx_work *work) {
-    const struct job *job = job_of(work);
+    const struct job *job = cdtx__job_of(work);
     return job == NULL ? 0 : job->token;
 }
 
 cdtx_sql *cdtx_work_sql(cdtx_work *work) {
-    struct job *job = job_of(work);
+    struct job *job = cdtx__job_of(work);
     return job == NULL ? NULL : job->sql;
 }
 

@@ -98,7 +98,31 @@ static const char *const version_3[] = {
     NULL,
 };
 
-static const char *const *const versions[SCHEMA_VERSION] = {version_1, version_2, version_3};
+static const char *const version_4[] = {
+    "ALTER TABLE cdtx_job ADD COLUMN curve INTEGER NOT NULL DEFAULT 0", /* failures that the back-off grows by */
+    "ALTER TABLE cdtx_job ADD COLUMN deadline INTEGER",                 /* on the durable clock; NULL: none */
+    "ALTER TABLE cdtx_job ADD COLUMN put INTEGER NOT NULL DEFAULT 0",   /* when, on the durable clock */
+    "ALTER TABLE cdtx_job ADD COLUMN died INTEGER",                     /* on the durable clock */
+    "ALTER TABLE cdtx_job ADD COLUMN history TEXT", /* a line a failed attempt: wall ms, attempt, code, sentence */
+    "UPDATE cdtx_job SET curve = attempts",
+    "UPDATE cdtx_job SET died = (SELECT clock FROM cdtx_meta) WHERE state = 3",
+    "DROP INDEX cdtx_job_lease",
+    "CREATE INDEX cdtx_job_lease ON cdtx_job (handler, due) WHERE state = 2",
+    "DROP INDEX cdtx_job_concurrency",
+    /* Of one key: who runs, who is first, who waits. */
+    "CREATE INDEX cdtx_job_key ON cdtx_job (concurrency_key, state, id) WHERE concurrency_key IS NOT NULL",
+    "DROP INDEX cdtx_job_unique",
+    "CREATE UNIQUE INDEX cdtx_job_unique ON cdtx_job (handler, unique_key)"
+    " WHERE unique_key IS NOT NULL AND state <> 3 AND state <> 5",
+    "CREATE UNIQUE INDEX cdtx_job_next ON cdtx_job (handler, unique_key) WHERE state = 5",
+    "CREATE INDEX cdtx_job_dead ON cdtx_job (handler, died) WHERE state = 3",
+    "CREATE TABLE cdtx_pause (" /* handlers of which nothing is begun */
+    " handler TEXT PRIMARY KEY,"
+    " since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    NULL,
+};
+
+static const char *const *const versions[SCHEMA_VERSION] = {version_1, version_2, version_3, version_4};
 
 /* The one table that must be readable before its version is known; so its columns only get more. */
 static const char meta_table[] = "CREATE TABLE IF NOT EXISTS cdtx_meta ("

@@ -4,7 +4,7 @@
 
 #include "port/sql.h"
 
-enum { SCHEMA_VERSION = 3 };
+enum { SCHEMA_VERSION = 4 };
 
 /* One statement of ours on a connection with an open transaction. */
 int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const char *statement,

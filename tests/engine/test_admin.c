@@ -641,7 +641,7 @@ START_TEST(jobs_are_listed_and_shown) {
     const cdtx_env *env = cdtx_test_env_port(world);
     put_job(db, "print", (cdtx_job_options){.at_ms = env->wall_us(env->user) / 1000 + 7000, .concurrency_key = "c"});
     OK(cdtx_job_list(db, NULL, &report, &E));
-    has_columns(report, "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error");
+    has_columns(report, "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error age_ms");
     ck_assert_int_eq(cdtx_report_next(report), 1);
     ck_assert_int_eq(number(report, "id"), first);
     ck_assert_str_eq(text(report, "handler"), "mail");
@@ -669,8 +669,8 @@ START_TEST(jobs_are_listed_and_shown) {
     ck_assert_uint_eq(count(report), 1);
 
     OK(cdtx_job_show(db, first, &report, &E));
-    has_columns(report, "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error"
-                        " token payload");
+    has_columns(report, "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error age_ms"
+                        " token payload deadline_in_ms");
     ck_assert_int_eq(cdtx_report_next(report), 1);
     ck_assert_int_eq(number(report, "token"), 0);
     ck_assert_str_eq(text(report, "payload"), "12345");
@@ -771,8 +771,8 @@ START_TEST(job_calls_refuse_bad_input) {
     make_shop();
     cdtx_db *db = log_db();
     cdtx_report *report = NULL;
-    cdtx_job_filter f = {.size = sizeof f, .state = 4};
-    FAILS(CDTX_INVALID, "state 4", cdtx_job_list(db, &f, &report, &E));
+    cdtx_job_filter f = {.size = sizeof f, .state = 6};
+    FAILS(CDTX_INVALID, "state 6", cdtx_job_list(db, &f, &report, &E));
     f = (cdtx_job_filter){.size = sizeof f, .limit = 10001};
     FAILS(CDTX_INVALID, "limit", cdtx_job_list(db, &f, &report, &E));
     f = (cdtx_job_filter){.size = sizeof f, .handler = ""};

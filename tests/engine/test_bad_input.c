@@ -720,7 +720,7 @@ START_TEST(statements_that_are_refused) {
         cdtx_sql_close(sql);
         ck_assert_msg(notes() == (int64_t)i + 1, "%s had an effect", refused[i]);
     }
-    ck_assert_int_eq(lab_sql("shop.db", "SELECT count(*) FROM cdtx_meta WHERE version = 3"), 1);
+    ck_assert_int_eq(lab_sql("shop.db", "SELECT count(*) FROM cdtx_meta WHERE version = 4"), 1);
     close_shop();
 }
 END_TEST

@@ -2,7 +2,7 @@
  * left as it is. */
 #include "../engine/lab.h"
 
-enum { NEWEST = 3 };
+enum { NEWEST = 4 };
 
 static cdtx *engine;
 static cdtx_db *db;
@@ -162,7 +162,7 @@ START_TEST(a_newer_file_is_refused_untouched) {
     ck_assert_ptr_null(none);
     ck_assert_int_eq(version("shop.db"), 99);
     ck_assert_int_eq(lab_sql("shop.db", "SELECT epoch FROM cdtx_meta WHERE owner = 'process 99'"), epoch);
-    lab_sql("shop.db", "UPDATE cdtx_meta SET version = 3");
+    lab_sql("shop.db", "UPDATE cdtx_meta SET version = 4");
     OK(cdtx_db_open(engine, "shop", lab_url("shop.db"), &db, &E)); /* neither name nor ownership were kept */
     close_db();
 }

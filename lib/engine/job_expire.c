@@ -1,0 +1,104 @@
+/* What time does to jobs: leases run out, and dead ones are kept long enough. */
+#include "engine/job.h"
+
+enum { EXPIRED_MAX = 256, FORGOTTEN_MAX = 256 };
+
+static void come_back(struct old_jobs *old, int64_t in_ms) {
+    if (in_ms < old->next_ms)
+        old->next_ms = in_ms;
+}
+
+/* When the row found says that there is more to do; INT64_MAX when there is none, or its time is damaged. */
+static int64_t found_in_ms(const cdtx_rows *rows, int64_t now) {
+    const cdtx_value *at = cdtx__rows_at(rows, 0, 0);
+    if (at->type != CDTX_INT)
+        return INT64_MAX;
+    if (at->integer <= now)
+        return 0;
+    return at->integer > now + CDTX_TIME_MAX_MS ? CDTX_TIME_MAX_MS : at->integer - now;
+}
+
+/* ---- leases ---- */
+
+enum { LOST_ID, LOST_CRASHES, LOST_ATTEMPTS, LOST_UNIQUE, LOST_KEY };
+
+/* A lease that ran out is a crash of its holder, as far as anybody can tell. */
+static int32_t expire(const struct handler *handler, cdtx_sql *sql, struct old_jobs *old, uint32_t row,
+                      cdtx_error *err) {
+    static const char why[] = "its holder crashed or lost its lease";
+    const cdtx_rows *rows = old->rows;
+    int64_t id = cdtx__rows_int(rows, row, LOST_ID), crashes = cdtx__rows_int(rows, row, LOST_CRASHES);
+    int dead = crashes >= (int64_t)handler->options.crashes_max - 1;
+    int keeps_turn = !dead && handler->options.in_order;
+    int64_t now = cdtx__store_stamp_ms(sql->store);
+    char line[JOB_LINE_SIZE];
+    cdtx__job_history_line(sql, cdtx__rows_int(rows, row, LOST_ATTEMPTS), CDTX_UNKNOWN, why, line);
+    cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY),
+                              SQL_INT(now),
+                              dead ? SQL_INT(now) : SQL_NULL,
+                              cdtx__sql_text(why),
+                              cdtx__sql_text(line),
+                              SQL_INT(JOB_HISTORY_MAX),
+                              SQL_INT(id)};
+    int32_t rc = cdtx__sql_run(sql,
+                               "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, died = ?, crashes = crashes + 1,"
+                               " token = token + 1, error = ?, history = substr(coalesce(history, '') || ?, -?)"
+                               " WHERE id = ?",
+                               arguments, 7, NULL, NULL, err);
+    if (rc == 0)
+        rc = cdtx__job_pass_on(sql, handler->name, dead ? cdtx__rows_at(rows, row, LOST_UNIQUE)->bytes : NULL,
+                               keeps_turn ? NULL : cdtx__rows_at(rows, row, LOST_KEY)->bytes, err);
+    if (rc != 0 || !dead)
+        return rc;
+    old->dead++;
+    cdtx__log(sql->store->env, CDTX_LOG_WARNING, "job %lld of '%s' is dead: %s %lld times", (long long)id,
+              handler->name, why, (long long)crashes + (crashes < INT64_MAX));
+    return 0;
+}
+
+int32_t cdtx__job_expire(struct handler *handler, cdtx_sql *sql, struct old_jobs *old, cdtx_error *err) {
+    if (MUTANT(sql->store->env, "bug-27"))
+        return 0;
+    int64_t now = cdtx__store_clock_ms(sql->store);
+    handler->recovering = 1;
+    /* In a file of our own, whoever held a lease before this life is dead. */
+    int all = !handler->recovered && sql->store->ownership == CDTX_OWN_ALONE;
+    cdtx_value arguments[] = {cdtx__sql_text(handler->name), SQL_INT(all ? INT64_MAX : now), SQL_INT(EXPIRED_MAX)};
+    cdtx__rows_reset(old->rows);
+    int32_t rc = cdtx__sql_run(sql,
+                               "SELECT id, crashes, attempts, unique_key, concurrency_key FROM cdtx_job"
+                               " WHERE handler = ? AND state = 2 AND due <= ? ORDER BY due LIMIT ?",
+                               arguments, 3, old->rows, NULL, err);
+    uint32_t lost = rc == 0 ? old->rows->count : 0;
+    for (uint32_t i = 0; rc == 0 && i < lost; i++)
+        rc = expire(handler, sql, old, i, err);
+    if (rc != 0)
+        return rc;
+    cdtx__rows_reset(old->rows);
+    rc = cdtx__sql_run(sql, "SELECT due FROM cdtx_job WHERE handler = ? AND state = 2 ORDER BY due LIMIT 1", arguments,
+                       1, old->rows, NULL, err);
+    if (rc == 0)
+        come_back(old, lost == EXPIRED_MAX ? 0 : found_in_ms(old->rows, now));
+    return rc;
+}
+
+/* ---- the dead ---- */
+
+int32_t cdtx__job_forget(struct handler *handler, cdtx_sql *sql, struct old_jobs *old, cdtx_error *err) {
+    int64_t kept_ms = handler->options.dead_retention_ms, now = cdtx__store_clock_ms(sql->store), gone = 0;
+    if (kept_ms == 0)
+        return 0;
+    cdtx_value arguments[] = {cdtx__sql_text(handler->name), SQL_INT(now - kept_ms), SQL_INT(FORGOTTEN_MAX)};
+    int32_t rc = cdtx__sql_run(sql,
+                               "DELETE FROM cdtx_job WHERE id IN (SELECT id FROM cdtx_job WHERE handler = ?"
+                               " AND state = 3 AND died <= ? ORDER BY died LIMIT ?)",
+                               arguments, 3, NULL, &gone, err);
+    if (rc != 0)
+        return rc;
+    cdtx__rows_reset(old->rows);
+    rc = cdtx__sql_run(sql, "SELECT died FROM cdtx_job WHERE handler = ? AND state = 3 ORDER BY died LIMIT 1",
+                       arguments, 1, old->rows, NULL, err);
+    if (rc == 0 && old->rows->count == 1)
+        come_back(old, gone == FORGOTTEN_MAX ? 0 : found_in_ms(old->rows, now - kept_ms));
+    return rc;
+}
