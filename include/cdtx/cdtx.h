@@ -39,6 +39,8 @@ typedef struct cdtx_report cdtx_report;
 /* What a value of SQL or of a report is. */
 enum cdtx_value_type { CDTX_NULL = 0, CDTX_INT = 1, CDTX_REAL = 2, CDTX_TEXT = 3, CDTX_BLOB = 4 };
 
+typedef struct cdtx_job_options cdtx_job_options;
+
 struct cdtx_env;
 struct cdtx_host_port;
 struct cdtx_link;
@@ -323,6 +325,19 @@ void cdtx_tx_close(cdtx_tx *tx);
 /* Declared: name all branches first, then run or submit. A branch is a participant's name and what it gets as payload.
  * Errors: MISUSE (begun already), LIMIT (payload, CDTX_BRANCHES_MAX), INVALID, NO_MEMORY. */
 int32_t cdtx_tx_add(cdtx_tx *tx, const char *participant, const void *payload, size_t length, cdtx_error *err);
+/* Hooks: a job that is put into the log's database by the decision itself, in the same commit, so it runs exactly if
+ * the transaction was committed, or rolled back (taken back by its policy counts as that; under the policy a commit is
+ * certain, and its hooks are put, only at the end). What becomes of the job never touches the transaction. Register its
+ * handler on the database of cdtx_db_log; there cdtx_work_gid tells whose hook it is. options as for cdtx_job_put,
+ * without unique_key and at_ms; delay_ms counts from the decision. Before run, submit or begin it is kept for them and
+ * goes with them; behind begin it blocks until it is recorded, and after an error the transaction can only be rolled
+ * back. A transaction that joined another by its key keeps that one's hooks. Errors: LIMIT (16 hooks, payload), REFUSED
+ * (decided already, or joined), MISUSE, INVALID, NO_MEMORY; behind begin also those of cdtx_tx_try. */
+int32_t cdtx_tx_after_commit(cdtx_tx *tx, const char *handler, const void *payload, size_t length,
+                             const cdtx_job_options *options, cdtx_error *err);
+int32_t cdtx_tx_after_rollback(cdtx_tx *tx, const char *handler, const void *payload, size_t length,
+                               const cdtx_job_options *options, cdtx_error *err);
+
 /* Begins, calls every try, decides, and by default waits for the first attempt at phase two. Blocks. 0: committed,
  * durably. Errors: REFUSED or what else a try said (rolled back), TIMEOUT (rolled back), NOT_FOUND (no such
  * participant, nothing begun), UNKNOWN (ask with cdtx_tx_wait), BUSY (open_max), MISUSE, IO, STOPPED. With a key that
@@ -401,7 +416,7 @@ enum cdtx_unique_policy {
     CDTX_UNIQUE_DEBOUNCE = 3 /* like REPLACE: with delay_ms it runs once, so long after the last put */
 };
 
-typedef struct cdtx_job_options {
+struct cdtx_job_options {
     uint32_t size;
     int32_t priority;            /* 0 to CDTX_PRIORITY_MAX, higher first */
     const char *queue;           /* default "default" */
@@ -413,7 +428,7 @@ typedef struct cdtx_job_options {
     uint32_t reserved;
     int64_t deadline_ms;     /* not done so long from now: dead; default 0: none */
     int64_t debounce_max_ms; /* with DEBOUNCE: put off until so long after the first put at most; default no end */
-} cdtx_job_options;
+};
 
 /* Puts a job; it exists exactly when sql commits. *id, if not NULL, is its number in that database, or that of the live
  * job which stands for it by its unique_policy. Errors: CONFLICT (the unique key), INVALID, LIMIT, MISUSE, and those of
@@ -467,7 +482,8 @@ uint32_t cdtx_work_attempt(const cdtx_work *work);
 int64_t cdtx_work_token(const cdtx_work *work);
 /* The local transaction of an in_local handler; else NULL. */
 cdtx_sql *cdtx_work_sql(cdtx_work *work);
-/* Completions: the tag given at begin, the result as cdtx_tx_run would have answered, and the gid. */
+/* Completions: the tag given at begin, the result as cdtx_tx_run would have answered, and the gid; of a hook's job also
+ * the gid, else "". */
 uint64_t cdtx_work_tag(const cdtx_work *work);
 int32_t cdtx_work_result(const cdtx_work *work, cdtx_error *err);
 const char *cdtx_work_gid(const cdtx_work *work);

@@ -6,6 +6,7 @@
 #include "engine/case.h"
 #include "engine/coord_op.h"
 #include "engine/drive.h"
+#include "engine/hook.h"
 #include "store/guard.h"
 #include "store/record.h"
 
@@ -464,6 +465,8 @@ static int32_t run_resolve(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
              "UPDATE cdtx_tx SET state = ?, due = NULL, ended = ?, parked = NULL, epoch = epoch + 1"
              " WHERE seq = ? AND epoch = ?",
              arguments, 4, err);
+    if (rc == 0)
+        rc = cdtx__hooks_run(sql, one->sequence, cdtx__coord_ends[state], err);
     if (rc == 0)
         rc = note_line(one, sql, "resolve", err);
     return rc != 0 ? rc : cdtx__case_close(sql, "tx", one->gid, one->actor, one->reason, err);

@@ -1,5 +1,5 @@
 /* Claiming due jobs. */
-#include "engine/job.h"
+#include "engine/hook.h"
 
 /* Somebody may set the wall clock while we wait for a time of day. */
 enum { WALL_LOOK_MS = 5000 };
@@ -83,6 +83,7 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
     char *behind = (char *)(job + 1) + payload->length + 1;
     job->unique_key = keep_text(&behind, unique);
     job->concurrency_key = keep_text(&behind, key);
+    cdtx__hook_gid(job->unique_key, job->gid);
     __atomic_add_fetch(&handler->claimed, 1, __ATOMIC_RELAXED);
     list_push(&claim->jobs, &job->work.link);
     return job;

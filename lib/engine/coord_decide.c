@@ -1,5 +1,6 @@
 /* Beginning, adding branches, deciding, and asking what was decided. */
 #include "engine/coord_op.h"
+#include "engine/hook.h"
 #include "store/record.h"
 
 /* The published graph of a global transaction's states (README.md, D2). */
@@ -77,6 +78,10 @@ static int32_t begin_again(struct coord_op *op, cdtx_sql *sql, cdtx_error *err) 
                          arguments, 2, NULL, NULL, err);
 }
 
+static cdtx_value hooks_of(const struct coord_request *request) {
+    return request->hooks_length == 0 ? SQL_NULL : cdtx__sql_blob(request->hooks, request->hooks_length);
+}
+
 int32_t cdtx__coord_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct coord_op *op = LIST_OF(rider, struct coord_op, rider);
     struct coord_request *request = op->request;
@@ -106,11 +111,12 @@ int32_t cdtx__coord_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
                               cdtx__sql_text(request->key),
                               cdtx__sql_blob(op->record.bytes, op->record.length),
                               SQL_INT(cdtx__wall_ms(sql->store->env)),
-                              SQL_INT(request->reverse_after)};
+                              SQL_INT(request->reverse_after),
+                              hooks_of(request)};
     rc = cdtx__sql_run(sql,
                        "INSERT INTO cdtx_tx (seq, state, reason, epoch, attempts, due, acked, name, key, branches,"
-                       " began, reverse_after) VALUES (?, 1, 0, 1, 0, ?, 0, ?, ?, ?, ?, ?)",
-                       arguments, 7, NULL, NULL, err);
+                       " began, reverse_after, hooks) VALUES (?, 1, 0, 1, 0, ?, 0, ?, ?, ?, ?, ?, ?)",
+                       arguments, 8, NULL, NULL, err);
     if (rc != 0)
         return rc;
     sql->store->meta.sequence = sequence;
@@ -165,6 +171,23 @@ int32_t cdtx__coord_register(struct rider *rider, cdtx_sql *sql, cdtx_error *err
     return rc;
 }
 
+int32_t cdtx__coord_hook(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
+    struct coord_op *op = LIST_OF(rider, struct coord_op, rider);
+    struct coord_request *request = op->request;
+    int64_t changes = 0;
+    cdtx_value arguments[] = {hooks_of(request), SQL_INT(request->sequence), SQL_INT(op->epoch)};
+    int32_t rc =
+        cdtx__sql_run(sql, "UPDATE cdtx_tx SET hooks = ?, epoch = epoch + 1 WHERE seq = ? AND epoch = ? AND state = 1",
+                      arguments, 3, NULL, &changes, err);
+    if (rc == 0 && changes == 0)
+        rc = cdtx__fail(err, CDTX_REFUSED,
+                        "gid number %lld is decided, or its number was never begun: it takes no hooks",
+                        (long long)request->sequence);
+    if (rc == 0)
+        request->epoch = op->epoch + 1;
+    return rc;
+}
+
 /* ---- decide ---- */
 
 static int32_t move(struct coord_op *op, cdtx_sql *sql, int32_t outcome, int32_t reason, int *moved, cdtx_error *err) {
@@ -194,7 +217,7 @@ static int32_t move(struct coord_op *op, cdtx_sql *sql, int32_t outcome, int32_t
         request->reason = reason;
         request->epoch = op->epoch + 1;
     }
-    return 0;
+    return *moved && request->hooked ? cdtx__hooks_run(sql, request->sequence, outcome, err) : 0;
 }
 
 int32_t cdtx__coord_held(const struct coord_request *request, int64_t changes, cdtx_error *err) {

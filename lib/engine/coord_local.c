@@ -45,10 +45,15 @@ static const struct {
     int32_t (*run)(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
     uint32_t flags; /* one writing statement leaves nothing behind when it fails */
 } verbs[] = {
-    [COORD_BEGIN] = {cdtx__coord_begin, RIDER_PLAIN},   [COORD_REGISTER] = {cdtx__coord_register, RIDER_PLAIN},
-    [COORD_DECIDE] = {cdtx__coord_decide, RIDER_PLAIN}, [COORD_QUERY] = {cdtx__coord_query, RIDER_PLAIN},
-    [COORD_LIST] = {cdtx__coord_list, RIDER_PLAIN},     [COORD_TAKE] = {cdtx__coord_take, 0},
-    [COORD_SETTLE] = {cdtx__coord_settle, RIDER_PLAIN}, [COORD_TRIM] = {cdtx__coord_trim, 0},
+    [COORD_BEGIN] = {cdtx__coord_begin, RIDER_PLAIN},
+    [COORD_REGISTER] = {cdtx__coord_register, RIDER_PLAIN},
+    [COORD_HOOK] = {cdtx__coord_hook, RIDER_PLAIN},
+    [COORD_DECIDE] = {cdtx__coord_decide, RIDER_PLAIN},
+    [COORD_QUERY] = {cdtx__coord_query, RIDER_PLAIN},
+    [COORD_LIST] = {cdtx__coord_list, RIDER_PLAIN},
+    [COORD_TAKE] = {cdtx__coord_take, 0},
+    [COORD_SETTLE] = {cdtx__coord_settle, RIDER_PLAIN},
+    [COORD_TRIM] = {cdtx__coord_trim, 0},
 };
 
 static void submit(void *self, struct coord_request *request) {
@@ -72,8 +77,9 @@ static void submit(void *self, struct coord_request *request) {
     op->rider.run = verbs[request->verb].run;
     op->rider.done = done;
     op->rider.flags = verbs[request->verb].flags;
-    if (request->verb == COORD_SETTLE && (request->park != NULL || request->parked))
-        op->rider.flags = 0; /* its row and its case are more than one statement */
+    int with_case = request->verb == COORD_SETTLE && (request->park != NULL || request->parked);
+    if (with_case || request->hooked) /* its row and its case, or its hooks, are more than one statement */
+        op->rider.flags = 0;
     if ((request->verb == COORD_SETTLE && request->ended) || request->verb == COORD_TRIM)
         op->rider.flags |= RIDER_LAZY; /* losing it only means that it is done once more */
     cdtx__store_submit(local->db->store, &op->rider);

@@ -101,6 +101,8 @@ static void encode_request(struct buf *buf, const struct coord_request *r) {
     cdtx__buf_u32(buf, (uint32_t)r->parked);
     put_text(buf, r->error);
     put_text(buf, r->park);
+    cdtx__buf_block(buf, r->hooks, r->hooks_length);
+    cdtx__buf_u8(buf, r->hooked != 0);
 }
 
 static int32_t decode_request(struct crossing *crossing, cdtx_error *err) {
@@ -129,6 +131,8 @@ static int32_t decode_request(struct crossing *crossing, cdtx_error *err) {
     r->parked = (int32_t)cdtx__read_u32(&reader);
     r->error = get_sentence(&reader);
     r->park = get_sentence(&reader);
+    r->hooks = cdtx__read_block(&reader, &r->hooks_length);
+    r->hooked = get_flag(&reader);
     if (!cdtx__read_done(&reader) || r->verb < COORD_BEGIN || r->verb > COORD_TRIM)
         return cdtx__fail(err, CDTX_CORRUPT, "a coordinator's request is cut or garbled at byte %zu of %zu", reader.at,
                           reader.length);
@@ -164,6 +168,7 @@ static void encode_answer(struct buf *buf, const struct coord_request *r) {
         cdtx__buf_u32(buf, item->reverse_after);
         cdtx__buf_u32(buf, item->noes);
         cdtx__buf_u32(buf, (uint32_t)item->parked);
+        cdtx__buf_u8(buf, item->hooked != 0);
         put_text(buf, item->name);
         put_branches(buf, item->branches, item->branch_count);
     }
@@ -196,6 +201,7 @@ static void decode_item(struct crossing *crossing, struct reader *reader, uint32
     item->reverse_after = cdtx__read_u32(reader);
     item->noes = cdtx__read_u32(reader);
     item->parked = (int32_t)cdtx__read_u32(reader);
+    item->hooked = get_flag(reader);
     item->name = get_text(reader);
     item->branches = crossing->item_branches == NULL ? NULL : crossing->item_branches + *branches;
     item->branch_count = get_branches(reader, item->branches, crossing->branch_room - *branches);

@@ -43,6 +43,7 @@ int32_t cdtx__coord_begin(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
 int32_t cdtx__coord_register(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
 int32_t cdtx__coord_decide(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
 int32_t cdtx__coord_query(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
+int32_t cdtx__coord_hook(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
 /* coord_take.c: */
 int32_t cdtx__coord_list(struct rider *rider, cdtx_sql *sql, cdtx_error *err);
 int32_t cdtx__coord_take(struct rider *rider, cdtx_sql *sql, cdtx_error *err);

@@ -3,6 +3,7 @@
 
 #include "engine/case.h"
 #include "engine/coord_op.h"
+#include "engine/hook.h"
 
 /* ---- settle ---- */
 
@@ -31,6 +32,8 @@ static int32_t end_row(struct coord_op *op, cdtx_sql *sql, cdtx_error *err) {
         rc = cdtx__coord_held(request, changes, err);
     if (rc == 0)
         request->state = state;
+    if (rc == 0 && request->hooked)
+        rc = cdtx__hooks_run(sql, request->sequence, state, err);
     return rc;
 }
 

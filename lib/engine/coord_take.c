@@ -1,5 +1,8 @@
 /* Finding the rows that somebody must drive on, and taking them. */
+#include <stdio.h>
+
 #include "engine/coord_op.h"
+#include "engine/hook.h"
 #include "store/record.h"
 
 static int32_t reserve_items(struct coord_op *op, uint32_t count, cdtx_error *err) {
@@ -23,8 +26,10 @@ static int32_t reserve_branches(struct coord_op *op, uint32_t count, cdtx_error 
 }
 
 /* What rows_to_items reads, but for the branches. */
-#define ITEM_COLUMNS "seq, state, epoch, acked, attempts, reason, due, name, reverse_after, noes, parked IS NOT NULL"
-enum { ITEM_ACKED = 3, ITEM_DUE = 6, ITEM_NAME = 7, ITEM_BRANCHES = 11 };
+#define ITEM_COLUMNS                                                                                                   \
+    "seq, state, epoch, acked, attempts, reason, due, name, reverse_after, noes, parked IS NOT NULL,"                  \
+    " hooks IS NOT NULL"
+enum { ITEM_ACKED = 3, ITEM_DUE = 6, ITEM_NAME = 7, ITEM_HOOKED = 11, ITEM_BRANCHES = 12 };
 
 /* Beyond what any counter or clock comes to. */
 #define NUMBER_MAX (INT64_C(1) << 53)
@@ -63,6 +68,7 @@ static void fill_item(struct coord_op *op, uint32_t row, struct coord_item *item
         .reverse_after = (uint32_t)cdtx__rows_int(&op->rows, row, 8),
         .noes = (uint32_t)cdtx__rows_int(&op->rows, row, 9),
         .parked = (int32_t)cdtx__rows_int(&op->rows, row, 10),
+        .hooked = (int32_t)cdtx__rows_int(&op->rows, row, ITEM_HOOKED),
     };
 }
 
@@ -117,6 +123,14 @@ int32_t cdtx__coord_list(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
 
 /* ---- take ---- */
 
+/* Its row may be written and its hooks not: that must not be committed as if the row were merely damaged. */
+static int32_t half_taken(const struct coord_item *item, cdtx_error *err) {
+    char why[sizeof err->text];
+    snprintf(why, sizeof why, "%s", err->text);
+    return cdtx__fail(err, CDTX_CORRUPT, "gid number %lld cannot be taken with its hooks: %.380s",
+                      (long long)item->sequence, why);
+}
+
 /* Undecided and out of time is decided by the very write that takes it. */
 static int32_t take_item(struct coord_op *op, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
     struct coord_item *item = &op->items[row];
@@ -149,7 +163,9 @@ static int32_t take_item(struct coord_op *op, cdtx_sql *sql, uint32_t row, cdtx_
                            NULL, err);
     item->epoch++;
     item->attempts++;
-    return rc;
+    if (rc == 0 && timed_out && item->hooked && !MUTANT(sql->store->env, "hook-of-late-forgotten"))
+        rc = cdtx__hooks_run(sql, item->sequence, item->state, err);
+    return rc == CDTX_SQL && item->hooked ? half_taken(item, err) : rc;
 }
 
 /* The earliest that was not due when the due ones were read. */

@@ -381,6 +381,9 @@ static void ask(cdtx_tx *tx, int32_t verb, void (*done)(struct coord_request *))
     r->parked = tx->parked;
     r->reverse_after = tx->reverse_after;
     r->outcome = tx->outcome;
+    r->hooked = tx->hooked;
+    r->hooks = verb == COORD_BEGIN || verb == COORD_HOOK ? tx->hooks.bytes : NULL;
+    r->hooks_length = r->hooks == NULL ? 0 : (uint32_t)tx->hooks.length;
     r->lease_ms = cdtx__lease_ms(tx->engine);
     r->done = done;
     r->user = tx;
@@ -464,6 +467,7 @@ static void begin_done(struct coord_request *request) {
     cdtx__gid_text(engine->coord.log(engine->coord.self), tx->sequence, tx->gid);
     tx->deadline_us = cdtx__now_us(engine->env) + tx->timeout_ms * 1000;
     tx->joined = request->found;
+    tx->hooked = !tx->joined && tx->hooks.length > 0;
     if (tx->joined)
         tx->reverse_after = request->reverse_after;
     tx->outstanding = tx->branch_count;
@@ -548,6 +552,26 @@ void cdtx__drive_try(cdtx_tx *tx) {
     tx->request.branches = &tx->wire[b - tx->branches];
     tx->request.branch_count = 1;
     ask(tx, COORD_REGISTER, register_done);
+}
+
+static void hook_done(struct coord_request *request) {
+    cdtx_tx *tx = request->user;
+    cdtx_error err = request->err;
+    cdtx__lock(tx->engine->env, &tx->lock);
+    tx->hooked = 1; /* perhaps only those before it */
+    tx->refusal = request->result;
+    if (request->result == 0)
+        tx->epoch = request->epoch;
+    else
+        tx->refusal_err = err;
+    tx->step = STEP_IDLE;
+    answer_locked(tx, request->result, &err);
+    cdtx__unlock(tx->engine->env, &tx->lock);
+    tell(tx);
+}
+
+void cdtx__drive_hook(cdtx_tx *tx) {
+    ask(tx, COORD_HOOK, hook_done);
 }
 
 void cdtx__drive_decide(cdtx_tx *tx, int32_t outcome) {

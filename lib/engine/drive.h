@@ -8,6 +8,7 @@
 #ifndef CDTX_ENGINE_DRIVE_H
 #define CDTX_ENGINE_DRIVE_H
 
+#include "base/buf.h"
 #include "engine/engine.h"
 #include "engine/work.h"
 
@@ -76,6 +77,10 @@ struct cdtx_tx {
     struct drive_branch *branches;
     uint32_t branch_count, branch_room;
 
+    struct buf hooks; /* those that its row has, or will have */
+    uint32_t hook_count;
+    int hooked; /* its row has some */
+
     struct coord_request request;
     struct coord_branch *wire; /* branches as the request wants them */
     uint32_t wire_room;
@@ -104,6 +109,8 @@ void cdtx__tx_unref(cdtx_tx *tx);
 int32_t cdtx__drive_begin(cdtx_tx *tx, cdtx_error *err);
 /* For the branch added last; already moved to REGISTERING by the caller. */
 void cdtx__drive_try(cdtx_tx *tx);
+/* Records its hooks as they are now; already moved to REGISTERING by the caller. */
+void cdtx__drive_hook(cdtx_tx *tx);
 /* Already moved to DECIDING by the caller. */
 void cdtx__drive_decide(cdtx_tx *tx, int32_t outcome);
 /* One that was taken from the log: one more attempt at phase two, with a reference of its own. */

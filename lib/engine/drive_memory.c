@@ -7,6 +7,7 @@ cdtx_tx *cdtx__tx_alloc(cdtx *engine) {
         return NULL;
     tx->engine = engine;
     tx->refs = 1;
+    cdtx__buf_init(&tx->hooks, engine->env, PAYLOAD_LIMIT);
     cdtx__ref(engine);
     return tx;
 }
@@ -32,6 +33,7 @@ void cdtx__tx_unref(cdtx_tx *tx) {
         return;
     cdtx *engine = tx->engine;
     free_branches(tx);
+    cdtx__buf_free(&tx->hooks);
     cdtx__free_text(engine->env, tx->name);
     cdtx__free_text(engine->env, tx->key);
     cdtx__free(engine->env, tx, sizeof *tx);

@@ -71,6 +71,7 @@ struct job {
     uint32_t length;        /* of the payload behind this struct */
     const char *unique_key; /* behind the payload; NULL: none */
     const char *concurrency_key;
+    char gid[CDTX_GID_MAX]; /* whose hook it is; "" for other jobs */
 };
 
 /* Names that hosts can neither register nor put for. */

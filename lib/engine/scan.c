@@ -25,6 +25,7 @@ static int32_t adopt(cdtx *engine, const struct coord_item *item) {
         tx->reverse_after = item->reverse_after;
         tx->noes = item->noes;
         tx->parked = item->parked;
+        tx->hooked = item->hooked;
         cdtx__gid_text(engine->coord.log(engine->coord.self), tx->sequence, tx->gid);
         cdtx__drive_resume(tx);
         if (item->attempts == 1 && item->state == CDTX_TX_ROLLING_BACK)

@@ -1,4 +1,5 @@
 #include "engine/drive.h"
+#include "engine/hook.h"
 
 /* ---- the handle ---- */
 
@@ -146,6 +147,86 @@ static int32_t check_known(cdtx_tx *tx, const char *participant, const struct pe
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for participant '%s'; nothing was begun", participant);
     return cdtx__peer_has_room(tx->engine, peer, err);
 }
+
+/* ---- hooks ---- */
+
+enum { HOOKS_MAX = 16 };
+
+static int32_t check_hook(cdtx_tx *tx, struct job_put *put, const cdtx_job_options *options, cdtx_error *err) {
+    cdtx_job_options *o = &put->options;
+    int32_t rc = cdtx__options(options, o, sizeof *o, sizeof *o, "cdtx_job_options", err);
+    if (rc == 0)
+        rc = cdtx__job_check(tx->engine, put, err);
+    if (rc == 0 && cdtx__handler_is_ours(put->handler))
+        rc = cdtx__fail(err, CDTX_INVALID, "jobs of '%s' are the library's own", put->handler);
+    if (rc == 0 && (o->unique_key != NULL || o->at_ms > 0))
+        rc = cdtx__fail(err, CDTX_INVALID, "a hook has no unique_key and no at_ms");
+    return rc;
+}
+
+static int32_t keep_hook(cdtx_tx *tx, enum hook_when when, const struct job_put *put, cdtx_error *err) {
+    if (tx->hook_count == HOOKS_MAX)
+        return cdtx__fail(err, CDTX_LIMIT, "a transaction has at most %d hooks", HOOKS_MAX);
+    int32_t rc = cdtx__hook_append(&tx->hooks, when, put, err);
+    if (rc == 0)
+        tx->hook_count++;
+    return rc;
+}
+
+/* Step by step it is recorded at once, so that the hooks outlive whoever asked for them. */
+static int32_t record_hook(cdtx_tx *tx, enum hook_when when, const struct job_put *put, const char *what,
+                           cdtx_error *err) {
+    int32_t rc = claim(tx, STEP_IDLE, STEP_REGISTERING, what, err);
+    if (rc != 0)
+        return rc;
+    if (tx->joined)
+        rc = cdtx__fail(err, CDTX_REFUSED, "%s was joined by its key: its hooks are those that it was begun with",
+                        tx->gid);
+    else if (tx->refusal != 0)
+        rc = cdtx__fail(err, CDTX_REFUSED, "%s can only be rolled back: %.350s", tx->gid, tx->refusal_err.text);
+    else
+        rc = keep_hook(tx, when, put, err);
+    if (rc != 0) {
+        tx->step = STEP_IDLE;
+        return rc;
+    }
+    cdtx__drive_hook(tx);
+    return await(tx, err);
+}
+
+static int32_t add_hook(cdtx_tx *tx, enum hook_when when, struct job_put *put, const cdtx_job_options *options,
+                        const char *what, cdtx_error *err) {
+    int32_t rc = enter_tx(tx, what, 0, err);
+    if (rc != 0)
+        return rc;
+    cdtx *engine = tx->engine;
+    rc = check_hook(tx, put, options, err);
+    cdtx__lock(engine->env, &tx->lock);
+    int new = tx->step == STEP_NEW;
+    if (rc == 0 && new)
+        rc = keep_hook(tx, when, put, err);
+    cdtx__unlock(engine->env, &tx->lock);
+    if (rc == 0 && !new)
+        rc = cdtx__may_wait(engine, what, err);
+    if (rc == 0 && !new)
+        rc = record_hook(tx, when, put, what, err);
+    cdtx__leave(engine);
+    return rc;
+}
+
+int32_t cdtx_tx_after_commit(cdtx_tx *tx, const char *handler, const void *payload, size_t length,
+                             const cdtx_job_options *options, cdtx_error *err) {
+    struct job_put put = {.handler = handler, .payload = payload, .length = length};
+    return add_hook(tx, HOOK_COMMIT, &put, options, "cdtx_tx_after_commit", err);
+}
+
+int32_t cdtx_tx_after_rollback(cdtx_tx *tx, const char *handler, const void *payload, size_t length,
+                               const cdtx_job_options *options, cdtx_error *err) {
+    struct job_put put = {.handler = handler, .payload = payload, .length = length};
+    return add_hook(tx, HOOK_ROLLBACK, &put, options, "cdtx_tx_after_rollback", err);
+}
+
+/* ---- beginning ---- */
 
 enum form { STEP_BY_STEP, RUN, SUBMIT };
 

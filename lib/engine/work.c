@@ -298,5 +298,6 @@ int32_t cdtx_work_result(const cdtx_work *work, cdtx_error *err) {
 
 const char *cdtx_work_gid(const cdtx_work *work) {
     const cdtx_tx *tx = tx_of(work);
-    return tx == NULL ? "" : tx->gid;
+    const struct job *job = cdtx__job_of(work);
+    return tx != NULL ? tx->gid : job != NULL ? job->gid : "";
 }

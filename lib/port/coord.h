@@ -11,9 +11,10 @@
 #include "base/env.h"
 
 enum coord_verb {
-    COORD_BEGIN = 1, /* name, key, timeout_ms, reverse_after, branches -> sequence, epoch, state; a known key joins:
-                        found = 1, and reverse_after is answered */
+    COORD_BEGIN = 1, /* name, key, timeout_ms, reverse_after, branches, hooks -> sequence, epoch, state; a known key
+                        joins: found = 1, and reverse_after is answered */
     COORD_REGISTER,  /* sequence, epoch, branches[0] -> branch; REFUSED when not ACTIVE */
+    COORD_HOOK,      /* sequence, epoch, hooks -> epoch: they take the place of those before; REFUSED when not ACTIVE */
     COORD_DECIDE,    /* sequence, epoch, outcome, reason, lease_ms -> state, epoch, reason; found = 1: somebody else had
                         decided. REVERSING is the second decision, from COMMITTING; CONFLICT: the epoch is stale */
     COORD_QUERY,     /* sequence or key -> sequence, state, reason, reverse_after; NOT_FOUND, EXPIRED */
@@ -48,6 +49,7 @@ struct coord_item {
     uint32_t reverse_after;
     uint32_t noes;
     int32_t parked;
+    int32_t hooked; /* it has hooks */
     uint32_t branch_count;
     const char *name;
     struct coord_branch *branches;
@@ -71,6 +73,9 @@ struct coord_request {
     int64_t acked;
     int64_t after;
     int64_t retention_ms;
+    const void *hooks; /* as engine/hook.h records them; with hooks_length 0: none */
+    uint32_t hooks_length;
+    int32_t hooked;  /* DECIDE, SETTLE: its row has hooks, and what the new state activates of them is put with it */
     int32_t state;   /* LIST: asked; else answered */
     int32_t outcome; /* DECIDE, SETTLE: CDTX_TX_COMMITTING, CDTX_TX_ROLLING_BACK or CDTX_TX_REVERSING */
     int32_t reason;  /* DECIDE: of a rollback; else answered */

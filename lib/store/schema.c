@@ -116,7 +116,8 @@ static const char *const version_4[] = {
     " WHERE unique_key IS NOT NULL AND state <> 3 AND state <> 5",
     "CREATE UNIQUE INDEX cdtx_job_next ON cdtx_job (handler, unique_key) WHERE state = 5",
     "CREATE INDEX cdtx_job_dead ON cdtx_job (handler, died) WHERE state = 3",
-    "CREATE TABLE cdtx_pause (" /* handlers of which nothing is begun */
+    "ALTER TABLE cdtx_tx ADD COLUMN hooks BLOB", /* jobs that its decision puts; NULL: none */
+    "CREATE TABLE cdtx_pause ("                  /* handlers of which nothing is begun */
     " handler TEXT PRIMARY KEY,"
     " since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     NULL,
