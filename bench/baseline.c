@@ -5,16 +5,9 @@
  *   order: try        stock: try
  *   log: decision
  *   order: confirm    stock: confirm */
-#include <sqlite3.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
-
-struct file {
-    sqlite3 *db;
-    sqlite3_stmt *begin, *commit;
-};
+#include "hand.h"
 
 struct hand {
     struct file log, order, stock;
@@ -22,7 +15,6 @@ struct hand {
     sqlite3_stmt *order_try, *order_guard, *order_move, *order_confirm;
     sqlite3_stmt *stock_try, *stock_guard, *stock_move, *stock_confirm;
     uint8_t uuid[16];
-    uint64_t syncs;
 };
 
 static const char guard_insert[] = "INSERT INTO cdtx_guard (log, seq, branch, state, answer) VALUES (?, ?, ?, 1, NULL)";
@@ -31,24 +23,9 @@ static const char guard_confirm[] =
 
 /* ---- opening ---- */
 
-static int prepare(struct file *file, const char *text, sqlite3_stmt **statement) {
-    if (sqlite3_prepare_v3(file->db, text, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) == SQLITE_OK)
-        return 1;
-    return complain("baseline: '%s': %s", text, sqlite3_errmsg(file->db));
-}
-
-static int open_file(struct file *file, const char *dir, const char *name) {
-    char path[4200];
-    snprintf(path, sizeof path, "%s/%s.db", dir, name);
-    if (sqlite3_open_v2(path, &file->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-        sqlite3_exec(file->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK)
-        return complain("baseline: '%s': %s", path, sqlite3_errmsg(file->db));
-    return prepare(file, "BEGIN IMMEDIATE", &file->begin) && prepare(file, "COMMIT", &file->commit);
-}
-
 static int read_uuid(struct hand *hand) {
     sqlite3_stmt *statement = NULL;
-    if (!prepare(&hand->log, "SELECT uuid FROM cdtx_meta", &statement))
+    if (!hand_prepare(&hand->log, "SELECT uuid FROM cdtx_meta", &statement))
         return 0;
     int found = sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == sizeof hand->uuid;
     if (found)
@@ -58,69 +35,44 @@ static int read_uuid(struct hand *hand) {
 }
 
 static int open_hand(struct hand *hand, const char *dir) {
-    return open_file(&hand->log, dir, "log") && open_file(&hand->order, dir, "order") &&
-           open_file(&hand->stock, dir, "stock") && read_uuid(hand) &&
-           prepare(&hand->log,
-                   "INSERT INTO cdtx_tx (seq, state, reason, epoch, attempts, due, acked, name, key, branches)"
-                   " VALUES (?, 1, 0, 1, 0, ?, 0, ?, ?, ?)",
-                   &hand->tx_insert) &&
-           prepare(&hand->log,
-                   "UPDATE cdtx_tx SET state = 2, epoch = epoch + 1, attempts = 1, due = ?"
-                   " WHERE seq = ? AND state = 1 AND epoch = 1",
-                   &hand->tx_decide) &&
-           prepare(&hand->log,
-                   "UPDATE cdtx_tx SET state = 4, due = NULL, acked = 3, epoch = epoch + 1 WHERE seq = ? AND epoch = 2",
-                   &hand->tx_end) &&
-           prepare(&hand->log, "UPDATE cdtx_meta SET seq = ?, clock = ? WHERE id = 1", &hand->meta) &&
-           prepare(&hand->order, order_insert, &hand->order_try) &&
-           prepare(&hand->order, guard_insert, &hand->order_guard) &&
-           prepare(&hand->order, order_confirm, &hand->order_confirm) &&
-           prepare(&hand->order, guard_confirm, &hand->order_move) &&
-           prepare(&hand->stock, stock_hold, &hand->stock_try) &&
-           prepare(&hand->stock, guard_insert, &hand->stock_guard) &&
-           prepare(&hand->stock, stock_sell, &hand->stock_confirm) &&
-           prepare(&hand->stock, guard_confirm, &hand->stock_move);
-}
-
-static void close_file(struct file *file) {
-    sqlite3_stmt *statement;
-    while (file->db != NULL && (statement = sqlite3_next_stmt(file->db, NULL)) != NULL)
-        sqlite3_finalize(statement);
-    sqlite3_close(file->db);
+    return hand_open(&hand->log, dir, "log") && hand_open(&hand->order, dir, "order") &&
+           hand_open(&hand->stock, dir, "stock") && read_uuid(hand) &&
+           hand_prepare(&hand->log,
+                        "INSERT INTO cdtx_tx (seq, state, reason, epoch, attempts, due, acked, name, key, branches)"
+                        " VALUES (?, 1, 0, 1, 0, ?, 0, ?, ?, ?)",
+                        &hand->tx_insert) &&
+           hand_prepare(&hand->log,
+                        "UPDATE cdtx_tx SET state = 2, epoch = epoch + 1, attempts = 1, due = ?"
+                        " WHERE seq = ? AND state = 1 AND epoch = 1",
+                        &hand->tx_decide) &&
+           hand_prepare(&hand->log,
+                        "UPDATE cdtx_tx SET state = 4, due = NULL, acked = 3, epoch = epoch + 1"
+                        " WHERE seq = ? AND epoch = 2",
+                        &hand->tx_end) &&
+           hand_prepare(&hand->log, "UPDATE cdtx_meta SET seq = ?, clock = ? WHERE id = 1", &hand->meta) &&
+           hand_prepare(&hand->order, order_insert, &hand->order_try) &&
+           hand_prepare(&hand->order, guard_insert, &hand->order_guard) &&
+           hand_prepare(&hand->order, order_confirm, &hand->order_confirm) &&
+           hand_prepare(&hand->order, guard_confirm, &hand->order_move) &&
+           hand_prepare(&hand->stock, stock_hold, &hand->stock_try) &&
+           hand_prepare(&hand->stock, guard_insert, &hand->stock_guard) &&
+           hand_prepare(&hand->stock, stock_sell, &hand->stock_confirm) &&
+           hand_prepare(&hand->stock, guard_confirm, &hand->stock_move);
 }
 
 /* ---- statements ---- */
-
-/* Runs it; rows: how many it must change, -1: does not matter. */
-static int step(struct file *file, sqlite3_stmt *statement, int rows) {
-    int done = sqlite3_step(statement) == SQLITE_DONE;
-    sqlite3_reset(statement);
-    if (done && (rows < 0 || sqlite3_changes(file->db) == rows))
-        return 1;
-    const char *why = done ? "changed too few rows" : sqlite3_errmsg(file->db);
-    return complain("baseline: '%s': %s", sqlite3_sql(statement), why);
-}
-
-static int begin(struct file *file) {
-    return step(file, file->begin, -1);
-}
-
-static int commit(struct hand *hand, struct file *file) {
-    hand->syncs++;
-    return step(file, file->commit, -1);
-}
 
 /* A guard statement of one branch, then the business statement that goes with it. */
 static int guard(struct hand *hand, struct file *file, sqlite3_stmt *statement, int64_t sequence, int branch) {
     sqlite3_bind_blob(statement, 1, hand->uuid, sizeof hand->uuid, SQLITE_STATIC);
     sqlite3_bind_int64(statement, 2, sequence);
     sqlite3_bind_int(statement, 3, branch);
-    return step(file, statement, 1);
+    return hand_step(file, statement, 1);
 }
 
 static int move_one(struct file *file, sqlite3_stmt *statement, int64_t value) {
     sqlite3_bind_int64(statement, 1, value);
-    return step(file, statement, 1);
+    return hand_step(file, statement, 1);
 }
 
 /* ---- the record of branches, byte for byte as the library keeps it ---- */
@@ -154,12 +106,12 @@ static int insert_tx(struct hand *hand, int64_t number, int64_t due) {
     sqlite3_bind_text(hand->tx_insert, 3, "bench", -1, SQLITE_STATIC);
     sqlite3_bind_null(hand->tx_insert, 4);
     sqlite3_bind_blob(hand->tx_insert, 5, record, (int)length, SQLITE_STATIC);
-    return step(&hand->log, hand->tx_insert, 1);
+    return hand_step(&hand->log, hand->tx_insert, 1);
 }
 
 static int log_begin(struct hand *hand, int64_t first, int64_t last, int64_t ended_first) {
     int64_t clock = now_us() / 1000;
-    int ok = begin(&hand->log);
+    int ok = hand_begin(&hand->log);
     for (int64_t n = ended_first; ok && n < first; n++)
         ok = move_one(&hand->log, hand->tx_end, n);
     for (int64_t n = first; ok && n <= last; n++)
@@ -168,49 +120,49 @@ static int log_begin(struct hand *hand, int64_t first, int64_t last, int64_t end
         return 0;
     sqlite3_bind_int64(hand->meta, 1, last);
     sqlite3_bind_int64(hand->meta, 2, clock);
-    return step(&hand->log, hand->meta, 1) && commit(hand, &hand->log);
+    return hand_step(&hand->log, hand->meta, 1) && hand_commit(&hand->log);
 }
 
 static int log_decide(struct hand *hand, int64_t first, int64_t last) {
-    int ok = begin(&hand->log);
+    int ok = hand_begin(&hand->log);
     for (int64_t n = first; ok && n <= last; n++) {
         sqlite3_bind_int64(hand->tx_decide, 1, now_us() / 1000 + 2000);
         sqlite3_bind_int64(hand->tx_decide, 2, n);
-        ok = step(&hand->log, hand->tx_decide, 1);
+        ok = hand_step(&hand->log, hand->tx_decide, 1);
     }
-    return ok && commit(hand, &hand->log);
+    return ok && hand_commit(&hand->log);
 }
 
 static int order_try(struct hand *hand, int64_t first, int64_t last) {
-    int ok = begin(&hand->order);
+    int ok = hand_begin(&hand->order);
     for (int64_t n = first; ok && n <= last; n++) {
         sqlite3_bind_int64(hand->order_try, 2, line_of(n).sku);
         ok = guard(hand, &hand->order, hand->order_guard, n, 0) && move_one(&hand->order, hand->order_try, n);
     }
-    return ok && commit(hand, &hand->order);
+    return ok && hand_commit(&hand->order);
 }
 
 static int stock_try(struct hand *hand, int64_t first, int64_t last) {
-    int ok = begin(&hand->stock);
+    int ok = hand_begin(&hand->stock);
     for (int64_t n = first; ok && n <= last; n++)
         ok = guard(hand, &hand->stock, hand->stock_guard, n, 1) &&
              move_one(&hand->stock, hand->stock_try, line_of(n).sku);
-    return ok && commit(hand, &hand->stock);
+    return ok && hand_commit(&hand->stock);
 }
 
 static int confirm_order(struct hand *hand, int64_t first, int64_t last) {
-    int ok = begin(&hand->order);
+    int ok = hand_begin(&hand->order);
     for (int64_t n = first; ok && n <= last; n++)
         ok = guard(hand, &hand->order, hand->order_move, n, 0) && move_one(&hand->order, hand->order_confirm, n);
-    return ok && commit(hand, &hand->order);
+    return ok && hand_commit(&hand->order);
 }
 
 static int confirm_stock(struct hand *hand, int64_t first, int64_t last) {
-    int ok = begin(&hand->stock);
+    int ok = hand_begin(&hand->stock);
     for (int64_t n = first; ok && n <= last; n++)
         ok = guard(hand, &hand->stock, hand->stock_move, n, 1) &&
              move_one(&hand->stock, hand->stock_confirm, line_of(n).sku);
-    return ok && commit(hand, &hand->stock);
+    return ok && hand_commit(&hand->stock);
 }
 
 static int group(struct hand *hand, int64_t first, int64_t last, int64_t ended_first) {
@@ -242,9 +194,9 @@ int baseline(struct run *run) {
     shop_close(&shop);
     struct hand hand = {0};
     int ok = open_hand(&hand, run->dir) && loop(&hand, run);
-    run->syncs = hand.syncs;
-    close_file(&hand.log);
-    close_file(&hand.order);
-    close_file(&hand.stock);
+    run->syncs = hand.log.syncs + hand.order.syncs + hand.stock.syncs;
+    hand_close(&hand.log);
+    hand_close(&hand.order);
+    hand_close(&hand.stock);
     return ok;
 }
