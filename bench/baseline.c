@@ -172,16 +172,14 @@ static int group(struct hand *hand, int64_t first, int64_t last, int64_t ended_f
 
 static int loop(struct hand *hand, struct run *run) {
     int ok = 1;
-    int64_t ended_first = 1, number;
+    int64_t ended_first = 1, first, count;
     run_start(run);
-    while (ok && (number = run_next(run)) != 0) {
-        int64_t first = number, last = number, from = now_us();
-        while (last - first + 1 < GROUP && (number = run_next(run)) != 0)
-            last = number;
-        ok = group(hand, first, last, ended_first);
+    while (ok && (count = run_next_many(run, GROUP, &first)) > 0) {
+        int64_t from = now_us();
+        ok = group(hand, first, first + count - 1, ended_first);
         ended_first = first;
         run->ended_us = now_us();
-        for (int64_t n = first; ok && n <= last; n++, run->done++)
+        for (int64_t n = 0; ok && n < count; n++, run->done++)
             ok = samples_add(&run->latency, run->ended_us - from);
     }
     return ok && log_begin(hand, run->done + 1, run->done, ended_first);

@@ -2,6 +2,8 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <pthread.h>
+
 #include <cdtx/port.h>
 #include <cdtx/tcc.h>
 
@@ -44,6 +46,8 @@ void samples_free(struct samples *samples);
 void run_start(struct run *run);
 /* The number of the next transaction, from 1; 0: enough. Any thread. */
 int64_t run_next(struct run *run);
+/* How many numbers without a gap from *first on, at most so many; 0: enough. */
+int64_t run_next_many(struct run *run, int64_t most, int64_t *first);
 /* Says what went wrong, for people, and makes run_next answer 0 from then on; returns 0. Any thread. */
 int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int complained(void);
@@ -73,6 +77,32 @@ int shop_check(const char *dir, int64_t sold, int64_t begun);
 int64_t sqlite_bytes(void);
 /* The statements that move the business rows, in the order of the ? marks: number and sku, number, sku, sku. */
 extern const char order_insert[], order_confirm[], stock_hold[], stock_sell[];
+
+/* ---- callers: threads that do one thing after another (callers.c) ---- */
+
+typedef int32_t (*call_fn)(void *place, int caller, int64_t number, cdtx_error *err);
+
+struct caller {
+    pthread_t thread;
+    struct callers *all;
+    int index;
+    int64_t done, ended_us;
+    struct samples latency;
+};
+
+struct callers {
+    struct run *run;
+    call_fn call;
+    void *place;
+    int started, living; /* living: atomic */
+    struct caller each[GROUP];
+};
+
+/* Starts the run with so many, of whom each calls with number after number until run_next says that it is enough. */
+void callers_start(struct callers *callers, int count);
+int callers_living(const struct callers *callers);
+/* Adds what they did to the run. */
+void callers_join(struct callers *callers);
 
 /* ---- the modes: 1, or 0 after complaining ---- */
 

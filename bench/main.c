@@ -91,13 +91,21 @@ void run_start(struct run *run) {
     run->started_us = run->ended_us = now_us();
 }
 
-int64_t run_next(struct run *run) {
+int64_t run_next_many(struct run *run, int64_t most, int64_t *first) {
     if (complained() || interrupted)
         return 0;
     if (run->count == 0 && (double)(now_us() - run->started_us) >= run->seconds * 1e6)
         return 0;
-    int64_t number = __atomic_add_fetch(&run->given, 1, __ATOMIC_RELAXED);
-    return run->count != 0 && number > run->count ? 0 : number;
+    int64_t last = __atomic_add_fetch(&run->given, most, __ATOMIC_RELAXED);
+    *first = last - most + 1;
+    if (run->count != 0 && last > run->count)
+        last = run->count;
+    return last < *first ? 0 : last - *first + 1;
+}
+
+int64_t run_next(struct run *run) {
+    int64_t number;
+    return run_next_many(run, 1, &number) == 1 ? number : 0;
 }
 
 /* ---- folders ---- */

@@ -1,7 +1,4 @@
 /* The same two-branch TCC through the library, in the ways that a host can ask for it. */
-#include <pthread.h>
-#include <string.h>
-
 #include "bench.h"
 
 enum { TIMEOUT_MS = 60000 };
@@ -23,7 +20,9 @@ static int32_t declare(cdtx_tx *tx, int64_t number, const char *first, const cha
 
 /* ---- one transaction, by a caller that waits ---- */
 
-static int32_t run_declared(struct shop *shop, int64_t number, cdtx_error *err) {
+static int32_t run_declared(void *place, int caller, int64_t number, cdtx_error *err) {
+    (void)caller;
+    struct shop *shop = place;
     cdtx_tx *tx = NULL;
     int32_t rc = new_tx(shop, 0, &tx, err);
     if (rc == 0)
@@ -34,7 +33,9 @@ static int32_t run_declared(struct shop *shop, int64_t number, cdtx_error *err) 
     return rc;
 }
 
-static int32_t run_stepwise(struct shop *shop, int64_t number, cdtx_error *err) {
+static int32_t run_stepwise(void *place, int caller, int64_t number, cdtx_error *err) {
+    (void)caller;
+    struct shop *shop = place;
     cdtx_tx *tx = NULL;
     struct line line = line_of(number);
     int32_t rc = new_tx(shop, 0, &tx, err);
@@ -50,61 +51,10 @@ static int32_t run_stepwise(struct shop *shop, int64_t number, cdtx_error *err) 
     return rc;
 }
 
-/* ---- callers ---- */
-
-struct caller {
-    pthread_t thread;
-    struct run *run;
-    struct shop *shop;
-    int32_t (*one)(struct shop *shop, int64_t number, cdtx_error *err);
-    int64_t done, ended_us;
-    struct samples latency;
-};
-
-static void *call(void *argument) {
-    struct caller *caller = argument;
-    int64_t number;
-    while ((number = run_next(caller->run)) != 0) {
-        cdtx_error err = {0};
-        int64_t from = now_us();
-        int32_t rc = caller->one(caller->shop, number, &err);
-        caller->ended_us = now_us();
-        if (rc != 0) {
-            refused("one transaction", rc, &err);
-            break;
-        }
-        caller->done++;
-        if (!samples_add(&caller->latency, caller->ended_us - from))
-            break;
-    }
-    return NULL;
-}
-
-static void collect(struct run *run, struct caller *caller) {
-    run->done += caller->done;
-    if (run->ended_us < caller->ended_us)
-        run->ended_us = caller->ended_us;
-    for (size_t i = 0; i < caller->latency.count; i++)
-        samples_add(&run->latency, caller->latency.us[i]);
-    samples_free(&caller->latency);
-}
-
-static void call_all(struct run *run, struct shop *shop, int count,
-                     int32_t (*one)(struct shop *shop, int64_t number, cdtx_error *err)) {
-    struct caller callers[GROUP] = {0};
-    int started = 0;
-    run_start(run);
-    for (; started < count; started++) {
-        callers[started] = (struct caller){.run = run, .shop = shop, .one = one};
-        if (pthread_create(&callers[started].thread, NULL, call, &callers[started]) != 0) {
-            complain("no thread for caller %d", started + 1);
-            break;
-        }
-    }
-    for (int i = 0; i < started; i++) {
-        pthread_join(callers[i].thread, NULL);
-        collect(run, &callers[i]);
-    }
+static void call_all(struct run *run, struct shop *shop, int count, call_fn call) {
+    struct callers callers = {.run = run, .call = call, .place = shop};
+    callers_start(&callers, count);
+    callers_join(&callers);
 }
 
 /* ---- submitted: one thread keeps GROUP in flight ---- */
