@@ -73,6 +73,8 @@ void shop_close(struct shop *shop);
 /* Reads the closed files: exactly `sold` orders are confirmed and sold, nothing is held, no stock appeared or vanished,
  * and of `begun` transactions none is open. 1, or 0 after complaining. */
 int shop_check(const char *dir, int64_t sold, int64_t begun);
+int check_sold(const struct run *run);  /* all that it did */
+int check_begun(const struct run *run); /* the same without business rows */
 /* What SQLite holds in this process. */
 int64_t sqlite_bytes(void);
 /* The statements that move the business rows, in the order of the ? marks: number and sku, number, sku, sku. */
@@ -158,12 +160,13 @@ int recovery(const char *dir, int64_t count, struct recovery *recovery);
 
 /* ---- report.c ---- */
 
-enum { ROUNDS_MAX = 51, MODES_MAX = 8 };
+enum { ROUNDS_MAX = 51, MODES_MAX = 12 };
 
 struct mode {
-    const char *name, *what;
+    const char *name, *unit, *what;
     int (*run)(struct run *run);
-    int rowless; /* moves no business rows */
+    int (*check)(const struct run *run); /* of the files that it left */
+    int by_hand;                         /* a baseline */
 };
 
 /* One run, or the median of several. */

@@ -15,20 +15,53 @@
 
 #include "bench.h"
 
+/* Each that is by hand is followed by those that are compared with it. */
 static struct series all[] = {
-    {.mode = {"baseline", "by hand, 64 in a commit", baseline, 0}},
-    {.mode = {"submitted", "declared, 64 in flight by submit and take, one thread", tcc_submitted, 0}},
-    {.mode = {"blocking", "declared, 64 threads", tcc_blocking, 0}},
-    {.mode = {"stepwise", "step by step, 64 threads", tcc_stepwise, 0}},
-    {.mode = {"alone", "declared, one caller", tcc_alone, 0}},
-    {.mode = {"noop", "as submitted, branches without business rows", tcc_noop, 1}},
+    {.mode = {"baseline", "tx", "by hand, 64 in a commit", baseline, check_sold, 1}},
+    {.mode = {"submitted", "tx", "declared, 64 in flight by submit and take, 1 thread", tcc_submitted, check_sold, 0}},
+    {.mode = {"blocking", "tx", "declared, 64 threads", tcc_blocking, check_sold, 0}},
+    {.mode = {"stepwise", "tx", "step by step, 64 threads", tcc_stepwise, check_sold, 0}},
+    {.mode = {"alone", "tx", "declared, one caller", tcc_alone, check_sold, 0}},
+    {.mode = {"noop", "tx", "as submitted, branches without business rows", tcc_noop, check_begun, 0}},
 };
 enum { MODES = sizeof all / sizeof all[0] };
-_Static_assert((int)MODES <= (int)MODES_MAX, "the baseline runs as often as there are modes in every round");
+_Static_assert((int)MODES <= (int)MODES_MAX, "a baseline runs at most as often as there are modes in every round");
 
 /* Measured once, beside the modes; each in a folder of its own. */
-static const char *const single_names[] = {"idle", "recovery", "history"};
-enum { SINGLES = sizeof single_names / sizeof single_names[0], IN_DOUBT = 10000, HISTORY = 1000000 };
+static struct measured {
+    struct memory idle;
+    struct recovery recovery;
+    struct history history;
+} measured;
+static struct singles singles;
+
+static int run_idle(const char *dir, int64_t count) {
+    (void)count;
+    singles.idle = &measured.idle;
+    return idle(dir, &measured.idle);
+}
+
+static int run_recovery(const char *dir, int64_t count) {
+    singles.recovery = &measured.recovery;
+    return recovery(dir, count, &measured.recovery);
+}
+
+static int run_history(const char *dir, int64_t count) {
+    singles.history = &measured.history;
+    return history(dir, count, &measured.history);
+}
+
+static const struct single {
+    const char *name;
+    int (*run)(const char *dir, int64_t count);
+    int64_t count;  /* by default */
+    int on_request; /* takes minutes */
+} all_singles[] = {
+    {"idle", run_idle, 0, 0},
+    {"recovery", run_recovery, 10000, 0},
+    {"history", run_history, 1000000, 1},
+};
+enum { SINGLES = sizeof all_singles / sizeof all_singles[0] };
 
 struct arguments {
     const char *dir, *json, *only;
@@ -136,9 +169,9 @@ static int run_mode(const struct mode *mode, const struct arguments *arguments, 
     run.threads = (uint32_t)arguments->threads;
     int ok = mode->run(&run) && !interrupted;
     if (ok && run.done == 0)
-        ok = complain("%s did not finish one transaction", mode->name);
+        ok = complain("%s did not finish one %s", mode->name, mode->unit);
     if (ok)
-        ok = shop_check(dir, mode->rowless ? 0 : run.done, run.done);
+        ok = mode->check(&run);
     *figure = figure_of(&run);
     samples_free(&run.latency);
     remove_folder(dir);
@@ -152,84 +185,95 @@ static struct figure *run_next_of(const struct arguments *arguments, const char 
     if (!run_mode(&series->mode, arguments, folder, figure))
         return NULL;
     series->count++;
-    fprintf(stderr, "%-10s %9.0f tx/s\n", series->mode.name, figure->per_second);
+    fprintf(stderr, "%-13s %9.0f %s/s\n", series->mode.name, figure->per_second, series->mode.unit);
     return figure;
 }
-
-static int run_round(const struct arguments *arguments, const char *folder) {
-    const struct figure *before = run_next_of(arguments, folder, &all[0]);
-    for (int mode = 1; before != NULL && mode < MODES; mode++) {
-        if (arguments->only != NULL && strcmp(all[mode].mode.name, arguments->only) != 0)
-            continue;
-        struct figure *figure = run_next_of(arguments, folder, &all[mode]);
-        const struct figure *after = figure == NULL ? NULL : run_next_of(arguments, folder, &all[0]);
-        if (after != NULL)
-            figure->ratio = 2 * figure->per_second / (before->per_second + after->per_second);
-        before = after;
-    }
-    return before != NULL;
-}
-
-/* ---- single measurements ---- */
 
 static int wanted(const struct arguments *arguments, const char *name, int by_default) {
     return arguments->only == NULL ? by_default : strcmp(arguments->only, name) == 0;
 }
 
-struct measured {
-    struct memory idle;
-    struct recovery recovery;
-    struct history history;
-};
-
-static int run_singles(const struct arguments *arguments, const char *folder, struct measured *measured,
-                       struct singles *singles) {
-    long count = arguments->only == NULL ? 0 : arguments->count;
-    char dir[4096];
-    int ok = 1;
-    for (int single = 0; ok && single < SINGLES; single++) {
-        if (!wanted(arguments, single_names[single], single_names[single] != single_names[SINGLES - 1]))
+/* The modes behind a baseline, each between two runs of it. */
+static int run_family(const struct arguments *arguments, const char *folder, int first) {
+    const struct figure *before = NULL;
+    for (int mode = first + 1; mode < MODES && !all[mode].mode.by_hand; mode++) {
+        if (!wanted(arguments, all[mode].mode.name, 1))
             continue;
-        fprintf(stderr, "%s\n", single_names[single]);
-        ok = make_folder(folder, dir, sizeof dir);
-        if (ok && single == 0 && (ok = idle(dir, &measured->idle)))
-            singles->idle = &measured->idle;
-        if (ok && single == 1 && (ok = recovery(dir, count == 0 ? IN_DOUBT : count, &measured->recovery)))
-            singles->recovery = &measured->recovery;
-        if (ok && single == 2 && (ok = history(dir, count == 0 ? HISTORY : count, &measured->history)))
-            singles->history = &measured->history;
-        remove_folder(dir);
+        if (before == NULL && (before = run_next_of(arguments, folder, &all[first])) == NULL)
+            return 0;
+        struct figure *figure = run_next_of(arguments, folder, &all[mode]);
+        const struct figure *after = figure == NULL ? NULL : run_next_of(arguments, folder, &all[first]);
+        if (after == NULL)
+            return 0;
+        figure->ratio = 2 * figure->per_second / (before->per_second + after->per_second);
+        before = after;
     }
+    return before != NULL || !wanted(arguments, all[first].mode.name, 0) ||
+           run_next_of(arguments, folder, &all[first]) != NULL;
+}
+
+static int run_round(const struct arguments *arguments, const char *folder) {
+    int ok = 1;
+    for (int mode = 0; ok && mode < MODES; mode++)
+        if (all[mode].mode.by_hand)
+            ok = run_family(arguments, folder, mode);
+    return ok;
+}
+
+/* ---- single measurements ---- */
+
+static int run_single(const struct arguments *arguments, const char *folder, const struct single *single) {
+    char dir[4096];
+    fprintf(stderr, "%s\n", single->name);
+    if (!make_folder(folder, dir, sizeof dir))
+        return 0;
+    int mine = arguments->only != NULL && arguments->count != 0;
+    int ok = single->run(dir, mine ? arguments->count : single->count);
+    remove_folder(dir);
+    return ok;
+}
+
+static int run_singles(const struct arguments *arguments, const char *folder) {
+    int ok = 1;
+    for (int i = 0; ok && !interrupted && i < SINGLES; i++)
+        if (wanted(arguments, all_singles[i].name, !all_singles[i].on_request))
+            ok = run_single(arguments, folder, &all_singles[i]);
     return ok && !interrupted;
 }
 
 static int is_single(const char *name) {
     for (int single = 0; name != NULL && single < SINGLES; single++)
-        if (strcmp(single_names[single], name) == 0)
+        if (strcmp(all_singles[single].name, name) == 0)
             return 1;
     return 0;
 }
 
+/* Baselines are compared with their own median. */
+static void compare_by_hand(struct series *series) {
+    double limit = figure_median(series).per_second;
+    for (int run = 0; run < series->count; run++)
+        series->runs[run].ratio = series->runs[run].per_second / limit;
+}
+
 /* Moves what ran to the front. */
 static int pack(void) {
-    double limit = all[0].count == 0 ? 0 : figure_median(&all[0]).per_second;
-    for (int run = 0; run < all[0].count; run++)
-        all[0].runs[run].ratio = all[0].runs[run].per_second / limit;
     int shown = 0;
-    for (int mode = 0; mode < MODES; mode++)
-        if (all[mode].count > 0)
-            all[shown++] = all[mode];
+    for (int mode = 0; mode < MODES; mode++) {
+        if (all[mode].count == 0)
+            continue;
+        if (all[mode].mode.by_hand)
+            compare_by_hand(&all[mode]);
+        all[shown++] = all[mode];
+    }
     return shown;
 }
 
 static int run_all(const struct arguments *arguments, const char *folder) {
     struct conditions conditions = {.rounds = arguments->rounds, .threads = arguments->threads};
-    struct measured measured = {0};
-    struct singles singles = {0};
     int ok = conditions_read(folder, &conditions);
     for (long round = 0; ok && !is_single(arguments->only) && round < arguments->rounds; round++)
         ok = run_round(arguments, folder);
-    if (!ok || !run_singles(arguments, folder, &measured, &singles))
+    if (!ok || !run_singles(arguments, folder))
         return 0;
     int shown = pack();
     report_conditions(&conditions);

@@ -158,15 +158,23 @@ static void table_row(const struct series *series) {
         least = ratio < least ? ratio : least;
         most = ratio > most ? ratio : most;
     }
-    printf("%-10s %9.0f %7.3f %8.3f - %5.3f ", series->mode.name, f.per_second, f.ratio, least, most);
+    printf("%-13s %9.0f %7.3f %8.3f - %5.3f ", series->mode.name, f.per_second, f.ratio, least, most);
     printf("%9.2f %9.2f %9.3f  %s\n", f.p50_ms, f.p99_ms, f.syncs_per_tx, series->mode.what);
 }
 
+static void table_head(const char *unit) {
+    char rate[16], syncs[16];
+    snprintf(rate, sizeof rate, "%s/s", unit);
+    snprintf(syncs, sizeof syncs, "syncs/%s", unit);
+    printf("\n%-13s %9s %7s %16s %9s %9s %9s\n", "", rate, "ratio", "from - to", "p50 ms", "p99 ms", syncs);
+}
+
 void report_table(const struct series *all, int count) {
-    if (count > 0)
-        printf("\n%-10s %9s %7s %16s %9s %9s %9s\n", "", "tx/s", "ratio", "from - to", "p50 ms", "p99 ms", "syncs/tx");
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        if (all[i].mode.by_hand)
+            table_head(all[i].mode.unit);
         table_row(&all[i]);
+    }
     for (int i = 0; i < count; i++) {
         double syncs = figure_median(&all[i]).syncs_per_tx;
         if (strcmp(all[i].mode.name, "alone") == 0)
@@ -246,6 +254,7 @@ static void put_series(FILE *file, const struct series *series) {
     struct figure median_figure = figure_median(series);
     fprintf(file, "   {\n");
     put_text(file, "name", series->mode.name);
+    put_text(file, "unit", series->mode.unit);
     put_text(file, "what", series->mode.what);
     fprintf(file, "    \"median\": ");
     put_figure(file, &median_figure);

@@ -206,6 +206,14 @@ int shop_check(const char *dir, int64_t sold, int64_t begun) {
            expect(dir, "log", "SELECT count(*) FROM cdtx_tx WHERE state NOT IN (2, 4, 5)", 0);
 }
 
+int check_sold(const struct run *run) {
+    return shop_check(run->dir, run->done, run->done);
+}
+
+int check_begun(const struct run *run) {
+    return shop_check(run->dir, 0, run->done);
+}
+
 int64_t sqlite_bytes(void) {
     return sqlite3_memory_used();
 }
