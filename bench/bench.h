@@ -73,6 +73,8 @@ void shop_close(struct shop *shop);
 /* Reads the closed files: exactly `sold` orders are confirmed and sold, nothing is held, no stock appeared or vanished,
  * and of `begun` transactions none is open. 1, or 0 after complaining. */
 int shop_check(const char *dir, int64_t sold, int64_t begun);
+/* That query of NAME.db has that one number as its answer. 1, or 0 after complaining. */
+int expect(const char *dir, const char *name, const char *query, int64_t wanted);
 int check_sold(const struct run *run);  /* all that it did */
 int check_begun(const struct run *run); /* the same without business rows */
 /* What SQLite holds in this process. */
@@ -120,6 +122,44 @@ int flight_submit(struct run *run, struct shop *shop, const char *first, const c
 /* Waits for one to come back; its latency, or -1 after complaining. */
 int64_t flight_take(struct run *run, struct shop *shop);
 
+/* ---- jobs: one file with a queue (jobs.c) ---- */
+
+enum { BATCH = 512, PATIENCE_MS = 60000 };
+
+#define JOB_NOOP "bench.noop"
+
+/* The payload. */
+struct note {
+    int64_t number; /* 0: of a backlog, nobody waits for it */
+    int64_t value;  /* as the mode likes */
+};
+
+struct queue {
+    cdtx *engine;
+    cdtx_db *db;
+};
+
+/* Opens jobs.db, without a handler yet. 1, or 0 after complaining, as all here. */
+int queue_open(const char *dir, uint32_t threads, struct queue *queue);
+void queue_close(struct queue *queue);
+/* NULL: to be pulled; else it runs in the local transaction that ends the job. */
+int queue_handle(struct queue *queue, cdtx_handler_fn handler, void *user);
+/* Synced commits so far. */
+uint64_t queue_syncs(struct queue *queue);
+/* One commit with so many, numbered from first on, or all 0 if that is. */
+int queue_put(struct queue *queue, int64_t first, uint32_t count, const cdtx_job_options *options);
+struct note note_in(const cdtx_work *work);
+/* Batch after batch is put, taken and settled, until so many jobs are done or run_next says that it is enough. What
+ * comes of a backlog is settled and counted in *strays. */
+int queue_flow(struct run *run, struct queue *queue, int64_t most, const cdtx_job_options *options, int64_t *strays);
+int queue_check(const char *dir, const char *table, int64_t left);
+
+int jobs(struct run *run);
+int jobs_single(struct run *run);  /* jobs_single.c: one by one, GROUP in flight, run by the engine */
+int jobs_by_hand(struct run *run); /* jobs_baseline.c */
+int check_jobs(const struct run *run);
+int check_jobs_by_hand(const struct run *run);
+
 /* ---- memory (env.c) ---- */
 
 struct memory {
@@ -157,6 +197,23 @@ struct recovery {
 };
 
 int recovery(const char *dir, int64_t count, struct recovery *recovery);
+
+struct jobs_due {
+    double single_per_second; /* as jobs_single measured it before */
+    int64_t jobs;
+    double per_second;     /* that were put, about half as many */
+    double put_p99_ms;     /* a put alone: what takes longer than the delay is late for that */
+    double p50_ms, p99_ms; /* from its due time to its start */
+};
+
+int jobs_due(const char *dir, int64_t count, struct jobs_due *due); /* 0: as many as some seconds take */
+
+struct jobs_backlog {
+    int64_t jobs; /* behind the head: */
+    double none_per_second, later_per_second, lower_per_second;
+};
+
+int jobs_backlog(const char *dir, int64_t count, struct jobs_backlog *backlog);
 
 /* ---- report.c ---- */
 
@@ -196,6 +253,8 @@ struct singles {
     const struct memory *idle;
     const struct recovery *recovery;
     const struct history *history;
+    const struct jobs_due *due;
+    const struct jobs_backlog *backlog;
 };
 
 /* Sorts its latencies. */

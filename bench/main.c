@@ -1,6 +1,6 @@
-/* bench: what a two-branch TCC over three SQLite files costs beside the same rows written by hand. Every round runs
- * each mode in a fresh folder, with the baseline before and after each; a ratio is to the mean of these two, since a
- * disk's syncs may be twice as slow a second later. The figures are medians. */
+/* bench: what a two-branch TCC over three SQLite files, and a job in one, cost beside the same rows written by hand.
+ * Every round runs each mode in a fresh folder, with its baseline before and after each; a ratio is to the mean of
+ * these two, since a disk's syncs may be twice as slow a second later. The figures are medians. */
 #include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -23,6 +23,9 @@ static struct series all[] = {
     {.mode = {"stepwise", "tx", "step by step, 64 threads", tcc_stepwise, check_sold, 0}},
     {.mode = {"alone", "tx", "declared, one caller", tcc_alone, check_sold, 0}},
     {.mode = {"noop", "tx", "as submitted, branches without business rows", tcc_noop, check_begun, 0}},
+    {.mode = {"jobs-baseline", "job", "by hand, 512 in a commit", jobs_by_hand, check_jobs_by_hand, 1}},
+    {.mode = {"jobs", "job", "put, taken and settled by 512, one thread", jobs, check_jobs, 0}},
+    {.mode = {"jobs-single", "job", "put by 64 threads, handler in_local; until it runs", jobs_single, check_jobs, 0}},
 };
 enum { MODES = sizeof all / sizeof all[0] };
 _Static_assert((int)MODES <= (int)MODES_MAX, "a baseline runs at most as often as there are modes in every round");
@@ -32,6 +35,8 @@ static struct measured {
     struct memory idle;
     struct recovery recovery;
     struct history history;
+    struct jobs_due due;
+    struct jobs_backlog backlog;
 } measured;
 static struct singles singles;
 
@@ -51,6 +56,16 @@ static int run_history(const char *dir, int64_t count) {
     return history(dir, count, &measured.history);
 }
 
+static int run_due(const char *dir, int64_t count) {
+    singles.due = &measured.due;
+    return jobs_due(dir, count, &measured.due);
+}
+
+static int run_backlog(const char *dir, int64_t count) {
+    singles.backlog = &measured.backlog;
+    return jobs_backlog(dir, count, &measured.backlog);
+}
+
 static const struct single {
     const char *name;
     int (*run)(const char *dir, int64_t count);
@@ -60,6 +75,8 @@ static const struct single {
     {"idle", run_idle, 0, 0},
     {"recovery", run_recovery, 10000, 0},
     {"history", run_history, 1000000, 1},
+    {"jobs-due", run_due, 0, 0},
+    {"jobs-backlog", run_backlog, 1000000, 0},
 };
 enum { SINGLES = sizeof all_singles / sizeof all_singles[0] };
 
@@ -287,11 +304,13 @@ static int run_all(const struct arguments *arguments, const char *folder) {
 static const char usage[] =
     "usage: bench [--seconds S | --count N] [--rounds N] [--threads N] [--mode NAME] [--dir DIR] [--json FILE]\n"
     "  --seconds S   of each run (1)\n"
-    "  --count N     transactions of each run, instead; with --mode recovery those in doubt\n"
+    "  --count N     transactions or jobs of each run, instead; with --mode recovery those in doubt,\n"
+    "                with jobs-backlog those behind\n"
     "  --rounds N    1 to 51 (3)\n"
     "  --threads N   the engine's own threads beside the callers, 0 to 64 (0)\n"
-    "  --mode NAME   only this one, and the baseline beside it: submitted, blocking, stepwise, alone, noop;\n"
-    "                or by itself: idle, recovery, history (a million transactions: minutes, so only on request)\n"
+    "  --mode NAME   only this one, and the baseline beside it: submitted, blocking, stepwise, alone, noop,\n"
+    "                jobs, jobs-single; or by itself: idle, recovery, jobs-due, jobs-backlog, history (a million\n"
+    "                transactions: minutes, so only on request)\n"
     "  --dir DIR     where the temporary folder is made (TMPDIR, or /var/tmp)\n"
     "  --json FILE   the figures with their conditions\n";
 

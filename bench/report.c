@@ -199,6 +199,20 @@ static void print_memory(const char *name, const struct memory *m) {
            kib(m->resident));
 }
 
+static void report_jobs(const struct singles *singles) {
+    const struct jobs_due *d = singles->due;
+    const struct jobs_backlog *b = singles->backlog;
+    if (d != NULL)
+        printf("\njobs-due: %lld jobs at %.0f jobs/s, one by one at most %.0f; start %.2f ms p50 and %.2f ms p99 after"
+               " they are due; a put %.2f ms p99\n",
+               (long long)d->jobs, d->per_second, d->single_per_second, d->p50_ms, d->p99_ms, d->put_p99_ms);
+    if (b != NULL)
+        printf("\njobs-backlog: %.0f jobs/s; %.3f of that before %lld jobs that are not due, %.3f before as many due"
+               " ones of lower priority\n",
+               b->none_per_second, b->later_per_second / b->none_per_second, (long long)b->jobs,
+               b->lower_per_second / b->none_per_second);
+}
+
 void report_singles(const struct singles *singles) {
     const struct history *h = singles->history;
     const struct recovery *r = singles->recovery;
@@ -208,6 +222,7 @@ void report_singles(const struct singles *singles) {
     if (r != NULL)
         printf("\nrecovery: %lld decided and %lld undecided at kill -9; all ended after %.2f s (opening %.2f s)\n",
                (long long)r->decided, (long long)r->undecided, r->ended_s, r->open_s);
+    report_jobs(singles);
     if (h == NULL)
         return;
     printf("\nhistory: %lld transactions; the last tenth at %.3f of a first one beside it, %.3f by CPU\n",
@@ -246,7 +261,8 @@ static void put_conditions(FILE *file, const struct conditions *c) {
     put_text(file, "libcdtx", cdtx_version());
     put_text(file, "compiler", __VERSION__);
     fprintf(file, "    \"cpus\": %ld,\n    \"load\": %.2f,\n    \"sync_us\": %.1f,\n", c->cpus, c->load, c->sync_us);
-    fprintf(file, "    \"group\": %d,\n    \"skus\": %d,\n    \"path_commits\": %d,\n", GROUP, SKUS, PATH_COMMITS);
+    fprintf(file, "    \"group\": %d,\n    \"batch\": %d,\n    \"skus\": %d,\n    \"path_commits\": %d,\n", GROUP,
+            BATCH, SKUS, PATH_COMMITS);
     fprintf(file, "    \"engine_threads\": %ld,\n    \"rounds\": %ld\n  },\n", c->threads, c->rounds);
 }
 
@@ -278,6 +294,22 @@ static void put_stretch(FILE *file, const char *name, const struct stretch *s) {
             name, (long long)s->transactions, s->per_second, s->cpu_us, s->p50_ms, s->p99_ms);
 }
 
+static void put_jobs(FILE *file, const struct singles *singles) {
+    const struct jobs_due *d = singles->due;
+    const struct jobs_backlog *b = singles->backlog;
+    if (d != NULL)
+        fprintf(file,
+                "  \"jobs_due\": {\"jobs\": %lld, \"per_second\": %.1f, \"single_per_second\": %.1f, \"p50_ms\": %.3f, "
+                "\"p99_ms\": %.3f, \"put_p99_ms\": %.3f},\n",
+                (long long)d->jobs, d->per_second, d->single_per_second, d->p50_ms, d->p99_ms, d->put_p99_ms);
+    if (b != NULL)
+        fprintf(file,
+                "  \"jobs_backlog\": {\"jobs\": %lld, \"none_per_second\": %.1f, \"later_per_second\": %.1f, "
+                "\"lower_per_second\": %.1f, \"later_ratio\": %.4f, \"lower_ratio\": %.4f},\n",
+                (long long)b->jobs, b->none_per_second, b->later_per_second, b->lower_per_second,
+                b->later_per_second / b->none_per_second, b->lower_per_second / b->none_per_second);
+}
+
 static void put_singles(FILE *file, const struct singles *singles) {
     const struct history *h = singles->history;
     const struct recovery *r = singles->recovery;
@@ -289,6 +321,7 @@ static void put_singles(FILE *file, const struct singles *singles) {
         fprintf(file,
                 "  \"recovery\": {\"decided\": %lld, \"undecided\": %lld, \"open_s\": %.3f, \"ended_s\": %.3f},\n",
                 (long long)r->decided, (long long)r->undecided, r->open_s, r->ended_s);
+    put_jobs(file, singles);
     if (h == NULL)
         return;
     fprintf(file, "  \"history\": {\"transactions\": %lld, \"ratio\": %.4f, \"cpu_ratio\": %.4f,\n    ",

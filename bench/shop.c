@@ -189,7 +189,7 @@ static int64_t ask(const char *dir, const char *name, const char *query) {
     return answer;
 }
 
-static int expect(const char *dir, const char *name, const char *query, int64_t wanted) {
+int expect(const char *dir, const char *name, const char *query, int64_t wanted) {
     int64_t got = ask(dir, name, query);
     if (got == wanted)
         return 1;

@@ -1,0 +1,146 @@
+/* The limit for jobs: the loop of somebody who has one queue and one process. The same row, as durable in the same
+ * three steps, BATCH jobs in each commit: put; attempt and token recorded before the attempt; gone. */
+#include <string.h>
+
+#include "hand.h"
+
+enum { LEASE_MS = 30000 };
+
+struct claimed {
+    int64_t id, token;
+    struct note note;
+};
+
+struct hand {
+    struct file file;
+    sqlite3_stmt *insert, *select, *lease, *end;
+    struct claimed claimed[BATCH];
+};
+
+static const char tables[] =
+    "CREATE TABLE job (id INTEGER PRIMARY KEY, queue TEXT NOT NULL, handler TEXT NOT NULL, state INTEGER NOT NULL,"
+    " priority INTEGER NOT NULL, due INTEGER NOT NULL, attempts INTEGER NOT NULL, token INTEGER NOT NULL,"
+    " payload BLOB NOT NULL) STRICT;"
+    "CREATE INDEX job_due ON job (queue, handler, priority DESC, due) WHERE state = 1";
+
+/* ---- opening ---- */
+
+/* Who works and on what never changes. */
+static void bind_names(sqlite3_stmt *statement) {
+    sqlite3_bind_text(statement, 1, "default", -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 2, JOB_NOOP, -1, SQLITE_STATIC);
+}
+
+static int open_hand(struct hand *hand, const char *dir) {
+    struct file *file = &hand->file;
+    if (!hand_open(file, dir, "jobs"))
+        return 0;
+    if (sqlite3_exec(file->db, tables, NULL, NULL, NULL) != SQLITE_OK)
+        return complain("by hand: '%s': %s", tables, sqlite3_errmsg(file->db));
+    int ok = hand_prepare(file,
+                          "INSERT INTO job (queue, handler, state, priority, due, attempts, token, payload)"
+                          " VALUES (?, ?, 1, 0, ?, 0, 0, ?)",
+                          &hand->insert) &&
+             hand_prepare(file,
+                          "SELECT id, token, payload FROM job WHERE queue = ? AND handler = ? AND state = 1"
+                          " AND due <= ? ORDER BY priority DESC, due LIMIT ?",
+                          &hand->select) &&
+             hand_prepare(file,
+                          "UPDATE job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?"
+                          " WHERE id = ? AND state = 1",
+                          &hand->lease) &&
+             hand_prepare(file, "DELETE FROM job WHERE id = ? AND token = ? AND state = 2", &hand->end);
+    if (ok) {
+        bind_names(hand->insert);
+        bind_names(hand->select);
+    }
+    return ok;
+}
+
+/* ---- the three commits of a batch ---- */
+
+static int put(struct hand *hand, int64_t first, int64_t count) {
+    int ok = hand_begin(&hand->file);
+    for (int64_t n = first; ok && n < first + count; n++) {
+        struct note note = {.number = n};
+        sqlite3_bind_int64(hand->insert, 3, now_us() / 1000);
+        sqlite3_bind_blob(hand->insert, 4, &note, sizeof note, SQLITE_STATIC);
+        ok = hand_step(&hand->file, hand->insert, 1);
+    }
+    return ok && hand_commit(&hand->file);
+}
+
+/* All rows first: what they are found by is about to change. */
+static int64_t select_due(struct hand *hand) {
+    int64_t count = 0;
+    sqlite3_bind_int64(hand->select, 3, now_us() / 1000);
+    sqlite3_bind_int(hand->select, 4, BATCH);
+    while (count < BATCH && sqlite3_step(hand->select) == SQLITE_ROW) {
+        struct claimed *claimed = &hand->claimed[count++];
+        claimed->id = sqlite3_column_int64(hand->select, 0);
+        claimed->token = sqlite3_column_int64(hand->select, 1) + 1;
+        if (sqlite3_column_bytes(hand->select, 2) == sizeof claimed->note)
+            memcpy(&claimed->note, sqlite3_column_blob(hand->select, 2), sizeof claimed->note);
+    }
+    sqlite3_reset(hand->select);
+    return count;
+}
+
+static int claim(struct hand *hand, int64_t count) {
+    if (!hand_begin(&hand->file))
+        return 0;
+    if (select_due(hand) != count)
+        return complain("by hand: %lld jobs are not due", (long long)count);
+    int ok = 1;
+    for (int64_t i = 0; ok && i < count; i++) {
+        sqlite3_bind_int64(hand->lease, 1, now_us() / 1000 + LEASE_MS);
+        sqlite3_bind_int64(hand->lease, 2, hand->claimed[i].id);
+        ok = hand_step(&hand->file, hand->lease, 1);
+    }
+    return ok && hand_commit(&hand->file);
+}
+
+/* Which does nothing but to look who came. */
+static int run_all(const struct hand *hand, int64_t first, int64_t count) {
+    int64_t numbers = 0;
+    for (int64_t i = 0; i < count; i++)
+        numbers += hand->claimed[i].note.number;
+    return numbers == count * (2 * first + count - 1) / 2 || complain("by hand: other jobs came than were put");
+}
+
+static int end(struct hand *hand, int64_t count) {
+    int ok = hand_begin(&hand->file);
+    for (int64_t i = 0; ok && i < count; i++) {
+        sqlite3_bind_int64(hand->end, 1, hand->claimed[i].id);
+        sqlite3_bind_int64(hand->end, 2, hand->claimed[i].token);
+        ok = hand_step(&hand->file, hand->end, 1);
+    }
+    return ok && hand_commit(&hand->file);
+}
+
+static int loop(struct hand *hand, struct run *run) {
+    int64_t first, count;
+    run_start(run);
+    while ((count = run_next_many(run, BATCH, &first)) > 0) {
+        int64_t from = now_us();
+        if (!put(hand, first, count) || !claim(hand, count) || !run_all(hand, first, count) || !end(hand, count))
+            return 0;
+        run->ended_us = now_us();
+        for (int64_t i = 0; i < count; i++, run->done++)
+            if (!samples_add(&run->latency, run->ended_us - from))
+                return 0;
+    }
+    return 1;
+}
+
+int jobs_by_hand(struct run *run) {
+    struct hand hand = {0};
+    int ok = open_hand(&hand, run->dir) && loop(&hand, run);
+    run->syncs = hand.file.syncs;
+    hand_close(&hand.file);
+    return ok;
+}
+
+int check_jobs_by_hand(const struct run *run) {
+    return queue_check(run->dir, "job", 0);
+}
