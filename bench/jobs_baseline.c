@@ -13,7 +13,7 @@ struct claimed {
 
 struct hand {
     struct file file;
-    sqlite3_stmt *insert, *select, *lease, *end;
+    sqlite3_stmt *insert, *claim, *end;
     struct claimed claimed[BATCH];
 };
 
@@ -42,17 +42,14 @@ static int open_hand(struct hand *hand, const char *dir) {
                           " VALUES (?, ?, 1, 0, ?, 0, 0, ?)",
                           &hand->insert) &&
              hand_prepare(file,
-                          "SELECT id, token, payload FROM job WHERE queue = ? AND handler = ? AND state = 1"
-                          " AND due <= ? ORDER BY priority DESC, due LIMIT ?",
-                          &hand->select) &&
-             hand_prepare(file,
-                          "UPDATE job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?"
-                          " WHERE id = ? AND state = 1",
-                          &hand->lease) &&
+                          "UPDATE job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?5"
+                          " WHERE id IN (SELECT id FROM job WHERE queue = ?1 AND handler = ?2 AND state = 1"
+                          " AND due <= ?3 ORDER BY priority DESC, due LIMIT ?4) RETURNING id, token, payload",
+                          &hand->claim) &&
              hand_prepare(file, "DELETE FROM job WHERE id = ? AND token = ? AND state = 2", &hand->end);
     if (ok) {
         bind_names(hand->insert);
-        bind_names(hand->select);
+        bind_names(hand->claim);
     }
     return ok;
 }
@@ -70,34 +67,24 @@ static int put(struct hand *hand, int64_t first, int64_t count) {
     return ok && hand_commit(&hand->file);
 }
 
-/* All rows first: what they are found by is about to change. */
-static int64_t select_due(struct hand *hand) {
-    int64_t count = 0;
-    sqlite3_bind_int64(hand->select, 3, now_us() / 1000);
-    sqlite3_bind_int(hand->select, 4, BATCH);
-    while (count < BATCH && sqlite3_step(hand->select) == SQLITE_ROW) {
-        struct claimed *claimed = &hand->claimed[count++];
-        claimed->id = sqlite3_column_int64(hand->select, 0);
-        claimed->token = sqlite3_column_int64(hand->select, 1) + 1;
-        if (sqlite3_column_bytes(hand->select, 2) == sizeof claimed->note)
-            memcpy(&claimed->note, sqlite3_column_blob(hand->select, 2), sizeof claimed->note);
-    }
-    sqlite3_reset(hand->select);
-    return count;
-}
-
 static int claim(struct hand *hand, int64_t count) {
+    int64_t clock = now_us() / 1000, claimed = 0;
     if (!hand_begin(&hand->file))
         return 0;
-    if (select_due(hand) != count)
-        return complain("by hand: %lld jobs are not due", (long long)count);
-    int ok = 1;
-    for (int64_t i = 0; ok && i < count; i++) {
-        sqlite3_bind_int64(hand->lease, 1, now_us() / 1000 + LEASE_MS);
-        sqlite3_bind_int64(hand->lease, 2, hand->claimed[i].id);
-        ok = hand_step(&hand->file, hand->lease, 1);
+    sqlite3_bind_int64(hand->claim, 3, clock);
+    sqlite3_bind_int(hand->claim, 4, BATCH);
+    sqlite3_bind_int64(hand->claim, 5, clock + LEASE_MS);
+    for (; claimed < BATCH && sqlite3_step(hand->claim) == SQLITE_ROW; claimed++) {
+        struct claimed *job = &hand->claimed[claimed];
+        job->id = sqlite3_column_int64(hand->claim, 0);
+        job->token = sqlite3_column_int64(hand->claim, 1);
+        if (sqlite3_column_bytes(hand->claim, 2) == sizeof job->note)
+            memcpy(&job->note, sqlite3_column_blob(hand->claim, 2), sizeof job->note);
     }
-    return ok && hand_commit(&hand->file);
+    if (sqlite3_reset(hand->claim) != SQLITE_OK || claimed != count)
+        return complain("by hand: %lld of %lld jobs were claimed: %s", (long long)claimed, (long long)count,
+                        sqlite3_errmsg(hand->file.db));
+    return hand_commit(&hand->file);
 }
 
 /* Which does nothing but to look who came. */
