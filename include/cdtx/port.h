@@ -44,6 +44,10 @@ typedef struct cdtx_env {
     /* Test builds only, optional: reached a named point; non-zero makes the point fail or the mutant of that name live.
      */
     int32_t (*failpoint)(void *user, const char *name);
+    /* Optional: the TZif file (RFC 9636) of a time zone by its IANA name, "Europe/Berlin"; never asked for "UTC", which
+     * is known without a file. *length gets its bytes. 0, INVALID (no such name can be), NOT_FOUND, LIMIT (larger than
+     * room), IO; with a code *bytes may hold anything. */
+    int32_t (*zone)(void *user, const char *name, void *bytes, size_t room, size_t *length);
 } cdtx_env;
 
 /* ---- SQL port ---- */

@@ -57,6 +57,10 @@ void cdtx_test_env_fail_memory(cdtx_test_env *env, uint64_t nth, int32_t for_eve
 /* Allocations made, and bytes now in use. */
 uint64_t cdtx_test_env_allocations(cdtx_test_env *env);
 uint64_t cdtx_test_env_bytes(cdtx_test_env *env);
+/* This environment has that time zone from now on: bytes is its TZif file, copied; NULL takes the zone away. Without it
+ * there is no zone but UTC. Errors: INVALID (no name), LIMIT (16 zones), NO_MEMORY. */
+int32_t cdtx_test_env_set_zone(cdtx_test_env *env, const char *name, const void *bytes, size_t length,
+                               cdtx_error *err);
 
 /* cdtx declarations end */
 

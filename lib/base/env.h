@@ -4,6 +4,7 @@
 
 #include <cdtx/port.h>
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -35,6 +36,14 @@ static inline int64_t cdtx__now_us(const cdtx_env *env) {
 static inline int64_t cdtx__wall_ms(const cdtx_env *env) {
     return env->wall_us(env->user) / 1000;
 }
+
+/* An environment of a program that was built before its optional last functions were there. */
+#define ENV_SIZE_MIN offsetof(cdtx_env, zone)
+
+/* The TZif file of a time zone as the environment has it; "UTC" in any environment. Errors: those of the environment's
+ * function, each with its sentence, and UNSUPPORTED when it has none. */
+int32_t cdtx__env_zone(const cdtx_env *env, const char *name, void *bytes, size_t room, size_t *length,
+                       cdtx_error *err);
 
 /* A copy of text with its NUL, freed by cdtx__free_text; NULL: no memory. */
 char *cdtx__copy_text(const cdtx_env *env, const char *text);

@@ -1,5 +1,6 @@
 /* The operating system's environment: Linux clocks, futexes, threads and the heap. Owns every call to them in lib/. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -167,6 +169,51 @@ static void log_line(void *user, int32_t level, const char *line) {
         return; /* nowhere left to complain */
 }
 
+/* Below that one folder: relative, no empty component, none that begins with a dot, and nothing that a path could mean
+ * something else by. */
+static int is_zone_name(const char *name) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+./-";
+    size_t length = name == NULL ? 0 : strlen(name);
+    return length > 0 && length <= CDTX_NAME_MAX && strspn(name, letters) == length && name[0] != '/' &&
+           name[0] != '.' && name[length - 1] != '/' && strstr(name, "//") == NULL && strstr(name, "/.") == NULL &&
+           strstr(name, "..") == NULL;
+}
+
+/* All bytes of the file; LIMIT if there are more than fit. */
+static int32_t read_all(int fd, char *bytes, size_t room, size_t *length) {
+    char more;
+    for (*length = 0;;) {
+        size_t left = room - *length;
+        ssize_t got = read(fd, left > 0 ? bytes + *length : &more, left > 0 ? left : 1);
+        if (got < 0 && errno != EINTR)
+            return CDTX_IO;
+        if (got == 0)
+            return 0;
+        if (got > 0 && left == 0)
+            return CDTX_LIMIT;
+        *length += got > 0 ? (size_t)got : 0;
+    }
+}
+
+/* Neither TZ nor TZDIR is looked at: two processes on one database must mean the same by a name, whatever their
+ * environment variables say. */
+static int32_t zone(void *user, const char *name, void *bytes, size_t room, size_t *length) {
+    (void)user;
+    char path[sizeof "/usr/share/zoneinfo/" + CDTX_NAME_MAX];
+    if (!is_zone_name(name))
+        return CDTX_INVALID;
+    snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* who put a pipe there must not hang us */
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR ? CDTX_NOT_FOUND : CDTX_IO;
+    struct stat file;
+    int32_t rc = fstat(fd, &file) != 0 ? CDTX_IO : S_ISREG(file.st_mode) ? 0 : CDTX_NOT_FOUND;
+    if (rc == 0)
+        rc = read_all(fd, bytes, room, length);
+    close(fd);
+    return rc;
+}
+
 static const cdtx_env posix_env = {
     .size = sizeof posix_env,
     .monotonic_us = monotonic_us,
@@ -181,6 +228,7 @@ static const cdtx_env posix_env = {
     .process = process,
     .bell = bell,
     .log = log_line,
+    .zone = zone,
 };
 
 /* The child's only thread is a new thread with the parent's thread-local memory. */

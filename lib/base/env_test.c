@@ -5,12 +5,19 @@
 #include <stdalign.h>
 
 #include "base/env.h"
+#include "base/name.h"
 
 /* The two clocks start far apart, so that code which mixes them up does not pass by luck. */
 #define MONOTONIC_START_US INT64_C(1000000000)
 #define WALL_START_US      INT64_C(1600000000000000)
 
-enum { FRESH = 0xa5, FREED = 0xdd };
+enum { FRESH = 0xa5, FREED = 0xdd, ZONES_MAX = 16 };
+
+struct named_zone {
+    char *name; /* NULL: free */
+    void *bytes;
+    size_t length;
+};
 
 struct cdtx_test_env {
     cdtx_env port;
@@ -20,6 +27,7 @@ struct cdtx_test_env {
     uint64_t bytes;
     uint64_t fail_in; /* the allocation that fails, counted from the next as 1; 0: none */
     int fail_on;      /* and all after it */
+    struct named_zone zones[ZONES_MAX];
 };
 
 struct block {
@@ -131,6 +139,63 @@ static void log_line(void *user, int32_t level, const char *line) {
     cdtx__log(cdtx__env_posix(), level, "%s", line);
 }
 
+/* ---- time zones; their memory is none that the test counts or takes away ---- */
+
+/* The zone of that name, else a free place, else NULL. */
+static struct named_zone *find_zone(cdtx_test_env *env, const char *name) {
+    struct named_zone *place = NULL;
+    for (size_t i = ZONES_MAX; i-- > 0;) {
+        if (env->zones[i].name == NULL)
+            place = &env->zones[i];
+        else if (strcmp(env->zones[i].name, name) == 0)
+            return &env->zones[i];
+    }
+    return place;
+}
+
+static void free_zone(struct named_zone *zone) {
+    cdtx__free(cdtx__env_posix(), zone->bytes, zone->length + 1);
+    cdtx__free_text(cdtx__env_posix(), zone->name);
+    *zone = (struct named_zone){0};
+}
+
+static int32_t copy_zone(void *user, const char *name, void *bytes, size_t room, size_t *length) {
+    const struct named_zone *zone = find_zone(user, name);
+    if (zone == NULL || zone->name == NULL)
+        return CDTX_NOT_FOUND;
+    if (zone->length > room)
+        return CDTX_LIMIT;
+    memcpy(bytes, zone->bytes, zone->length);
+    *length = zone->length;
+    return 0;
+}
+
+int32_t cdtx_test_env_set_zone(cdtx_test_env *env, const char *name, const void *bytes, size_t length,
+                               cdtx_error *err) {
+    int32_t rc = cdtx__check_name(name, "the time zone", err);
+    if (rc != 0)
+        return rc;
+    struct named_zone *place = find_zone(env, name);
+    if (place == NULL && bytes != NULL)
+        return cdtx__fail(err, CDTX_LIMIT, "a test environment has at most %d time zones", ZONES_MAX);
+    struct named_zone fresh = {0};
+    if (bytes != NULL) {
+        /* A byte more, so that an empty file has an address too. */
+        fresh = (struct named_zone){cdtx__copy_text(cdtx__env_posix(), name),
+                                    cdtx__alloc(cdtx__env_posix(), length + 1), length};
+        if (fresh.name == NULL || fresh.bytes == NULL) {
+            free_zone(&fresh);
+            return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for a time zone of a test environment");
+        }
+        memcpy(fresh.bytes, bytes, length);
+    }
+    if (place != NULL) {
+        free_zone(place);
+        *place = fresh;
+    }
+    return 0;
+}
+
 int32_t cdtx_test_env_new(cdtx_test_env **out, cdtx_error *err) {
     if (out == NULL)
         return cdtx__fail(err, CDTX_INVALID, "no place for the new test environment");
@@ -153,12 +218,15 @@ int32_t cdtx_test_env_new(cdtx_test_env **out, cdtx_error *err) {
         .self = self,
         .process = process,
         .log = log_line,
+        .zone = copy_zone,
     };
     *out = env;
     return 0;
 }
 
 void cdtx_test_env_free(cdtx_test_env *env) {
+    for (size_t i = 0; env != NULL && i < ZONES_MAX; i++)
+        free_zone(&env->zones[i]);
     cdtx__free(cdtx__env_posix(), env, sizeof *env);
 }
 

@@ -274,7 +274,7 @@ static int32_t fill_options(cdtx_options *o, cdtx_error *err) {
     if (rc == 0 && o->link != NULL &&
         (o->link->size < sizeof(cdtx_link) || o->link->send == NULL || o->link->knows == NULL))
         rc = cdtx__fail(err, CDTX_INVALID, "the link has no send or knows, or an older size");
-    if (rc == 0 && o->env != NULL && o->env->size < sizeof(cdtx_env))
+    if (rc == 0 && o->env != NULL && o->env->size < ENV_SIZE_MIN)
         rc = cdtx__fail(err, CDTX_INVALID, "the environment is of an older size");
     return rc;
 }

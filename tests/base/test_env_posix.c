@@ -276,7 +276,105 @@ START_TEST(alarms_and_warnings_are_logged) {
 }
 END_TEST
 
+static int32_t zone(const char *name, void *bytes, size_t room, size_t *length) {
+    return env->zone(env->user, name, bytes, room, length);
+}
+
+START_TEST(time_zones_are_files_of_the_system) {
+    static char bytes[65536], again[65536];
+    static const char *const names[] = {"Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "UTC"};
+    size_t length = 0, other = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        ck_assert_msg(zone(names[i], bytes, sizeof bytes, &length) == 0, "%s", names[i]);
+        ck_assert_uint_gt(length, 44);
+        ck_assert_mem_eq(bytes, "TZif", 4);
+        ck_assert_int_eq(zone(names[i], again, length, &other), 0); /* just enough room */
+        ck_assert_uint_eq(other, length);
+        ck_assert_mem_eq(again, bytes, length);
+        ck_assert_int_eq(zone(names[i], again, length - 1, &other), CDTX_LIMIT);
+        ck_assert_int_eq(zone(names[i], again, 0, &other), CDTX_LIMIT);
+    }
+}
+END_TEST
+
+START_TEST(a_zone_that_is_no_file_is_not_found) {
+    static const char *const names[] = {"Europe/Berlino", "europe/berlin", "Europe", "Europe/Berlin/Mitte", "x"};
+    char bytes[100];
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        ck_assert_msg(zone(names[i], bytes, sizeof bytes, &length) == CDTX_NOT_FOUND, "%s", names[i]);
+}
+END_TEST
+
+START_TEST(a_zone_name_leads_nowhere_else) {
+    static const char *const names[] = {
+        "",
+        "/",
+        "/etc/passwd",
+        ".",
+        "..",
+        "../zoneinfo/UTC",
+        "Europe/../UTC",
+        "Europe/..",
+        "./UTC",
+        "Europe/./UTC",
+        "Europe/.x",
+        "a..b",
+        "Europe//Berlin",
+        "Europe/",
+        "UTC ",
+        " UTC",
+        "UTC\n",
+        "Europe\\Berlin",
+        "%55TC",
+        ":UTC",
+        "UTC\xc3\xa9",
+        "Europe/Berlin;x",
+    };
+    char bytes[100], longest[CDTX_NAME_MAX + 2];
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        ck_assert_msg(zone(names[i], bytes, sizeof bytes, &length) == CDTX_INVALID, "%s", names[i]);
+    ck_assert_int_eq(zone(NULL, bytes, sizeof bytes, &length), CDTX_INVALID);
+    memset(longest, 'x', sizeof longest);
+    longest[CDTX_NAME_MAX + 1] = '\0';
+    ck_assert_int_eq(zone(longest, bytes, sizeof bytes, &length), CDTX_INVALID);
+    longest[CDTX_NAME_MAX] = '\0';
+    ck_assert_int_eq(zone(longest, bytes, sizeof bytes, &length), CDTX_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(environment_variables_do_not_move_a_zone) {
+    char bytes[4096], again[4096];
+    size_t length = 0, other = 0;
+    ck_assert_int_eq(zone("Europe/Berlin", bytes, sizeof bytes, &length), 0);
+    setenv("TZDIR", "/nowhere", 1);
+    setenv("TZ", "Asia/Tokyo", 1);
+    ck_assert_int_eq(zone("Europe/Berlin", again, sizeof again, &other), 0);
+    unsetenv("TZDIR");
+    unsetenv("TZ");
+    ck_assert_uint_eq(length, other);
+    ck_assert_mem_eq(bytes, again, length);
+}
+END_TEST
+
+START_TEST(a_zone_without_a_descriptor_is_an_io_error) {
+    struct rlimit before, none;
+    char bytes[4096];
+    size_t length = 0;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int32_t rc = zone("Europe/Berlin", bytes, sizeof bytes, &length);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_int_eq(rc, CDTX_IO);
+}
+END_TEST
+
 RUN_TESTS("env_posix", clocks, random_bytes, memory, wait_returns_at_once_when_the_word_has_changed,
           wait_returns_at_once_when_its_time_is_past, wait_lasts_until_its_time, wake_ends_a_wait, wake_can_wake_all,
           our_threads_block_the_hosts_signals, self_is_the_thread, a_fork_changes_process_and_self, bell,
-          a_bell_can_be_made_ringing, a_bell_that_cannot_be_made_is_an_error, alarms_and_warnings_are_logged)
+          a_bell_can_be_made_ringing, a_bell_that_cannot_be_made_is_an_error, alarms_and_warnings_are_logged,
+          time_zones_are_files_of_the_system, a_zone_that_is_no_file_is_not_found, a_zone_name_leads_nowhere_else,
+          environment_variables_do_not_move_a_zone, a_zone_without_a_descriptor_is_an_io_error)

@@ -192,7 +192,95 @@ START_TEST(the_rest) {
 }
 END_TEST
 
+static int32_t set_zone(const char *name, const void *bytes, size_t length, cdtx_error *err) {
+    return cdtx_test_env_set_zone(env, name, bytes, length, err);
+}
+
+START_TEST(it_has_the_time_zones_it_was_given) {
+    char bytes[100];
+    size_t length = 0;
+    open_env();
+    ck_assert_int_eq(port->zone(port->user, "Mars/Base", bytes, sizeof bytes, &length), CDTX_NOT_FOUND);
+    ck_assert_int_eq(set_zone("Mars/Base", "first", 5, NULL), 0);
+    ck_assert_int_eq(set_zone("Moon/Base", "", 0, NULL), 0);
+    ck_assert_int_eq(set_zone("Mars/Base", "second", 6, NULL), 0);
+    ck_assert_int_eq(port->zone(port->user, "Mars/Base", bytes, 5, &length), CDTX_LIMIT);
+    ck_assert_int_eq(port->zone(port->user, "Mars/Base", bytes, 6, &length), 0);
+    ck_assert_uint_eq(length, 6);
+    ck_assert_mem_eq(bytes, "second", 6);
+    ck_assert_int_eq(port->zone(port->user, "Moon/Base", bytes, 6, &length), 0);
+    ck_assert_uint_eq(length, 0);
+    ck_assert_int_eq(set_zone("Mars/Base", NULL, 0, NULL), 0);
+    ck_assert_int_eq(set_zone("Mars/Base", NULL, 0, NULL), 0);
+    ck_assert_int_eq(port->zone(port->user, "Mars/Base", bytes, 6, &length), CDTX_NOT_FOUND);
+    ck_assert_int_eq(port->zone(port->user, "Europe/Berlin", bytes, 6, &length), CDTX_NOT_FOUND);
+    ck_assert_uint_eq(cdtx_test_env_bytes(env), 0);
+    cdtx_test_env_free(env);
+}
+END_TEST
+
+START_TEST(its_time_zones_are_bounded) {
+    cdtx_error err = {0};
+    open_env();
+    for (char i = 0; i < 16; i++)
+        ck_assert_int_eq(set_zone((char[]){(char)('a' + i), 0}, "x", 1, NULL), 0);
+    ck_assert_int_eq(set_zone("q", "x", 1, &err), CDTX_LIMIT);
+    ck_assert_str_eq(err.text, "a test environment has at most 16 time zones");
+    ck_assert_int_eq(set_zone("q", NULL, 0, NULL), 0);
+    ck_assert_int_eq(set_zone("p", "y", 1, NULL), 0);
+    ck_assert_int_eq(set_zone("a", NULL, 0, NULL), 0);
+    ck_assert_int_eq(set_zone("q", "x", 1, NULL), 0);
+    ck_assert_int_eq(set_zone(NULL, "x", 1, &err), CDTX_INVALID);
+    ck_assert_int_eq(set_zone("", "x", 1, &err), CDTX_INVALID);
+    cdtx_test_env_free(env);
+}
+END_TEST
+
+/* What the library asks, in any environment. */
+static void ask_zone(const cdtx_env *any, const char *name, size_t room, int32_t code, const char *text) {
+    char bytes[100];
+    size_t length = 0;
+    cdtx_error err = {0};
+    ck_assert_int_eq(cdtx__env_zone(any, name, bytes, room, &length, &err), code);
+    ck_assert_str_eq(err.text, text);
+    ck_assert_int_eq(length > 0, code == 0);
+}
+
+static int32_t broken_zone(void *user, const char *name, void *bytes, size_t room, size_t *length) {
+    (void)user;
+    (void)name;
+    (void)bytes;
+    (void)room;
+    *length = 0;
+    return strcmp(name, "bad") == 0 ? CDTX_INVALID : CDTX_IO;
+}
+
+START_TEST(utc_is_known_everywhere) {
+    open_env();
+    cdtx_env none = *port, old = *port, broken = *port;
+    none.zone = NULL;
+    old.size = ENV_SIZE_MIN;
+    broken.zone = broken_zone;
+    ck_assert_int_eq(set_zone("Mars/Base", "file", 4, NULL), 0);
+    const cdtx_env *all[] = {port, &none, &old, &broken};
+    for (size_t i = 0; i < 4; i++)
+        ask_zone(all[i], "UTC", 100, 0, "");
+    ask_zone(port, "UTC", 20, CDTX_LIMIT, "the file of time zone 'UTC' is larger than 20 bytes");
+    ask_zone(port, "Mars/Base", 100, 0, "");
+    ask_zone(port, "Mars/Base", 3, CDTX_LIMIT, "the file of time zone 'Mars/Base' is larger than 3 bytes");
+    ask_zone(port, "Mars", 100, CDTX_NOT_FOUND, "there is no time zone 'Mars' here");
+    ask_zone(port, "", 100, CDTX_INVALID, "the time zone is empty");
+    static const char nothing[] = "the environment knows no time zone but UTC, so not 'Mars/Base'";
+    ask_zone(&none, "Mars/Base", 100, CDTX_UNSUPPORTED, nothing);
+    ask_zone(&old, "Mars/Base", 100, CDTX_UNSUPPORTED, nothing);
+    ask_zone(&broken, "Mars/Base", 100, CDTX_IO, "the file of time zone 'Mars/Base' cannot be read");
+    ask_zone(&broken, "bad", 100, CDTX_INVALID, "'bad' is no name of a time zone");
+    cdtx_test_env_free(env);
+}
+END_TEST
+
 RUN_TESTS("env_test", time_stands_still_until_moved, waiting_moves_the_clock, waiting_for_ever_answers_stopped,
           locks_work_on_it, bytes_and_allocations_are_counted, fresh_memory_is_rubbish_unless_zeroed,
           the_nth_allocation_fails, all_after_the_nth_fail_until_switched_off, a_failed_resize_leaves_the_block,
-          lies_are_found, the_rest)
+          lies_are_found, the_rest, it_has_the_time_zones_it_was_given, its_time_zones_are_bounded,
+          utc_is_known_everywhere)
