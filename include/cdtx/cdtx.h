@@ -471,6 +471,17 @@ int32_t cdtx_settle_many(cdtx_work *const *works, const int32_t *codes, const ch
  * database, no job). */
 int32_t cdtx_work_done(cdtx_work *work, cdtx_sql *sql, cdtx_error *err);
 
+/* The attempt goes on: its lease ends lease_ms from now. For plain and pulled jobs, from any thread until it is
+ * settled; call it every third of lease_ms. Blocks. Errors: CONFLICT (the lease was lost: stop, somebody else may have
+ * the job), MISUSE (inside a local transaction, or no job), UNKNOWN, STOPPED. */
+int32_t cdtx_work_heartbeat(cdtx_work *work, cdtx_error *err);
+/* For a handler that knows better than the back-off when to try again ("Retry-After: 30"): fills err with reason and
+ * answers CDTX_BUSY, which the handler returns, or cdtx_settle is given. The next attempt is due delay_ms after the end
+ * of this one, and the back-off does not grow by it; the attempt counts. Errors: INVALID, MISUSE (no job). */
+int32_t cdtx_work_retry_after(cdtx_work *work, int64_t delay_ms, const char *reason, cdtx_error *err);
+/* The same for "not yet", which is no failure: the attempt does not count. */
+int32_t cdtx_work_snooze(cdtx_work *work, int64_t delay_ms, const char *reason, cdtx_error *err);
+
 enum cdtx_work_kind { CDTX_WORK_JOB = 1, CDTX_WORK_COMPLETION = 2 };
 int32_t cdtx_work_kind(const cdtx_work *work);
 /* Jobs: handler, payload, number, attempt from 1, and a token that rises with every lease: an idempotency fence for

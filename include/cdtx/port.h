@@ -160,7 +160,7 @@ typedef struct cdtx_host_port {
 enum cdtx_call_op { CDTX_CALL_TRY = 1, CDTX_CALL_CONFIRM = 2, CDTX_CALL_CANCEL = 3, CDTX_CALL_REVERSE = 4 };
 
 enum cdtx_call_flags {
-    CDTX_CALL_REVERSIBLE = 1 /* with try: may be reversed after its confirm; who cannot must refuse it now */
+    CDTX_CALL_REVERSIBLE = 1 /* may be reversed after its confirm; who cannot must refuse the try */
 };
 
 /* One call from a coordinator's engine to a participant. Everything is borrowed for the length of the function it is

@@ -1,4 +1,4 @@
-/* Durable retry: jobs that are put alone, taken back, kept alive, put off, and put by a clock. Jobs themselves, and the
+/* Durable retry: jobs that are put alone, taken back, and put by a clock. Jobs themselves, and the
  * handlers that run them, are in cdtx/cdtx.h; what people do with them (list, retry, redrive, pause) is in
  * cdtx/admin.h. Rules for all functions: cdtx/cdtx.h. */
 #ifndef CDTX_RETRY_H
@@ -27,19 +27,6 @@ int32_t cdtx_retry_put_many(cdtx_db *db, const char *handler, const cdtx_bytes *
 int32_t cdtx_retry_cancel(cdtx_sql *sql, int64_t id, cdtx_error *err);
 /* The same for the live job that has a unique key; what was put behind it goes too. */
 int32_t cdtx_retry_cancel_key(cdtx_sql *sql, const char *handler, const char *unique_key, cdtx_error *err);
-
-/* ---- during an attempt ---- */
-
-/* The attempt goes on: its lease ends lease_ms from now. For plain and pulled jobs, from any thread until it is
- * settled; call it every third of lease_ms. Blocks. Errors: CONFLICT (the lease was lost: stop, somebody else may have
- * the job), MISUSE (inside a local transaction, or no job), UNKNOWN, STOPPED. */
-int32_t cdtx_retry_heartbeat(cdtx_work *work, cdtx_error *err);
-/* For a handler that knows better than the back-off when to try again ("Retry-After: 30"): fills err with reason and
- * answers CDTX_BUSY, which the handler returns, or cdtx_settle is given. The next attempt is due delay_ms after the end
- * of this one, and the back-off does not grow by it; the attempt counts. Errors: INVALID, MISUSE (no job). */
-int32_t cdtx_retry_after(cdtx_work *work, int64_t delay_ms, const char *reason, cdtx_error *err);
-/* The same for "not yet", which is no failure: the attempt does not count. */
-int32_t cdtx_retry_snooze(cdtx_work *work, int64_t delay_ms, const char *reason, cdtx_error *err);
 
 /* ---- cron ---- */
 

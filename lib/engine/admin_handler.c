@@ -61,13 +61,6 @@ struct list_ask {
     cdtx_db *db;
 };
 
-static int is_here(cdtx_db *db, const cdtx_value *name) {
-    cdtx__lock(db->engine->env, &db->engine->lock);
-    struct job_room *room = db->jobs;
-    cdtx__unlock(db->engine->env, &db->engine->lock);
-    return room != NULL && name->type == CDTX_TEXT && cdtx__handler_find(room, name->bytes) != NULL;
-}
-
 static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     const struct list_ask *list = LIST_OF(ask, struct list_ask, ask);
     int64_t now = cdtx__store_clock_ms(sql->store);
@@ -87,7 +80,7 @@ static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
         cdtx_value values[LIST_COLUMNS];
         for (uint32_t c = 0; c < LIST_COLUMNS; c++)
             values[c] = *cdtx__rows_at(&ask->rows, i, c);
-        values[LIST_HERE] = SQL_INT(is_here(list->db, &values[LIST_HANDLER]));
+        values[LIST_HERE] = SQL_INT(cdtx__handler_is_here(list->db, values[LIST_HANDLER].bytes));
         if (values[LIST_OLDEST].type == CDTX_INT)
             values[LIST_OLDEST].integer = now > values[LIST_OLDEST].integer ? now - values[LIST_OLDEST].integer : 0;
         rc = cdtx__report_add(ask->report, values, err);

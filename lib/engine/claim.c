@@ -42,8 +42,19 @@ static void drop_claimed(struct claim *claim) {
 
 /* ---- one row ---- */
 
-#define ROW_COLUMNS "id, attempts, token, payload, curve, deadline, unique_key, concurrency_key"
-enum { ROW_ID, ROW_ATTEMPTS, ROW_TOKEN, ROW_PAYLOAD, ROW_CURVE, ROW_DEADLINE, ROW_UNIQUE, ROW_KEY };
+#define ROW_COLUMNS "id, attempts, token, payload, curve, deadline, unique_key, concurrency_key, msg, msg_key"
+enum {
+    ROW_ID,
+    ROW_ATTEMPTS,
+    ROW_TOKEN,
+    ROW_PAYLOAD,
+    ROW_CURVE,
+    ROW_DEADLINE,
+    ROW_UNIQUE,
+    ROW_KEY,
+    ROW_MESSAGE,
+    ROW_MESSAGE_KEY
+};
 
 static size_t room_for(const cdtx_value *text) {
     return text->type == CDTX_TEXT ? (size_t)text->length + 1 : 0;
@@ -63,7 +74,9 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
     const cdtx_value *unique = cdtx__rows_at(&claim->rows, row, ROW_UNIQUE);
     const cdtx_value *key = cdtx__rows_at(&claim->rows, row, ROW_KEY);
     const cdtx_value *deadline = cdtx__rows_at(&claim->rows, row, ROW_DEADLINE);
-    size_t size = sizeof(struct job) + payload->length + 1 + room_for(unique) + room_for(key);
+    const cdtx_value *message_key = cdtx__rows_at(&claim->rows, row, ROW_MESSAGE_KEY);
+    size_t texts = room_for(unique) + room_for(key) + room_for(message_key);
+    size_t size = sizeof(struct job) + payload->length + 1 + texts;
     struct job *job = cdtx__alloc(claim->rows.env, size);
     if (job == NULL)
         return NULL;
@@ -75,6 +88,7 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
         .token = MUTANT(claim->rows.env, "bug-28-token") ? 1 : cdtx__rows_int(&claim->rows, row, ROW_TOKEN) + 1,
         .curve = (uint32_t)cdtx__rows_int(&claim->rows, row, ROW_CURVE),
         .deadline = deadline->type == CDTX_INT ? deadline->integer : INT64_MAX,
+        .message = cdtx__rows_int(&claim->rows, row, ROW_MESSAGE),
         .size = size,
         .length = payload->length,
     };
@@ -83,6 +97,7 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
     char *behind = (char *)(job + 1) + payload->length + 1;
     job->unique_key = keep_text(&behind, unique);
     job->concurrency_key = keep_text(&behind, key);
+    job->message_key = keep_text(&behind, message_key);
     cdtx__hook_gid(job->unique_key, job->gid);
     __atomic_add_fetch(&handler->claimed, 1, __ATOMIC_RELAXED);
     list_push(&claim->jobs, &job->work.link);

@@ -177,18 +177,6 @@ static int32_t run_handlers(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     return rc;
 }
 
-static int has_handler(cdtx *engine, cdtx_db *db, const char *name) {
-    cdtx__lock(engine->env, &engine->lock);
-    struct job_room *room = db->jobs;
-    cdtx__unlock(engine->env, &engine->lock);
-    if (room == NULL)
-        return 0;
-    cdtx__lock(engine->env, &room->lock);
-    int has = cdtx__handler_find_locked(room, name) != NULL;
-    cdtx__unlock(engine->env, &room->lock);
-    return has;
-}
-
 static void check_handlers(struct doctor *d, cdtx_db *db) {
     struct handlers_ask *handlers = cdtx__alloc(d->engine->env, sizeof *handlers);
     if (handlers == NULL) {
@@ -198,7 +186,7 @@ static void check_handlers(struct doctor *d, cdtx_db *db) {
     handlers->ask.run = run_handlers;
     int missing = 0, there = asked(d, db->store, &handlers->ask, "handlers");
     for (uint32_t i = 0; i < handlers->count; i++) {
-        if (has_handler(d->engine, db, handlers->waiting[i].name))
+        if (cdtx__handler_is_here(db, handlers->waiting[i].name))
             continue;
         missing++;
         say(d, d->engine->options.passive ? NOTE : PROBLEM, db->store->name, "handlers",

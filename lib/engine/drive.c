@@ -171,7 +171,7 @@ static void send_calls(cdtx_tx *tx, int32_t op) {
                             .op = op,
                             .attempt = b->attempt,
                             .length = b->length,
-                            .flags = op == CDTX_CALL_TRY && tx->reverse_after > 0 ? CDTX_CALL_REVERSIBLE : 0,
+                            .flags = tx->reverse_after > 0 ? CDTX_CALL_REVERSIBLE : 0,
                             .floor = __atomic_load_n(&engine->floor, __ATOMIC_RELAXED),
                             .participant = b->participant,
                             .payload = b->payload};

@@ -1,5 +1,8 @@
 /* The handlers of a database, and its room of jobs. */
+#include <stdio.h>
+
 #include "engine/job.h"
+#include "store/guard.h"
 
 struct job_room *cdtx__job_room(cdtx_db *db, cdtx_error *err) {
     cdtx *engine = db->engine;
@@ -40,18 +43,15 @@ struct handler *cdtx__handler_find(struct job_room *room, const char *name) {
     return found;
 }
 
-/* Guards of jobs stand beside those of branches, under an identity of their own: database and name of the handler. */
+int cdtx__handler_is_here(cdtx_db *db, const char *name) {
+    cdtx__lock(db->engine->env, &db->engine->lock);
+    struct job_room *room = db->jobs;
+    cdtx__unlock(db->engine->env, &db->engine->lock);
+    return room != NULL && name != NULL && cdtx__handler_find(room, name) != NULL;
+}
+
 int32_t cdtx__handler_space(struct handler *handler, cdtx_error *err) {
-    static const char what[16] = "cdtx job guards";
-    uint8_t bytes[sizeof what + 16 + CDTX_NAME_MAX], digest[DIGEST_SIZE];
-    size_t length = strlen(handler->name);
-    memcpy(bytes, what, sizeof what);
-    memcpy(bytes + sizeof what, handler->room->db->store->uuid, 16);
-    memcpy(bytes + sizeof what + 16, handler->name, length);
-    int32_t rc = cdtx__digest(bytes, sizeof what + 16 + length, digest, err);
-    if (rc == 0)
-        memcpy(handler->space, digest, sizeof handler->space);
-    return rc;
+    return cdtx__guard_space("cdtx job guards", handler->room->db->store->uuid, handler->name, handler->space, err);
 }
 
 struct handler *cdtx__handler_after(struct job_room *room, struct handler *handler) {
@@ -68,6 +68,17 @@ static void free_handler(const cdtx_env *env, struct handler *handler) {
     cdtx__free(env, handler, sizeof *handler);
 }
 
+/* Of a delivery's handler: its topic and group. */
+static void find_parts(struct handler *handler) {
+    static const char prefix[] = DELIVERY_PREFIX;
+    const char *slash = strrchr(handler->name, '/');
+    if (strncmp(handler->name, prefix, strlen(prefix)) != 0)
+        return;
+    const char *topic = handler->name + strlen(prefix);
+    snprintf(handler->topic, sizeof handler->topic, "%.*s", (int)(slash - topic), topic);
+    snprintf(handler->group, sizeof handler->group, "%s", slash + 1);
+}
+
 static int32_t add(struct job_room *room, const char *name, const cdtx_handler_options *o, cdtx_error *err) {
     const cdtx_env *env = room->db->engine->env;
     struct handler *handler = cdtx__alloc(env, sizeof *handler);
@@ -79,6 +90,8 @@ static int32_t add(struct job_room *room, const char *name, const cdtx_handler_o
     int32_t rc = 0;
     if (handler->name == NULL || handler->queue == NULL)
         rc = cdtx__fail(err, CDTX_NO_MEMORY, "no memory to register handler '%s'", name);
+    else
+        find_parts(handler);
     cdtx__lock(env, &room->lock);
     if (rc == 0 && cdtx__handler_find_locked(room, name) != NULL)
         rc = cdtx__fail(err, CDTX_CONFLICT, "a handler named '%s' is registered already on '%s'", name,

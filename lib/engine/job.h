@@ -14,6 +14,10 @@ enum job_clock { JOB_CLOCK_DURABLE = 0, JOB_CLOCK_WALL = 1 };
 
 enum { JOB_LINE_SIZE = 640, JOB_HISTORY_MAX = 65536 };
 
+/* Bytes of a topic's or a group's name: with both, the name of a delivery's handler is still a name. */
+enum { TOPIC_NAME_MAX = 56 };
+#define DELIVERY_PREFIX "cdtx.msg/"
+
 /* Of cdtx_job.unique_key: whose job holds the key, in the words of its unique index. */
 #define JOB_HOLDS_KEY "unique_key IS NOT NULL AND state <> 3 AND state <> 5"
 
@@ -31,8 +35,9 @@ struct handler {
     uint8_t space[16];     /* with local_db: what stands for the log in the guards of its jobs; zero: not known yet */
     int64_t floor;         /* the lowest number of its jobs that is still there, or lower; told to local_db */
     int64_t next_floor;    /* as the claim at work has found it */
-    int recovering;        /* a claim looks at leases of an earlier life, ... */
-    int recovered;         /* ... and has */
+    char topic[TOPIC_NAME_MAX + 1], group[TOPIC_NAME_MAX + 1]; /* of deliveries; "" for other jobs */
+    int recovering;                                            /* a claim looks at leases of an earlier life, ... */
+    int recovered;                                             /* ... and has */
 };
 
 /* The jobs side of one database. */
@@ -72,6 +77,8 @@ struct job {
     const char *unique_key; /* behind the payload; NULL: none */
     const char *concurrency_key;
     char gid[CDTX_GID_MAX]; /* whose hook it is; "" for other jobs */
+    int64_t message;        /* that it delivers, by number; 0: none */
+    const char *message_key;
 };
 
 /* Names that hosts can neither register nor put for. */
@@ -85,6 +92,8 @@ struct handler *cdtx__handler_find_locked(struct job_room *room, const char *nam
 /* Handlers are never taken out while the engine is open, so they outlive the lock; a host's connection may not be
  * called with it held. NULL: there is none of that name. */
 struct handler *cdtx__handler_find(struct job_room *room, const char *name);
+/* Is one of that name (NULL: none) registered on db? */
+int cdtx__handler_is_here(cdtx_db *db, const char *name);
 /* Finds the handler's space; its database is known by now. */
 int32_t cdtx__handler_space(struct handler *handler, cdtx_error *err);
 /* The next one; NULL: the first, and at the end. */
@@ -132,6 +141,8 @@ struct job_put {
     const void *payload;
     size_t length;
     cdtx_job_options options; /* filled in and checked */
+    int64_t message;          /* a delivery: the message's number and key; 0: it is none */
+    const char *message_key;
 };
 
 /* Fills the options' defaults in and checks all of it. */

@@ -90,12 +90,14 @@ static int32_t insert(cdtx_sql *sql, const struct job_put *put, int64_t state, i
                               cdtx__sql_text(o->concurrency_key),
                               cdtx__sql_blob(put->payload, put->length),
                               deadline_of(o, now),
-                              SQL_INT(now)};
+                              SQL_INT(now),
+                              put->message == 0 ? SQL_NULL : SQL_INT(put->message),
+                              cdtx__sql_text(put->message_key)};
     rc = cdtx__sql_run(sql,
                        "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes,"
-                       " token, unique_key, concurrency_key, payload, deadline, put)"
-                       " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                       arguments, 12, NULL, &changes, err);
+                       " token, unique_key, concurrency_key, payload, deadline, put, msg, msg_key)"
+                       " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                       arguments, 14, NULL, &changes, err);
     if (rc == 0)
         *inserted = changes == 1;
     return rc;

@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-#include "engine/engine.h"
+#include "engine/message.h"
 
 static struct participant *find(cdtx *engine, const char *name) {
     struct participant *found = NULL;
@@ -66,7 +66,11 @@ static int32_t run(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     served->alarm = 0;
     served->result.length = 0;
     served->result.failed = 0;
-    return served->participant->serve(served, sql, err);
+    sql->branch = &served->call;
+    int32_t rc = served->participant->serve(served, sql, err);
+    sql->branch = NULL;
+    int settles = rc == 0 && served->code == 0 && served->call.op != CDTX_CALL_TRY;
+    return settles ? cdtx__messages_settle(sql, &served->call, err) : rc;
 }
 
 /* After the sync: what the participant answered is durable now, so it may be said. */

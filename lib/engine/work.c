@@ -244,6 +244,59 @@ int32_t cdtx_work_done(cdtx_work *work, cdtx_sql *sql, cdtx_error *err) {
     return rc;
 }
 
+/* ---- during an attempt ---- */
+
+static int32_t job_for(cdtx_work *work, const char *what, struct job **job, cdtx_error *err) {
+    *job = cdtx__job_of(work);
+    return *job != NULL ? 0 : cdtx__fail(err, CDTX_MISUSE, "%s is for jobs", what);
+}
+
+struct beat {
+    struct waited_rider waited;
+    struct job *job;
+};
+
+static int32_t run_beat(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
+    return cdtx__job_extend(LIST_OF(rider, struct beat, waited.rider)->job, sql, err);
+}
+
+int32_t cdtx_work_heartbeat(cdtx_work *work, cdtx_error *err) {
+    struct beat beat = {.waited.rider = {.flags = RIDER_PLAIN, .run = run_beat}};
+    int32_t rc = job_for(work, "cdtx_work_heartbeat", &beat.job, err);
+    if (rc != 0)
+        return rc;
+    cdtx *engine = work->engine;
+    rc = cdtx__enter(engine, err);
+    if (rc != 0)
+        return rc;
+    rc = cdtx__may_wait(engine, "cdtx_work_heartbeat", err);
+    if (rc == 0)
+        rc = cdtx__ride(engine, beat.job->handler->room->db->store, &beat.waited, err);
+    cdtx__leave(engine);
+    return rc;
+}
+
+static int32_t put_off(cdtx_work *work, enum job_wish wish, const char *what, int64_t delay_ms, const char *reason,
+                       cdtx_error *err) {
+    struct job *job = NULL;
+    int32_t rc = job_for(work, what, &job, err);
+    if (rc == 0)
+        rc = cdtx__check_ms(delay_ms, "delay_ms", err);
+    if (rc != 0)
+        return rc;
+    job->wish = wish;
+    job->wish_ms = delay_ms;
+    return cdtx__fail(err, CDTX_BUSY, "%s", reason == NULL ? "not yet" : reason);
+}
+
+int32_t cdtx_work_retry_after(cdtx_work *work, int64_t delay_ms, const char *reason, cdtx_error *err) {
+    return put_off(work, WISH_AFTER, "cdtx_work_retry_after", delay_ms, reason, err);
+}
+
+int32_t cdtx_work_snooze(cdtx_work *work, int64_t delay_ms, const char *reason, cdtx_error *err) {
+    return put_off(work, WISH_SNOOZE, "cdtx_work_snooze", delay_ms, reason, err);
+}
+
 /* ---- what a piece of work says of itself ---- */
 
 int32_t cdtx_work_kind(const cdtx_work *work) {

@@ -1,6 +1,22 @@
 #include "store/guard.h"
 
+#include "base/digest.h"
+
 #define KEY(key) cdtx__sql_blob((key)->log, 16), SQL_INT((key)->sequence), SQL_INT((key)->branch)
+
+int32_t cdtx__guard_space(const char kind[16], const uint8_t uuid[16], const char *name, uint8_t space[16],
+                          cdtx_error *err) {
+    uint8_t bytes[32 + CDTX_NAME_MAX], digest[DIGEST_SIZE];
+    size_t length = name == NULL ? 0 : strlen(name);
+    memcpy(bytes, kind, 16);
+    memcpy(bytes + 16, uuid, 16);
+    if (length > 0)
+        memcpy(bytes + 32, name, length);
+    int32_t rc = cdtx__digest(bytes, 32 + length, digest, err);
+    if (rc == 0)
+        memcpy(space, digest, 16);
+    return rc;
+}
 
 /* The transaction that is open excludes every other writer, so what it has read of the floor holds until its end,
  * unless it moves the floor itself. */

@@ -22,6 +22,11 @@ struct guard_key {
     uint32_t branch;
 };
 
+/* What stands for the log where no global transaction is behind it: made of what kind of guard it is, whose numbers
+ * they are, and a name (NULL: none). */
+int32_t cdtx__guard_space(const char kind[16], const uint8_t uuid[16], const char *name, uint8_t space[16],
+                          cdtx_error *err);
+
 /* *done gets 1 if it was absent and now stands in state; never below the log's floor here, where guards are gone. */
 int32_t cdtx__guard_insert(cdtx_sql *sql, const struct guard_key *key, int32_t state, const void *answer, size_t length,
                            int *done, cdtx_error *err);

@@ -120,6 +120,45 @@ static const char *const version_4[] = {
     "CREATE TABLE cdtx_pause ("                  /* handlers of which nothing is begun */
     " handler TEXT PRIMARY KEY,"
     " since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+
+    /* A delivery is a job of its group: the message's number and key. */
+    "ALTER TABLE cdtx_job ADD COLUMN msg INTEGER",
+    "ALTER TABLE cdtx_job ADD COLUMN msg_key TEXT",
+    "CREATE TABLE cdtx_topic ("
+    " name TEXT PRIMARY KEY,"
+    " retention_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE cdtx_group ("
+    " topic TEXT NOT NULL,"
+    " name TEXT NOT NULL,"
+    " in_order INTEGER NOT NULL,"
+    " PRIMARY KEY (topic, name)) STRICT, WITHOUT ROWID",
+    /* Messages that are not, or not only, deliveries: kept for groups to come, or held until a gid is decided. */
+    "CREATE TABLE cdtx_msg ("
+    " id INTEGER PRIMARY KEY," /* the message's number */
+    " topic TEXT NOT NULL,"
+    " key TEXT,"
+    " priority INTEGER NOT NULL,"
+    " delay_ms INTEGER NOT NULL," /* from when it is visible */
+    " payload BLOB NOT NULL,"
+    " visible INTEGER," /* since when, on the durable clock; NULL: held by the branch of ... */
+    " log BLOB,"        /* ... (log, seq), the gid */
+    " seq INTEGER,"
+    " branch INTEGER) STRICT",
+    "CREATE INDEX cdtx_msg_kept ON cdtx_msg (topic, visible) WHERE visible IS NOT NULL",
+    "CREATE INDEX cdtx_msg_held ON cdtx_msg (log, seq, branch) WHERE visible IS NULL",
+    "CREATE TABLE cdtx_half ("
+    " id INTEGER PRIMARY KEY," /* the message's number */
+    " state INTEGER NOT NULL," /* enum cdtx_half_state */
+    " topic TEXT NOT NULL,"
+    " key TEXT,"
+    " priority INTEGER NOT NULL,"
+    " delay_ms INTEGER NOT NULL,"
+    " payload BLOB NOT NULL,"
+    " producer TEXT NOT NULL,"      /* whose checker answers for it */
+    " checks INTEGER NOT NULL,"     /* answered with 'unknown' */
+    " parked TEXT,"                 /* why; NULL: it is not */
+    " at INTEGER NOT NULL) STRICT", /* since when it is in its state, on the durable clock */
+    "CREATE INDEX cdtx_half_state ON cdtx_half (state, id)",
     NULL,
 };
 

@@ -2,6 +2,8 @@
 #ifndef CDTX_STORE_SQL_H
 #define CDTX_STORE_SQL_H
 
+#include <cdtx/port.h>
+
 #include "base/buf.h"
 #include "store/store.h"
 
@@ -22,6 +24,7 @@ struct cdtx_sql {
     int32_t (*enter)(cdtx_sql *sql, cdtx_error *err);
     void (*leave)(cdtx_sql *sql);
     uint32_t cursor; /* row number from 1; 0 before the first */
+    const cdtx_call *branch; /* that it belongs to; NULL: none */
 };
 
 /* Every use of a cdtx_sql by its host stands between these two: nobody closes the database meanwhile. enter: MISUSE

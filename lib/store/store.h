@@ -65,6 +65,7 @@ struct store_meta {
     int peer_known;
     uint8_t peer_log[16];
     int64_t peer_floor;
+    int held_known, held; /* asked once, too: are there messages that branches hold (engine/message.c) */
 };
 
 struct store {

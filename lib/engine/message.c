@@ -1,0 +1,176 @@
+#include "engine/message.h"
+
+#include <stdio.h>
+
+#include "store/lent.h"
+
+enum { MESSAGE_ROWS_MAX = 64 << 20 };
+
+void cdtx__delivery_handler(const char *topic, const char *group, char name[CDTX_NAME_MAX + 1]) {
+    snprintf(name, CDTX_NAME_MAX + 1, DELIVERY_PREFIX "%s/%s", topic, group);
+}
+
+static int32_t no_topic(const cdtx_sql *sql, const char *topic, cdtx_error *err) {
+    return cdtx__fail(err, CDTX_NOT_FOUND, "database '%s' has no topic '%s'", sql->store->name, topic);
+}
+
+int32_t cdtx__message_number(cdtx_sql *sql, int64_t *number, cdtx_error *err) {
+    return *number != 0 ? 0 : cdtx__lent_next_job(sql, number, err);
+}
+
+/* ---- visible ---- */
+
+enum { GROUP_RETENTION, GROUP_NAME, GROUP_IN_ORDER };
+
+/* A row for each group, one with a NULL name when there is none. */
+static int32_t read_groups(cdtx_sql *sql, const char *topic, cdtx_rows *rows, cdtx_error *err) {
+    cdtx_value name = cdtx__sql_text(topic);
+    int32_t rc = cdtx__sql_run(sql,
+                               "SELECT t.retention_ms, g.name, g.in_order FROM cdtx_topic AS t"
+                               " LEFT JOIN cdtx_group AS g ON g.topic = t.name WHERE t.name = ? ORDER BY g.name",
+                               &name, 1, rows, NULL, err);
+    return rc == 0 && rows->count == 0 ? no_topic(sql, topic, err) : rc;
+}
+
+/* In order, the key is one row of deliveries, of this group only. */
+int32_t cdtx__message_deliver(cdtx_sql *sql, const struct message *message, const char *group, int in_order,
+                              cdtx_error *err) {
+    char handler[CDTX_NAME_MAX + 1], key[2 * CDTX_NAME_MAX + 4];
+    cdtx__delivery_handler(message->topic, group, handler);
+    snprintf(key, sizeof key, "%s/%s", handler + strlen(DELIVERY_PREFIX), message->key == NULL ? "" : message->key);
+    struct job_put put = {
+        .handler = handler,
+        .payload = message->payload,
+        .length = message->length,
+        .message = message->number,
+        .message_key = message->key,
+        .options = {.queue = "default",
+                    .priority = message->priority,
+                    .delay_ms = message->delay_ms,
+                    .concurrency_key = in_order && message->key != NULL ? key : NULL},
+    };
+    int64_t id = 0;
+    return cdtx__job_insert(sql, &put, &id, err);
+}
+
+static int32_t insert_row(cdtx_sql *sql, const struct message *message, const cdtx_value *visible, cdtx_error *err) {
+    const cdtx_call *branch = visible->type == CDTX_NULL ? sql->branch : NULL;
+    cdtx_value arguments[] = {SQL_INT(message->number),
+                              cdtx__sql_text(message->topic),
+                              cdtx__sql_text(message->key),
+                              SQL_INT(message->priority),
+                              SQL_INT(message->delay_ms),
+                              cdtx__sql_blob(message->payload, message->length),
+                              *visible,
+                              branch == NULL ? SQL_NULL : cdtx__sql_blob(branch->log, sizeof branch->log),
+                              branch == NULL ? SQL_NULL : SQL_INT(branch->sequence),
+                              branch == NULL ? SQL_NULL : SQL_INT(branch->branch)};
+    return cdtx__sql_run(sql, "INSERT INTO cdtx_msg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", arguments, 10, NULL, NULL,
+                         err);
+}
+
+static int32_t publish_to(cdtx_sql *sql, struct message *message, const cdtx_rows *groups, cdtx_error *err) {
+    int alone = cdtx__rows_at(groups, 0, GROUP_NAME)->type != CDTX_TEXT;
+    int32_t rc = cdtx__message_number(sql, &message->number, err);
+    for (uint32_t i = 0; rc == 0 && !alone && i < groups->count; i++)
+        rc = cdtx__message_deliver(sql, message, cdtx__rows_at(groups, i, GROUP_NAME)->bytes,
+                                   cdtx__rows_int(groups, i, GROUP_IN_ORDER) != 0, err);
+    if (rc != 0 || (!alone && cdtx__rows_int(groups, 0, GROUP_RETENTION) == 0))
+        return rc;
+    cdtx_value now = SQL_INT(cdtx__store_stamp_ms(sql->store));
+    return insert_row(sql, message, &now, err);
+}
+
+int32_t cdtx__message_publish(cdtx_sql *sql, struct message *message, cdtx_error *err) {
+    cdtx_rows groups;
+    cdtx__rows_init(&groups, sql->store->env, 65536);
+    int32_t rc = read_groups(sql, message->topic, &groups, err);
+    if (rc == 0)
+        rc = publish_to(sql, message, &groups, err);
+    cdtx__rows_free(&groups);
+    return rc;
+}
+
+/* ---- held ---- */
+
+int32_t cdtx__message_hold(cdtx_sql *sql, struct message *message, cdtx_error *err) {
+    cdtx_rows groups;
+    cdtx__rows_init(&groups, sql->store->env, 65536);
+    int32_t rc = read_groups(sql, message->topic, &groups, err);
+    cdtx__rows_free(&groups);
+    if (rc == 0)
+        rc = cdtx__message_number(sql, &message->number, err);
+    sql->store->meta.held = sql->store->meta.held_known = 1;
+    return rc != 0 ? rc : insert_row(sql, message, &SQL_NULL, err);
+}
+
+#define BRANCH(call) cdtx__sql_blob((call)->log, sizeof(call)->log), SQL_INT((call)->sequence), SQL_INT((call)->branch)
+
+static int32_t publish_held(cdtx_sql *sql, const cdtx_rows *rows, cdtx_error *err) {
+    int32_t rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < rows->count; i++) {
+        const cdtx_value *payload = cdtx__rows_at(rows, i, 5);
+        struct message message = {
+            .number = cdtx__rows_int(rows, i, 0),
+            .topic = cdtx__rows_at(rows, i, 1)->bytes,
+            .key = cdtx__rows_at(rows, i, 2)->bytes,
+            .priority = (int32_t)cdtx__rows_int(rows, i, 3),
+            .delay_ms = cdtx__rows_int(rows, i, 4),
+            .payload = payload->bytes,
+            .length = payload->length,
+        };
+        rc = cdtx__message_publish(sql, &message, err);
+    }
+    return rc;
+}
+
+/* The rows go before their messages come back as kept ones. */
+static int32_t release(cdtx_sql *sql, const cdtx_call *call, cdtx_error *err) {
+    cdtx_value arguments[] = {BRANCH(call)};
+    cdtx_rows rows;
+    cdtx__rows_init(&rows, sql->store->env, MESSAGE_ROWS_MAX);
+    int32_t rc = cdtx__sql_run(sql,
+                               "SELECT id, topic, key, priority, delay_ms, payload FROM cdtx_msg"
+                               " WHERE log = ? AND seq = ? AND branch = ? AND visible IS NULL ORDER BY id",
+                               arguments, 3, &rows, NULL, err);
+    if (rc == 0)
+        rc = cdtx__sql_run(sql, "DELETE FROM cdtx_msg WHERE log = ? AND seq = ? AND branch = ? AND visible IS NULL",
+                           arguments, 3, NULL, NULL, err);
+    if (rc == 0)
+        rc = publish_held(sql, &rows, err);
+    cdtx__rows_free(&rows);
+    return rc;
+}
+
+static int32_t drop(cdtx_sql *sql, const cdtx_call *call, cdtx_error *err) {
+    cdtx_value arguments[] = {BRANCH(call)};
+    return cdtx__sql_run(sql, "DELETE FROM cdtx_msg WHERE log = ? AND seq = ? AND branch = ? AND visible IS NULL",
+                         arguments, 3, NULL, NULL, err);
+}
+
+/* Asked once a group, for most databases hold none at all. */
+static int32_t any_held(cdtx_sql *sql, int *held, cdtx_error *err) {
+    struct store_meta *meta = &sql->store->meta;
+    if (!meta->held_known) {
+        cdtx_rows *rows = &sql->store->rows;
+        cdtx__rows_reset(rows);
+        int32_t rc = cdtx__sql_run(sql, "SELECT 1 FROM cdtx_msg INDEXED BY cdtx_msg_held WHERE visible IS NULL LIMIT 1",
+                                   NULL, 0, rows, NULL, err);
+        if (rc != 0)
+            return rc;
+        meta->held_known = 1;
+        meta->held = rows->count == 1;
+    }
+    *held = meta->held;
+    return 0;
+}
+
+int32_t cdtx__messages_settle(cdtx_sql *sql, const cdtx_call *call, cdtx_error *err) {
+    int held = 0;
+    int32_t rc = any_held(sql, &held, err);
+    if (rc != 0 || !held)
+        return rc;
+    if (call->op == CDTX_CALL_CONFIRM)
+        return MUTANT(sql->store->env, "held-dropped") ? drop(sql, call, err) : release(sql, call, err);
+    return MUTANT(sql->store->env, "held-published") ? release(sql, call, err) : drop(sql, call, err);
+}
