@@ -63,8 +63,8 @@ enum { CDTX_CRON_NAME_MAX = 100 };
 int32_t cdtx_cron_add(cdtx_db *db, const char *name, const cdtx_cron_options *options, cdtx_error *err);
 /* Jobs that were put stay. Blocks. Errors: NOT_FOUND. */
 int32_t cdtx_cron_remove(cdtx_db *db, const char *name, cdtx_error *err);
-/* By name. Columns: name, when, zone, handler, catch_up, next_ms (the next slot, ms since 1970 UTC), fired_ms (the last
- * that is settled, NULL: none), payload (its length). Blocks for its turn in the database. */
+/* By name. Columns: name, when, zone, handler, catch_up, next_ms (the next slot, ms since 1970 UTC), settled_ms
+ * (slots up to then were fired or left out), payload (its length). Blocks for its turn in the database. */
 int32_t cdtx_cron_list(cdtx_db *db, cdtx_report **report, cdtx_error *err);
 /* The first slot after after_ms, both ms since 1970 UTC: to look at a text before it is used. Errors: as add. */
 int32_t cdtx_cron_next(cdtx *engine, const char *when, const char *zone, int64_t after_ms, int64_t *slot_ms,

@@ -121,6 +121,21 @@ static const char *const version_4[] = {
     " handler TEXT PRIMARY KEY,"
     " since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID",
 
+    "CREATE TABLE cdtx_cron ("
+    " name TEXT PRIMARY KEY,"
+    " text TEXT NOT NULL,"
+    " zone TEXT NOT NULL,"
+    " handler TEXT NOT NULL,"
+    " queue TEXT NOT NULL,"
+    " concurrency_key TEXT,"
+    " payload BLOB NOT NULL,"
+    " catch_up INTEGER NOT NULL," /* enum cdtx_catch_up */
+    " priority INTEGER NOT NULL,"
+    " catch_up_max INTEGER NOT NULL,"
+    " grace_ms INTEGER NOT NULL,"
+    " deadline_ms INTEGER NOT NULL,"
+    " settled_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID", /* slots up to then are never fired again; wall clock */
+
     /* A delivery is a job of its group: the message's number and key. */
     "ALTER TABLE cdtx_job ADD COLUMN msg INTEGER",
     "ALTER TABLE cdtx_job ADD COLUMN msg_key TEXT",

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 # In the order in which they build on each other.
-HEADERS = ["cdtx.h", "admin.h", "tcc.h", "port.h", "test.h"]
+HEADERS = ["cdtx.h", "admin.h", "tcc.h", "retry.h", "msg.h", "port.h", "test.h"]
 
 BEGIN, END = "/* cdtx declarations begin */\n", "/* cdtx declarations end */\n"
 

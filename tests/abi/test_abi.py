@@ -29,6 +29,8 @@ BODIES = {
     "cdtx.h": "/* a (comment) */\ntypedef struct cdtx_pair { uint32_t size; int64_t value; } cdtx_pair;\n"
     "typedef int32_t (*cdtx_pair_fn)(void *user);\nenum { CDTX_REFUSED = -1 };\nint32_t cdtx_open(cdtx_pair *pair);",
     "admin.h": "",
+    "msg.h": "",
+    "retry.h": "",
     "tcc.h": "const char *cdtx_tcc_add(void);",
     "port.h": "void cdtx_close(void);",
     "test.h": "",
