@@ -21,6 +21,8 @@ static int32_t run_pause(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
                                                arguments, 2, NULL, &changes, err)
                                : cdtx__sql_run(sql, "DELETE FROM cdtx_pause WHERE handler = ?", arguments, 1, NULL,
                                                &changes, err);
+    if (rc == 0 && changes == 1 && pause->pauses)
+        rc = cdtx__job_pass_turns_of(sql, pause->handler, err);
     if (rc != 0 || changes == 0)
         return rc;
     sql->store->meta.rings = 1;

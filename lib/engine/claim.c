@@ -23,7 +23,8 @@ struct share {
     uint32_t room;
     int few_takers;     /* it is so small because nobody takes more */
     int64_t by_rate_ms; /* it is so small because of the rate, until then; 0: it is not */
-    int moved;          /* rows left the due ones without being claimed */
+    uint32_t damaged;   /* rows of this level that were left alone */
+    int unread;         /* there may be more that could be claimed */
 };
 
 static void come_back(struct claim *claim, int64_t in_ms) {
@@ -136,24 +137,22 @@ static int32_t has_turn(const struct claim *claim, cdtx_sql *sql, const struct h
     return rc;
 }
 
-static int32_t make_wait(struct share *share, cdtx_sql *sql, int64_t id, cdtx_error *err) {
+static int32_t make_wait(cdtx_sql *sql, int64_t id, cdtx_error *err) {
     cdtx_value argument = SQL_INT(id);
-    share->moved = 1;
     return cdtx__sql_run(sql, "UPDATE cdtx_job SET state = 4 WHERE id = ? AND state = 1", &argument, 1, NULL, NULL,
                          err);
 }
 
-static int32_t bury(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
+static int32_t bury(struct claim *claim, const struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
     const char *why = "its deadline was over before an attempt";
     int64_t id = cdtx__rows_int(&claim->rows, row, ROW_ID);
     char line[JOB_LINE_SIZE];
     cdtx__job_history_line(sql, cdtx__rows_int(&claim->rows, row, ROW_ATTEMPTS), CDTX_TIMEOUT, why, line);
     cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store)), cdtx__sql_text(why), cdtx__sql_text(line),
                               SQL_INT(JOB_HISTORY_MAX), SQL_INT(id)};
-    share->moved = 1;
     int32_t rc = cdtx__sql_run(sql,
                                "UPDATE cdtx_job SET state = 3, due = 0, clock = 0, died = ?, error = ?,"
-                               " history = substr(coalesce(history, '') || ?, -?) WHERE id = ? AND state = 1",
+                               " " JOB_HISTORY_AND_LINE " WHERE id = ? AND state = 1",
                                arguments, 5, NULL, NULL, err);
     if (rc == 0)
         rc = cdtx__job_pass_on(sql, share->handler->name, cdtx__rows_at(&claim->rows, row, ROW_UNIQUE)->bytes,
@@ -179,6 +178,20 @@ static int32_t write_lease(struct claim *claim, cdtx_sql *sql, const struct hand
     return cdtx__sql_run(sql, statement, arguments, 2, NULL, changes, err);
 }
 
+/* A damaged row must not hold up the others, nor those of its key; who is let go now is looked at when this one is
+ * looked at again, and not at once, or the two would keep each other busy. */
+static int32_t leave_alone(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, const char *why,
+                           cdtx_error *err) {
+    const cdtx_value *key = cdtx__rows_at(&claim->rows, row, ROW_KEY);
+    int rings = sql->store->meta.rings;
+    share->damaged++;
+    cdtx__log(claim->rows.env, CDTX_LOG_ALARM, "job %lld of '%s' is left alone, its row is damaged: %s",
+              (long long)cdtx__rows_int(&claim->rows, row, ROW_ID), share->handler->name, why);
+    int32_t rc = key->type == CDTX_TEXT ? cdtx__job_pass_turn(sql, key->bytes, err) : 0;
+    sql->store->meta.rings = rings;
+    return rc;
+}
+
 static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
     struct handler *handler = share->handler;
     int64_t changes = 0, id = cdtx__rows_int(&claim->rows, row, ROW_ID);
@@ -186,11 +199,8 @@ static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, ui
         handler = LIST_OF(claim->room->handlers.next, struct handler, link);
     cdtx_error why = {0};
     int32_t rc = write_lease(claim, sql, handler, id, &changes, &why);
-    if (rc == CDTX_SQL) { /* our statement has no fault, so the row has: it must not hold up the others */
-        cdtx__log(claim->rows.env, CDTX_LOG_ALARM, "job %lld of '%s' is left alone, its row is damaged: %s",
-                  (long long)id, handler->name, why.text);
-        return 0;
-    }
+    if (rc == CDTX_SQL) /* our statement has no fault, so the row has */
+        return leave_alone(claim, share, sql, row, why.text, err);
     if (rc != 0 && err != NULL)
         *err = why;
     if (rc != 0 || changes == 0)
@@ -210,8 +220,7 @@ static int32_t claim_row(struct claim *claim, struct share *share, cdtx_sql *sql
     int32_t rc = has_turn(claim, sql, share->handler, row, &turn, err);
     if (rc != 0)
         return rc;
-    return turn ? lease(claim, share, sql, row, err)
-                : make_wait(share, sql, cdtx__rows_int(&claim->rows, row, ROW_ID), err);
+    return turn ? lease(claim, share, sql, row, err) : make_wait(sql, cdtx__rows_int(&claim->rows, row, ROW_ID), err);
 }
 
 /* ---- one handler ---- */
@@ -247,23 +256,46 @@ static int32_t read_level(struct claim *claim, cdtx_sql *sql, const cdtx_value *
     cdtx__rows_reset(&claim->rows);
     return cdtx__sql_run(sql,
                          "SELECT " ROW_COLUMNS " FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ?"
-                         " AND priority = ? AND state = 1 AND due <= ? ORDER BY due, id LIMIT ?",
-                         arguments, 6, &claim->rows, NULL, err);
+                         " AND priority = ? AND state = 1 AND due <= ? ORDER BY due, id LIMIT ? OFFSET ?",
+                         arguments, 7, &claim->rows, NULL, err);
 }
 
-static int32_t claim_level(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t head, cdtx_error *err) {
-    int64_t clock = cdtx__rows_int(&claim->heads, head, 1);
-    cdtx_value arguments[] = {
-        cdtx__sql_text(share->handler->queue),           cdtx__sql_text(share->handler->name), SQL_INT(clock),
-        SQL_INT(cdtx__rows_int(&claim->heads, head, 0)), SQL_INT(now_on(sql, clock)),          SQL_INT(share->room)};
+/* As many rows as there is room for; *full: there were so many. */
+static int32_t claim_page(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t head, int *full,
+                          cdtx_error *err) {
+    int64_t clock = cdtx__rows_int(&claim->heads, head, 1), priority = cdtx__rows_int(&claim->heads, head, 0);
+    cdtx_value arguments[] = {cdtx__sql_text(share->handler->queue),
+                              cdtx__sql_text(share->handler->name),
+                              SQL_INT(clock),
+                              SQL_INT(priority),
+                              SQL_INT(now_on(sql, clock)),
+                              SQL_INT(share->room),
+                              SQL_INT(share->damaged)};
     int32_t rc = read_level(claim, sql, arguments, err);
-    if (rc == CDTX_LIMIT) { /* large payloads: one always fits */
+    *full = claim->rows.count == share->room;
+    if (rc == CDTX_LIMIT) { /* large payloads: one always fits, and one at a time is enough */
         arguments[5] = SQL_INT(1);
         rc = read_level(claim, sql, arguments, err);
-        share->moved = 1; /* there is more */
+        *full = 0;
+        share->unread = 1;
     }
     for (uint32_t i = 0; rc == 0 && i < claim->rows.count && share->room > 0; i++)
         rc = claim_row(claim, share, sql, i, err);
+    return rc;
+}
+
+/* Rows that cannot be claimed, because they wait for their key or are damaged, give their place to those behind. */
+static int32_t claim_level(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t head, cdtx_error *err) {
+    int32_t rc = 0;
+    int full = 1;
+    share->damaged = 0;
+    for (uint32_t looked = 0; rc == 0 && full && share->room > 0; looked += claim->rows.count) {
+        if (looked >= CLAIM_MAX) {
+            share->unread = 1;
+            break;
+        }
+        rc = claim_page(claim, share, sql, head, &full, err);
+    }
     return rc;
 }
 
@@ -291,7 +323,7 @@ static int32_t look_ahead(struct claim *claim, const struct share *share, cdtx_s
     if (share->by_rate_ms > 0)
         come_back(claim, share->by_rate_ms);
     else if (share->room > 0)
-        come_back(claim, share->moved ? 0 : DAMAGED_AGAIN_MS);
+        come_back(claim, share->unread ? 0 : DAMAGED_AGAIN_MS);
     /* Not when too many claimed ones or a limit hold it back: another taker would not change that. */
     claim->pullable |= share->few_takers && share->room == 0;
     return rc;

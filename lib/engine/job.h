@@ -21,6 +21,11 @@ enum { TOPIC_NAME_MAX = 56 };
 /* Of cdtx_job.unique_key: whose job holds the key, in the words of its unique index. */
 #define JOB_HOLDS_KEY "unique_key IS NOT NULL AND state <> 3 AND state <> 5"
 
+/* A line more of the history, of which the last whole lines are kept; arguments: the line, and how many bytes. */
+#define JOB_HISTORY_AND_LINE                                                                                           \
+    "history = (SELECT CAST(CASE WHEN length(h) > m THEN substr(h, length(h) - m + 1 + instr(substr(h, -m), x'0a'))"   \
+    " ELSE h END AS TEXT) FROM (SELECT CAST(coalesce(history, '') || ? AS BLOB) AS h, ? AS m))"
+
 /* What a person gives a job back. Its deadline was for the life that has ended. */
 #define JOB_NEW_LIFE "state = 1, clock = 0, attempts = 0, crashes = 0, curve = 0, died = NULL, deadline = NULL"
 
@@ -156,6 +161,10 @@ int32_t cdtx__job_insert(cdtx_sql *sql, const struct job_put *put, int64_t *id, 
  * none, or keeps it. */
 int32_t cdtx__job_pass_on(cdtx_sql *sql, const char *handler, const char *unique_key, const char *concurrency_key,
                           cdtx_error *err);
+/* The first that waits for a turn of that concurrency key, and can take it, may go on. */
+int32_t cdtx__job_pass_turn(cdtx_sql *sql, const char *concurrency_key, cdtx_error *err);
+/* Whose turn of some key it is, of that handler, will not take it: others of the key go on. */
+int32_t cdtx__job_pass_turns_of(cdtx_sql *sql, const char *handler, cdtx_error *err);
 /* What an attempt that ended badly adds to the row's history. */
 void cdtx__job_history_line(const cdtx_sql *sql, int64_t attempt, int32_t code, const char *text,
                             char line[JOB_LINE_SIZE]);

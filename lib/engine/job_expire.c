@@ -40,11 +40,12 @@ static int32_t expire(const struct handler *handler, cdtx_sql *sql, struct old_j
                               cdtx__sql_text(line),
                               SQL_INT(JOB_HISTORY_MAX),
                               SQL_INT(id)};
-    int32_t rc = cdtx__sql_run(sql,
-                               "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, died = ?, crashes = crashes + 1,"
-                               " token = token + 1, error = ?, history = substr(coalesce(history, '') || ?, -?)"
-                               " WHERE id = ?",
-                               arguments, 7, NULL, NULL, err);
+    int32_t rc =
+        cdtx__sql_run(sql,
+                      "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, died = ?,"
+                      " crashes = min(crashes, 9223372036854775806) + 1," /* damaged ones hold nobody up */
+                      " token = min(token, 9223372036854775806) + 1, error = ?, " JOB_HISTORY_AND_LINE " WHERE id = ?",
+                      arguments, 7, NULL, NULL, err);
     if (rc == 0)
         rc = cdtx__job_pass_on(sql, handler->name, dead ? cdtx__rows_at(rows, row, LOST_UNIQUE)->bytes : NULL,
                                keeps_turn ? NULL : cdtx__rows_at(rows, row, LOST_KEY)->bytes, err);
@@ -56,19 +57,33 @@ static int32_t expire(const struct handler *handler, cdtx_sql *sql, struct old_j
     return 0;
 }
 
+/* Those that wait for their turn ask for it anew: by now the handler may let more run at a time, and whoever was before
+ * them may be of a handler that nobody has any more. */
+static int32_t wake(const struct handler *handler, cdtx_sql *sql, cdtx_error *err) {
+    cdtx_value name = cdtx__sql_text(handler->name);
+    return cdtx__sql_run(
+        sql, "UPDATE cdtx_job SET state = 1 WHERE handler = ? AND state = 4 AND concurrency_key IS NOT NULL", &name, 1,
+        NULL, NULL, err);
+}
+
 int32_t cdtx__job_expire(struct handler *handler, cdtx_sql *sql, struct old_jobs *old, cdtx_error *err) {
     if (MUTANT(sql->store->env, "bug-27"))
         return 0;
     int64_t now = cdtx__store_clock_ms(sql->store);
     handler->recovering = 1;
-    /* In a file of our own, whoever held a lease before this life is dead. */
+    int32_t rc = handler->recovered ? 0 : wake(handler, sql, err);
+    if (rc != 0)
+        return rc;
+    /* In a file of our own, whoever held a lease before this life is dead: all at once, for later looks cannot tell
+     * them from those of this life. */
     int all = !handler->recovered && sql->store->ownership == CDTX_OWN_ALONE;
-    cdtx_value arguments[] = {cdtx__sql_text(handler->name), SQL_INT(all ? INT64_MAX : now), SQL_INT(EXPIRED_MAX)};
+    cdtx_value arguments[] = {cdtx__sql_text(handler->name), SQL_INT(all ? INT64_MAX : now),
+                              SQL_INT(all ? INT64_MAX : EXPIRED_MAX)};
     cdtx__rows_reset(old->rows);
-    int32_t rc = cdtx__sql_run(sql,
-                               "SELECT id, crashes, attempts, unique_key, concurrency_key FROM cdtx_job"
-                               " WHERE handler = ? AND state = 2 AND due <= ? ORDER BY due LIMIT ?",
-                               arguments, 3, old->rows, NULL, err);
+    rc = cdtx__sql_run(sql,
+                       "SELECT id, crashes, attempts, unique_key, concurrency_key FROM cdtx_job"
+                       " WHERE handler = ? AND state = 2 AND due <= ? ORDER BY due LIMIT ?",
+                       arguments, 3, old->rows, NULL, err);
     uint32_t lost = rc == 0 ? old->rows->count : 0;
     for (uint32_t i = 0; rc == 0 && i < lost; i++)
         rc = expire(handler, sql, old, i, err);
@@ -78,7 +93,7 @@ int32_t cdtx__job_expire(struct handler *handler, cdtx_sql *sql, struct old_jobs
     rc = cdtx__sql_run(sql, "SELECT due FROM cdtx_job WHERE handler = ? AND state = 2 ORDER BY due LIMIT 1", arguments,
                        1, old->rows, NULL, err);
     if (rc == 0)
-        come_back(old, lost == EXPIRED_MAX ? 0 : found_in_ms(old->rows, now));
+        come_back(old, !all && lost == EXPIRED_MAX ? 0 : found_in_ms(old->rows, now));
     return rc;
 }
 

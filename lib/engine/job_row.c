@@ -4,15 +4,28 @@
 #include "base/text.h"
 #include "engine/job.h"
 
-/* The one that was put first. It is looked at once more when it is claimed, so letting one go too many is harmless, and
- * one too few is not. */
-static int32_t pass_on_turn(cdtx_sql *sql, const char *concurrency_key, cdtx_error *err) {
+/* The one that was put first. Each is looked at once more when it is claimed, so letting one go too many is harmless,
+ * and one too few is not: who is paused, or has to wait for its time again, is let go together with the first behind it
+ * that can be claimed. */
+int32_t cdtx__job_pass_turn(cdtx_sql *sql, const char *concurrency_key, cdtx_error *err) {
     cdtx_value key = cdtx__sql_text(concurrency_key);
+    cdtx_value arguments[] = {key, key, SQL_INT(cdtx__wall_ms(sql->store->env)), SQL_INT(INT64_MAX)};
     sql->store->meta.rings = 1;
     return cdtx__sql_run(sql,
-                         "UPDATE cdtx_job SET state = 1 WHERE id ="
-                         " (SELECT id FROM cdtx_job WHERE concurrency_key = ? AND state = 4 ORDER BY id LIMIT 1)",
-                         &key, 1, NULL, NULL, err);
+                         "UPDATE cdtx_job SET state = 1 WHERE concurrency_key = ? AND state = 4 AND id <= coalesce("
+                         "(SELECT id FROM cdtx_job WHERE concurrency_key = ? AND state = 4 AND (clock = 0 OR due <= ?)"
+                         " AND handler NOT IN (SELECT handler FROM cdtx_pause) ORDER BY id LIMIT 1), ?)",
+                         arguments, 4, NULL, NULL, err);
+}
+
+int32_t cdtx__job_pass_turns_of(cdtx_sql *sql, const char *handler, cdtx_error *err) {
+    cdtx_value arguments[] = {cdtx__sql_text(handler), cdtx__sql_text(handler)};
+    sql->store->meta.rings = 1;
+    return cdtx__sql_run(sql,
+                         "UPDATE cdtx_job SET state = 1 WHERE state = 4 AND handler <> ? AND concurrency_key IN"
+                         " (SELECT concurrency_key FROM cdtx_job WHERE handler = ? AND state = 1"
+                         " AND concurrency_key IS NOT NULL)",
+                         arguments, 2, NULL, NULL, err);
 }
 
 static int32_t pass_on_uniqueness(cdtx_sql *sql, const char *handler, const char *unique_key, cdtx_error *err) {
@@ -28,7 +41,7 @@ int32_t cdtx__job_pass_on(cdtx_sql *sql, const char *handler, const char *unique
     if (unique_key != NULL && !MUTANT(sql->store->env, "next-forgotten"))
         rc = pass_on_uniqueness(sql, handler, unique_key, err);
     if (rc == 0 && concurrency_key != NULL && !MUTANT(sql->store->env, "turn-forgotten"))
-        rc = pass_on_turn(sql, concurrency_key, err);
+        rc = cdtx__job_pass_turn(sql, concurrency_key, err);
     return rc;
 }
 
