@@ -43,9 +43,10 @@ static int32_t rest(const struct job *job, cdtx_sql *sql, cdtx_error *err) {
     return cdtx__job_pass_on(sql, job->handler->name, NULL, keeps ? NULL : job->concurrency_key, err);
 }
 
+/* At its deadline at the latest: that is when it is dead. */
 static int32_t snooze(struct job *job, cdtx_sql *sql, cdtx_error *err) {
-    int64_t changes = 0;
-    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + job->wish_ms), SQL_INT(job->id),
+    int64_t changes = 0, due = cdtx__store_stamp_ms(sql->store) + job->wish_ms;
+    cdtx_value arguments[] = {SQL_INT(due < job->deadline ? due : job->deadline), SQL_INT(job->id),
                               SQL_INT(job->token)};
     int32_t rc = cdtx__sql_run(sql,
                                "UPDATE cdtx_job SET state = 1, clock = 0, due = ?, attempts = attempts - 1"
@@ -72,7 +73,7 @@ static const char *why_dead(const struct job *job, int64_t *due) {
     if (job->attempt >= job->handler->options.attempts_max)
         return "that was its last attempt";
     *due += backoff_ms(job);
-    return *due > job->deadline ? "its deadline is over before the next attempt" : NULL;
+    return *due >= job->deadline ? "its deadline is over before the next attempt" : NULL;
 }
 
 static int32_t failed(struct job *job, cdtx_sql *sql, cdtx_error *err) {
@@ -92,8 +93,7 @@ static int32_t failed(struct job *job, cdtx_sql *sql, cdtx_error *err) {
                               SQL_INT(job->token)};
     int32_t rc = cdtx__sql_run(sql,
                                "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, died = ?, error = ?,"
-                               " curve = curve + ?, history = substr(coalesce(history, '') || ?, -?)"
-                               " WHERE id = ? AND token = ? AND state = 2",
+                               " curve = curve + ?, " JOB_HISTORY_AND_LINE " WHERE id = ? AND token = ? AND state = 2",
                                arguments, 9, NULL, &changes, err);
     if (rc != 0)
         return rc;

@@ -38,6 +38,8 @@ static int32_t check_keys(const cdtx_job_options *o, cdtx_error *err) {
         return cdtx__fail(err, CDTX_INVALID, "a unique_policy without a unique_key");
     if (o->debounce_max_ms > 0 && o->unique_policy != CDTX_UNIQUE_DEBOUNCE)
         return cdtx__fail(err, CDTX_INVALID, "debounce_max_ms is for the policy CDTX_UNIQUE_DEBOUNCE");
+    if (o->debounce_max_ms > 0 && o->at_ms > 0)
+        return cdtx__fail(err, CDTX_INVALID, "debounce_max_ms is for a delay_ms; an at_ms is not put off");
     return 0;
 }
 
@@ -103,10 +105,16 @@ static int32_t insert(cdtx_sql *sql, const struct job_put *put, int64_t state, i
     return rc;
 }
 
+/* Numbers are given out once; somebody has set the counter back. */
+static int32_t number_taken(const cdtx_sql *sql, int64_t id, cdtx_error *err) {
+    return cdtx__fail(err, CDTX_CORRUPT, "database '%s': job number %lld was given out anew, and there is such a job",
+                      sql->store->name, (long long)id);
+}
+
 /* ---- unique keys ---- */
 
 struct holder {
-    int64_t id, state, put;
+    int64_t id, state, put, token;
     const char *concurrency_key; /* borrowed from the store's rows; NULL: none */
 };
 
@@ -119,20 +127,20 @@ static int32_t find(cdtx_sql *sql, const struct job_put *put, const char *statem
     *holder = (struct holder){0};
     if (rc == 0 && rows->count == 1)
         *holder = (struct holder){cdtx__rows_int(rows, 0, 0), cdtx__rows_int(rows, 0, 1), cdtx__rows_int(rows, 0, 2),
-                                  cdtx__rows_at(rows, 0, 3)->bytes};
+                                  cdtx__rows_int(rows, 0, 3), cdtx__rows_at(rows, 0, 4)->bytes};
     return rc;
 }
 
 static int32_t find_live(cdtx_sql *sql, const struct job_put *put, struct holder *holder, cdtx_error *err) {
     return find(sql, put,
-                "SELECT id, state, put, concurrency_key FROM cdtx_job WHERE handler = ? AND unique_key = ?"
+                "SELECT id, state, put, token, concurrency_key FROM cdtx_job WHERE handler = ? AND unique_key = ?"
                 " AND " JOB_HOLDS_KEY,
                 holder, err);
 }
 
 static int32_t find_next(cdtx_sql *sql, const struct job_put *put, struct holder *holder, cdtx_error *err) {
     return find(sql, put,
-                "SELECT id, state, put, concurrency_key FROM cdtx_job WHERE handler = ? AND unique_key = ?"
+                "SELECT id, state, put, token, concurrency_key FROM cdtx_job WHERE handler = ? AND unique_key = ?"
                 " AND state = 5",
                 holder, err);
 }
@@ -140,14 +148,18 @@ static int32_t find_next(cdtx_sql *sql, const struct job_put *put, struct holder
 /* A debounced one is put off, but not for ever. */
 static int64_t put_off(cdtx_sql *sql, const struct job_put *put, const struct holder *holder, int64_t now) {
     int64_t due = due_of(sql, &put->options, now), latest = holder->put + put->options.debounce_max_ms;
-    int bounded = put->options.debounce_max_ms > 0 && put->options.at_ms == 0;
-    return bounded && due > latest ? latest : due;
+    return put->options.debounce_max_ms > 0 && due > latest ? latest : due;
 }
 
-/* Nobody works on it: it becomes what was put now. One that waits for its turn asks for it anew. */
-static int32_t replace(cdtx_sql *sql, const struct job_put *put, const struct holder *holder, cdtx_error *err) {
+/* Nobody works on it: it becomes what was put now. One that waits for its turn asks for it anew. *id is a number that
+ * nobody has, and gets the job's: an attempt may have left its mark in another database under the old one, which would
+ * count for the new job. */
+static int32_t replace(cdtx_sql *sql, const struct job_put *put, const struct holder *holder, int64_t *id,
+                       cdtx_error *err) {
     const cdtx_job_options *o = &put->options;
     int64_t now = cdtx__store_stamp_ms(sql->store);
+    if (holder->token == 0)
+        *id = holder->id;
     int32_t rc = cdtx__job_pass_on(sql, put->handler, NULL, holder->concurrency_key, err); /* it may have been first */
     if (rc != 0)
         return rc;
@@ -159,11 +171,12 @@ static int32_t replace(cdtx_sql *sql, const struct job_put *put, const struct ho
                               cdtx__sql_text(o->concurrency_key),
                               cdtx__sql_blob(put->payload, put->length),
                               deadline_of(o, now),
+                              SQL_INT(*id),
                               SQL_INT(holder->id)};
     return cdtx__sql_run(sql,
                          "UPDATE cdtx_job SET state = ?, queue = ?, priority = ?, clock = ?, due = ?, attempts = 0,"
-                         " crashes = 0, curve = 0, concurrency_key = ?, payload = ?, deadline = ? WHERE id = ?",
-                         arguments, 9, NULL, NULL, err);
+                         " crashes = 0, curve = 0, concurrency_key = ?, payload = ?, deadline = ?, id = ? WHERE id = ?",
+                         arguments, 10, NULL, NULL, err);
 }
 
 static int32_t keep_payload(cdtx_sql *sql, int64_t from, int64_t to, cdtx_error *err) {
@@ -178,15 +191,26 @@ static int32_t put_behind(cdtx_sql *sql, const struct job_put *put, const struct
     struct holder next;
     int inserted = 0, keeps = put->options.unique_policy == CDTX_UNIQUE_KEEP;
     int32_t rc = find_next(sql, put, &next, err);
-    if (rc != 0)
-        return rc;
-    if (next.id != 0) {
+    if (rc == 0 && next.id != 0 && !keeps)
+        return replace(sql, put, &next, id, err);
+    if (rc != 0 || next.id != 0) {
         *id = next.id;
-        return keeps ? 0 : replace(sql, put, &next, err);
+        return rc;
     }
     rc = insert(sql, put, JOB_NEXT, id, &inserted, err);
-    INVARIANT(rc != 0 || inserted); /* none was there in this very transaction */
+    if (rc == 0 && !inserted)
+        return number_taken(sql, *id, err);
     return rc == 0 && keeps ? keep_payload(sql, live->id, *id, err) : rc;
+}
+
+/* The newest put is the last to run: an older one behind it, of which nothing has begun, goes. */
+static int32_t replace_both(cdtx_sql *sql, const struct job_put *put, const struct holder *live, int64_t *id,
+                            cdtx_error *err) {
+    cdtx_value arguments[] = {cdtx__sql_text(put->handler), cdtx__sql_text(put->options.unique_key)};
+    int32_t rc = replace(sql, put, live, id, err);
+    return rc != 0 ? rc
+                   : cdtx__sql_run(sql, "DELETE FROM cdtx_job WHERE handler = ? AND unique_key = ? AND state = 5",
+                                   arguments, 2, NULL, NULL, err);
 }
 
 static int32_t put_onto(cdtx_sql *sql, const struct job_put *put, int64_t *id, cdtx_error *err) {
@@ -195,21 +219,22 @@ static int32_t put_onto(cdtx_sql *sql, const struct job_put *put, int64_t *id, c
     if (rc != 0)
         return rc;
     if (live.id == 0)
-        return cdtx__fail(err, CDTX_CORRUPT, "database '%s': a job of '%s' could not be put, and none is in its way",
-                          sql->store->name, put->handler);
+        return number_taken(sql, *id, err);
+    if (put->options.unique_policy == CDTX_UNIQUE_REJECT)
+        return cdtx__fail(err, CDTX_CONFLICT, "a job of '%s' with the unique key '%.120s' is live already",
+                          put->handler, put->options.unique_key);
     if (live.state == JOB_LEASED)
         return put_behind(sql, put, &live, id, err);
+    if (put->options.unique_policy != CDTX_UNIQUE_KEEP)
+        return replace_both(sql, put, &live, id, err);
     *id = live.id;
-    return put->options.unique_policy == CDTX_UNIQUE_KEEP ? 0 : replace(sql, put, &live, err);
+    return 0;
 }
 
 int32_t cdtx__job_insert(cdtx_sql *sql, const struct job_put *put, int64_t *id, cdtx_error *err) {
     int inserted = 0;
     int32_t rc = insert(sql, put, JOB_READY, id, &inserted, err);
-    if (rc == 0 && !inserted && put->options.unique_policy == CDTX_UNIQUE_REJECT)
-        rc = cdtx__fail(err, CDTX_CONFLICT, "a job of '%s' with the unique key '%.120s' is live already", put->handler,
-                        put->options.unique_key == NULL ? "" : put->options.unique_key);
-    else if (rc == 0 && !inserted)
+    if (rc == 0 && !inserted)
         rc = put_onto(sql, put, id, err);
     if (rc == 0)
         sql->store->meta.rings = 1;
