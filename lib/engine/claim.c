@@ -5,7 +5,7 @@
 enum { WALL_LOOK_MS = 5000 };
 enum { CLAIM_MAX = 512, ROWS_MAX = 64 << 20 };
 /* How far a handler's floor is looked for at a time; when rows are looked at again that could not be claimed. */
-enum { FLOOR_STEP = 20000, DAMAGED_AGAIN_MS = 5000 };
+enum { FLOOR_STEP = 20000, FLOOR_AGAIN_MS = 10, DAMAGED_AGAIN_MS = 5000 };
 
 struct claim {
     struct rider rider;
@@ -419,9 +419,12 @@ static int32_t raise_floor(struct claim *claim, cdtx_sql *sql, struct handler *h
                                "SELECT id FROM cdtx_job NOT INDEXED WHERE id >= ? AND id < ? AND handler = ?"
                                " ORDER BY id LIMIT 1",
                                arguments, 3, &claim->rows, NULL, err);
-    if (rc == 0)
-        handler->next_floor = claim->rows.count == 1 ? cdtx__rows_int(&claim->rows, 0, 0) : upto;
-    return rc;
+    if (rc != 0)
+        return rc;
+    handler->next_floor = claim->rows.count == 1 ? cdtx__rows_int(&claim->rows, 0, 0) : upto;
+    if (claim->rows.count == 0 && upto < end)
+        come_back(claim, FLOOR_AGAIN_MS);
+    return 0;
 }
 
 /* What the claim found holds, now that it is durable. */
