@@ -641,7 +641,8 @@ START_TEST(jobs_are_listed_and_shown) {
     const cdtx_env *env = cdtx_test_env_port(world);
     put_job(db, "print", (cdtx_job_options){.at_ms = env->wall_us(env->user) / 1000 + 7000, .concurrency_key = "c"});
     OK(cdtx_job_list(db, NULL, &report, &E));
-    has_columns(report, "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error age_ms");
+    has_columns(report,
+                "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error age_ms");
     ck_assert_int_eq(cdtx_report_next(report), 1);
     ck_assert_int_eq(number(report, "id"), first);
     ck_assert_str_eq(text(report, "handler"), "mail");
@@ -669,8 +670,9 @@ START_TEST(jobs_are_listed_and_shown) {
     ck_assert_uint_eq(count(report), 1);
 
     OK(cdtx_job_show(db, first, &report, &E));
-    has_columns(report, "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error age_ms"
-                        " token payload deadline_in_ms");
+    has_columns(report,
+                "id handler queue state priority attempts crashes due_in_ms unique_key concurrency_key error age_ms"
+                " token payload deadline_in_ms");
     ck_assert_int_eq(cdtx_report_next(report), 1);
     ck_assert_int_eq(number(report, "token"), 0);
     ck_assert_str_eq(text(report, "payload"), "12345");
@@ -793,6 +795,298 @@ START_TEST(job_calls_refuse_bad_input) {
 }
 END_TEST
 
+START_TEST(a_job_behind_another_is_left_there) {
+    make_shop();
+    cdtx_db *db = log_db();
+    cdtx_report *report = NULL;
+    cdtx_work *work = NULL;
+    cdtx_handler_options o = {.size = sizeof o};
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    put_job(db, "mail", (cdtx_job_options){.unique_key = "u", .concurrency_key = "c"});
+    OK(cdtx_take(engine, 1000, &work, &E));
+    int64_t next = put_job(db, "mail", (cdtx_job_options){.unique_key = "u", .unique_policy = CDTX_UNIQUE_KEEP});
+    int64_t waits = put_job(db, "mail", (cdtx_job_options){.concurrency_key = "c", .deadline_ms = 60000});
+    cdtx_work *none = NULL;
+    OK(cdtx_take(engine, 1000, &none, &E));
+    ck_assert_ptr_null(none);
+    FAILS(CDTX_CONFLICT, "behind another", cdtx_job_retry(db, next, "ann", "why", &E));
+    FAILS(CDTX_CONFLICT, "behind another", cdtx_job_retry(db, waits, "ann", "why", &E));
+    cdtx_job_filter f = {.size = sizeof f, .state = CDTX_JOB_WAITING};
+    OK(cdtx_job_list(db, &f, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "id"), waits);
+    ck_assert_int_eq(number(report, "due_in_ms"), 0);
+    ck_assert_int_eq(number(report, "age_ms"), 1000);
+    ck_assert_uint_eq(count(report), 0);
+    f.state = CDTX_JOB_NEXT;
+    OK(cdtx_job_list(db, &f, &report, &E));
+    ck_assert_uint_eq(count(report), 1);
+    OK(cdtx_job_show(db, waits, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "deadline_in_ms"), 59000);
+    cdtx_report_close(report);
+    OK(cdtx_job_show(db, next, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert(is_null(report, "deadline_in_ms"));
+    ck_assert_str_eq(text(report, "payload"), "12345");
+    cdtx_report_close(report);
+    OK(cdtx_job_cancel(db, next, "ann", "why", &E));
+    OK(cdtx_job_cancel(db, waits, "ann", "why", &E));
+    OK(cdtx_settle(work, 0, NULL, &E));
+    ck_assert_str_eq(audit_of(NULL), "cancel/ann cancel/ann");
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+/* ---- handlers ---- */
+
+static cdtx_report *handlers(cdtx_db *db) {
+    cdtx_report *report = NULL;
+    OK(cdtx_handler_list(db, &report, &E));
+    has_columns(report, "handler here paused_ms ready due leased waiting dead oldest_ms");
+    return report;
+}
+
+/* The numbers between the name and the age. */
+static void check_handler(cdtx_report *report, const char *name, const char *counts) {
+    char seen[100];
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_str_eq(text(report, "handler"), name);
+    snprintf(seen, sizeof seen, "%lld %lld %lld %lld %lld %lld", (long long)number(report, "here"),
+             (long long)number(report, "ready"), (long long)number(report, "due"), (long long)number(report, "leased"),
+             (long long)number(report, "waiting"), (long long)number(report, "dead"));
+    ck_assert_str_eq(seen, counts);
+}
+
+START_TEST(handlers_are_listed) {
+    make_shop();
+    cdtx_db *db = log_db();
+    const cdtx_env *env = cdtx_test_env_port(world);
+    cdtx_report *report = handlers(db);
+    ck_assert_uint_eq(count(report), 0);
+    cdtx_handler_options o = {.size = sizeof o};
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    OK(cdtx_handler_add(db, "idle", &o, &E));
+    cdtx_work *work = NULL, *dead = NULL, *none = NULL;
+    put_job(db, "mail", (cdtx_job_options){.unique_key = "u", .concurrency_key = "c"});
+    OK(cdtx_take(engine, 0, &work, &E));
+    put_job(db, "mail", (cdtx_job_options){.unique_key = "u", .unique_policy = CDTX_UNIQUE_REPLACE});
+    put_job(db, "mail", (cdtx_job_options){.concurrency_key = "c"});
+    put_job(db, "mail", (cdtx_job_options){0});
+    OK(cdtx_take(engine, 0, &dead, &E));
+    OK(cdtx_settle(dead, CDTX_REFUSED, NULL, &E));
+    OK(cdtx_take(engine, 100, &none, &E));
+    ck_assert_ptr_null(none);
+    put_job(db, "mail", (cdtx_job_options){0});
+    put_job(db, "mail", (cdtx_job_options){.delay_ms = 60000});
+    put_job(db, "mail", (cdtx_job_options){.at_ms = env->wall_us(env->user) / 1000 + 60000});
+    cdtx_test_env_advance(world, 5000);
+    put_job(db, "away", (cdtx_job_options){0});
+    OK(cdtx_handler_pause(db, "nobody", "ann", "not before Monday", &E));
+    OK(cdtx_handler_pause(db, "away", "ann", "not before Monday", &E));
+    int64_t paused = env->wall_us(env->user) / 1000;
+    cdtx_test_env_advance(world, 1000);
+    report = handlers(db);
+    check_handler(report, "away", "0 1 1 0 0 0");
+    ck_assert_int_eq(number(report, "paused_ms"), paused);
+    ck_assert_int_eq(number(report, "oldest_ms"), 1000);
+    check_handler(report, "mail", "1 3 1 1 2 1");
+    ck_assert(is_null(report, "paused_ms"));
+    ck_assert_int_eq(number(report, "oldest_ms"), 6100);
+    check_handler(report, "nobody", "0 0 0 0 0 0");
+    ck_assert_int_eq(number(report, "paused_ms"), paused);
+    ck_assert(is_null(report, "oldest_ms"));
+    ck_assert_uint_eq(count(report), 0);
+    OK(cdtx_settle(work, 0, NULL, &E));
+    FAILS(CDTX_INVALID, "report", cdtx_handler_list(db, NULL, &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_handler_list(NULL, &report, &E));
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(pauses_leave_a_line_each) {
+    make_shop();
+    cdtx_db *db = log_db();
+    char head[65];
+    int64_t lines = 0;
+    OK(cdtx_handler_pause(db, "mail", "ann", "the server is down", &E));
+    OK(cdtx_handler_pause(db, "mail", "bob", "so I hear", &E)); /* it was paused already */
+    OK(cdtx_handler_resume(db, "mail", "bob", "it is up", &E));
+    OK(cdtx_handler_resume(db, "mail", "ann", "it is up", &E));
+    OK(cdtx_handler_resume(db, "other", "ann", "was it ever paused", &E));
+    ck_assert_str_eq(audit_of("handler mail"), "pause/ann resume/bob");
+    ck_assert_str_eq(audit_of("handler other"), "");
+    OK(cdtx_audit_verify(db, 0, &lines, head, &E));
+    ck_assert_int_eq(lines, 2);
+    FAILS(CDTX_INVALID, "handler", cdtx_handler_pause(db, "", "ann", "why", &E));
+    FAILS(CDTX_INVALID, "handler", cdtx_handler_resume(db, NULL, "ann", "why", &E));
+    FAILS(CDTX_INVALID, "actor", cdtx_handler_pause(db, "mail", NULL, "why", &E));
+    FAILS(CDTX_INVALID, "reason", cdtx_handler_resume(db, "mail", "ann", "", &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_handler_pause(NULL, "mail", "ann", "why", &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_handler_resume(NULL, "mail", "ann", "why", &E));
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+/* ---- redrive ---- */
+
+static const char *mail_answer;
+
+static int32_t refuse_mail(cdtx_work *work, void *user, cdtx_error *err) {
+    (void)user;
+    job_runs++;
+    if (mail_answer == NULL)
+        return 0;
+    return cdtx_error_set(err, CDTX_REFUSED, cdtx_work_id(work) % 2 == 0 ? mail_answer : "no such address");
+}
+
+/* That many dead ones, from number 1; the even ones with another error. */
+static cdtx_db *dead_mail(uint32_t many) {
+    static cdtx_bytes payloads[CDTX_MANY_MAX];
+    cdtx_sql *sql = NULL;
+    make_shop();
+    cdtx_db *db = log_db();
+    cdtx_handler_options o = {.size = sizeof o, .handler = refuse_mail};
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    OK(cdtx_sql_begin(db, &sql, &E));
+    for (uint32_t i = 0; i < many; i++)
+        payloads[i] = (cdtx_bytes){"x", 1};
+    OK(cdtx_job_put_many(sql, "mail", payloads, many, NULL, NULL, &E));
+    OK(cdtx_sql_commit(sql, &E));
+    cdtx_sql_close(sql);
+    mail_answer = "the server is down";
+    OK(cdtx_run(engine, 1000, &E));
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_job WHERE state = 3"), many);
+    mail_answer = NULL;
+    job_runs = 0;
+    return db;
+}
+
+static int64_t redrive(cdtx_db *db, cdtx_redrive_filter filter) {
+    int64_t redriven = -9;
+    filter.size = sizeof filter;
+    if (filter.handler == NULL)
+        filter.handler = "mail";
+    OK(cdtx_job_redrive(db, &filter, "ann", "the server is up", &redriven, &E));
+    return redriven;
+}
+
+START_TEST(dead_jobs_are_redriven_by_filter) {
+    cdtx_db *db = dead_mail(20);
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){.handler = "other"}), 0);
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){.error = "something else"}), 0);
+    ck_assert_str_eq(audit_of(NULL), ""); /* nothing was done */
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){.error = "server is", .after = 4, .upto = 10}), 3);
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_eq(job_runs, 3);
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){.most = 2}), 2);
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_eq(lab_sql("log.db", "SELECT min(id) FROM cdtx_job"), 3); /* the first ones first */
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){.error = "100% such"}), 0);
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){0}), 15);
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_eq(job_runs, 20);
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_job"), 0);
+    ck_assert_str_eq(audit_of("handler mail"), "redrive/ann redrive/ann redrive/ann");
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(redrive_goes_in_steps) {
+    cdtx_db *db = dead_mail(2500);
+    char head[65];
+    int64_t lines = 0;
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){.most = 2200}), 2200);
+    ck_assert_str_eq(audit_of("handler mail"), "redrive/ann redrive/ann redrive/ann");
+    ck_assert_int_eq(lab_sql("log.db",
+                             "SELECT count(*) FROM cdtx_audit WHERE reason = '1000 dead jobs: the server is up'"
+                             " AND id < 3"),
+                     2);
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_audit WHERE reason LIKE '200 dead jobs:%'"), 1);
+    OK(cdtx_audit_verify(db, 0, &lines, head, &E));
+    ck_assert_int_eq(lines, 3);
+    OK(cdtx_run(engine, 1000, &E));
+    ck_assert_int_eq(job_runs, 2200);
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_job WHERE state = 3 AND id > 2200"), 300);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(redriven_at_a_rate) {
+    cdtx_db *db = dead_mail(1500);
+    OK(cdtx_handler_pause(db, "mail", "ann", "to look at the times", &E));
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){.per_s = 200}), 1500);
+    ck_assert_int_eq(lab_sql("log.db", "SELECT max(due) - min(due) FROM cdtx_job"), 1499 * 5); /* over both steps */
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(DISTINCT due) FROM cdtx_job"), 1500);
+    OK(cdtx_handler_resume(db, "mail", "ann", "seen", &E));
+    OK(cdtx_run(engine, 2000, &E));
+    ck_assert_int_ge(job_runs, 390);
+    ck_assert_int_le(job_runs, 410);
+    OK(cdtx_run(engine, 6000, &E));
+    ck_assert_int_eq(job_runs, 1500);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(a_unique_key_that_a_live_one_has) {
+    make_shop();
+    cdtx_db *db = log_db();
+    cdtx_handler_options o = {.size = sizeof o};
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    for (int i = 0; i < 3; i++) {
+        cdtx_work *work = NULL;
+        put_job(db, "mail", (cdtx_job_options){.unique_key = i < 2 ? "u" : "v", .deadline_ms = 1000});
+        OK(cdtx_take(engine, 100, &work, &E));
+        OK(cdtx_settle(work, CDTX_REFUSED, "no such address", &E));
+    }
+    int64_t live = put_job(db, "mail", (cdtx_job_options){.unique_key = "v", .delay_ms = 5000});
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){0}), 1); /* one of the two, and not the third */
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_job WHERE state = 3 AND id IN (2, 3)"), 2);
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_job WHERE state = 1 AND id = 1 AND attempts = 0"
+                                       " AND deadline IS NULL AND history IS NOT NULL AND error IS NOT NULL"),
+                     1);
+    OK(cdtx_job_cancel(db, live, "ann", "why", &E));
+    ck_assert_int_eq(redrive(db, (cdtx_redrive_filter){0}), 1);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(redrive_is_checked) {
+    make_shop();
+    cdtx_db *db = log_db();
+    int64_t redriven = -9;
+    cdtx_redrive_filter f = {.size = sizeof f};
+    FAILS(CDTX_INVALID, "handler to redrive", cdtx_job_redrive(db, &f, "ann", "why", &redriven, &E));
+    FAILS(CDTX_INVALID, "handler to redrive", cdtx_job_redrive(db, NULL, "ann", "why", &redriven, &E));
+    f.handler = "mail";
+    f.after = -1;
+    FAILS(CDTX_INVALID, "negative", cdtx_job_redrive(db, &f, "ann", "why", &redriven, &E));
+    f.after = 0;
+    f.most = -1;
+    FAILS(CDTX_INVALID, "negative", cdtx_job_redrive(db, &f, "ann", "why", &redriven, &E));
+    f.most = 0;
+    f.upto = INT64_MIN;
+    FAILS(CDTX_INVALID, "negative", cdtx_job_redrive(db, &f, "ann", "why", &redriven, &E));
+    f.upto = INT64_MAX;
+    f.most = INT64_MAX;
+    FAILS(CDTX_INVALID, "actor", cdtx_job_redrive(db, &f, "", "why", &redriven, &E));
+    FAILS(CDTX_INVALID, "reason", cdtx_job_redrive(db, &f, "ann", NULL, &redriven, &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_job_redrive(NULL, &f, "ann", "why", &redriven, &E));
+    ck_assert_int_eq(redriven, 0);
+    OK(cdtx_job_redrive(db, &f, "ann", "why", NULL, &E));
+    ck_assert_str_eq(audit_of(NULL), "");
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
 /* ---- when memory ends ---- */
 
 struct errand {
@@ -880,6 +1174,14 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, a_cancelled_job_never_runs);
     tcase_add_test(tcase, a_leased_job_is_left_to_its_holder);
     tcase_add_test(tcase, job_calls_refuse_bad_input);
+    tcase_add_test(tcase, a_job_behind_another_is_left_there);
+    tcase_add_test(tcase, handlers_are_listed);
+    tcase_add_test(tcase, pauses_leave_a_line_each);
+    tcase_add_test(tcase, dead_jobs_are_redriven_by_filter);
+    tcase_add_test(tcase, redrive_goes_in_steps);
+    tcase_add_test(tcase, redriven_at_a_rate);
+    tcase_add_test(tcase, a_unique_key_that_a_live_one_has);
+    tcase_add_test(tcase, redrive_is_checked);
     tcase_add_loop_test(tcase, memory_may_end_anywhere, 0, 6);
 }
 

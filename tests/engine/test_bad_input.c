@@ -3,6 +3,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <cdtx/admin.h>
+#include <cdtx/retry.h>
+
 #include "lab.h"
 
 enum { PAYLOAD_MAX = 1000 };
@@ -63,6 +66,11 @@ static void refuse_name(const struct name *bad) {
     ck_assert_ptr_eq(no_db, UNTOUCHED(cdtx_db));
     FAILS(CDTX_INVALID, bad->word, cdtx_tcc_add(db, bad->name, &handlers, &E));
     FAILS(CDTX_INVALID, bad->word, cdtx_handler_add(db, bad->name, &options, &E));
+    FAILS(CDTX_INVALID, bad->word, cdtx_retry_put(db, bad->name, "x", 1, NULL, NULL, &E));
+    FAILS(CDTX_INVALID, bad->word, cdtx_handler_pause(db, bad->name, "ann", "why", &E));
+    FAILS(CDTX_INVALID, bad->word, cdtx_handler_resume(db, bad->name, "ann", "why", &E));
+    cdtx_redrive_filter filter = {.size = sizeof filter, .handler = bad->name};
+    FAILS(CDTX_INVALID, bad->word, cdtx_job_redrive(db, &filter, "ann", "why", NULL, &E));
     OK(cdtx_tx_new(engine, NULL, &tx, &E));
     FAILS(CDTX_INVALID, bad->word, cdtx_tx_add(tx, bad->name, "x", 1, &E));
     cdtx_tx_close(tx);
@@ -78,6 +86,8 @@ static void refuse_name(const struct name *bad) {
     ck_assert_str_eq(gid, "untouched");
     OK(cdtx_sql_begin(db, &sql, &E));
     FAILS(CDTX_INVALID, bad->word, cdtx_job_put(sql, bad->name, "x", 1, NULL, NULL, &E));
+    FAILS(CDTX_INVALID, bad->word, cdtx_retry_cancel_key(sql, bad->name, "k", &E));
+    FAILS(CDTX_INVALID, bad->word, cdtx_retry_cancel_key(sql, "pull", bad->name, &E));
     OK(cdtx_sql_commit(sql, &E));
     cdtx_sql_close(sql);
 }
@@ -211,17 +221,25 @@ static int32_t use_options(int which, const void *options, cdtx_sql *sql) {
         return cdtx_handler_add(db, "handler", options, &E);
     case 3:
         return cdtx_job_put(sql, "handler", "x", 1, options, NULL, &E);
-    default:
+    case 4:
         return cdtx_tcc_add(db, "participant", options, &E);
+    default: {
+        cdtx_db *log = NULL; /* an open transaction has the other */
+        int32_t rc = cdtx_db_log(engine, &log, &E);
+        rc = rc != 0 ? rc : cdtx_job_redrive(log, options, "ann", "why", NULL, &E);
+        cdtx_db_close(log);
+        return rc;
+    }
     }
 }
 
 START_TEST(option_structs) {
-    static const uint32_t sizes[] = {sizeof(cdtx_options), sizeof(cdtx_tx_options), sizeof(cdtx_handler_options),
-                                     sizeof(cdtx_job_options), sizeof(cdtx_tcc_handlers)};
+    static const uint32_t sizes[] = {sizeof(cdtx_options),     sizeof(cdtx_tx_options),   sizeof(cdtx_handler_options),
+                                     sizeof(cdtx_job_options), sizeof(cdtx_tcc_handlers), sizeof(cdtx_redrive_filter)};
     union {
         uint32_t size;
         cdtx_tcc_handlers tcc;
+        cdtx_redrive_filter redrive;
         unsigned char bytes[512];
     } options = {.size = 0};
     cdtx_sql *sql = NULL;
@@ -229,6 +247,8 @@ START_TEST(option_structs) {
     OK(cdtx_sql_begin(db, &sql, &E));
     if (_i == 4)
         options.tcc = three(yes);
+    if (_i == 5)
+        options.redrive.handler = "handler";
     for (uint32_t size = 0; size < sizes[_i]; size += size < 4 ? 1 : 4) {
         options.size = size;
         FAILS(CDTX_INVALID, "size", use_options(_i, &options, sql));
@@ -400,6 +420,38 @@ static int32_t call_tcc(cdtx_error *err) {
     return cdtx_tcc_add(db, "late", &handlers, err);
 }
 
+static int32_t call_retry_put(cdtx_error *err) {
+    return cdtx_retry_put(db, "pull", "x", 1, NULL, UNTOUCHED(int64_t), err);
+}
+static int32_t call_retry_many(cdtx_error *err) {
+    return cdtx_retry_put_many(db, "pull", &(cdtx_bytes){"x", 1}, 1, NULL, UNTOUCHED(int64_t), err);
+}
+static int32_t call_cancel(cdtx_error *err) {
+    return cdtx_retry_cancel(h.sql, 1, err);
+}
+static int32_t call_cancel_key(cdtx_error *err) {
+    return cdtx_retry_cancel_key(h.sql, "pull", "k", err);
+}
+static int32_t call_heartbeat(cdtx_error *err) {
+    return cdtx_retry_heartbeat(h.work, err);
+}
+static int32_t call_history(cdtx_error *err) {
+    return cdtx_job_history(db, 1, UNTOUCHED(cdtx_report *), err);
+}
+static int32_t call_handlers(cdtx_error *err) {
+    return cdtx_handler_list(db, UNTOUCHED(cdtx_report *), err);
+}
+static int32_t call_pause(cdtx_error *err) {
+    return cdtx_handler_pause(db, "pull", "ann", "why", err);
+}
+static int32_t call_resume(cdtx_error *err) {
+    return cdtx_handler_resume(db, "pull", "ann", "why", err);
+}
+static int32_t call_redrive(cdtx_error *err) {
+    cdtx_redrive_filter filter = {.size = sizeof filter, .handler = "pull"};
+    return cdtx_job_redrive(db, &filter, "ann", "why", NULL, err);
+}
+
 static int32_t call_serve(cdtx_error *err) {
     cdtx_call call = {.sequence = 1, .op = CDTX_CALL_TRY, .participant = "stock", .payload = ""};
     return cdtx_serve(engine, &call, no_answer, NULL, err);
@@ -444,6 +496,16 @@ static const struct call {
     {"cdtx_fd", call_fd, 0},
     {"cdtx_metrics_read", call_count, 0},
     {"cdtx_serve", call_serve, 0},
+    {"cdtx_retry_put", call_retry_put, WAITS | CHILD},
+    {"cdtx_retry_put_many", call_retry_many, WAITS | CHILD},
+    {"cdtx_retry_cancel", call_cancel, CHILD | ANY_WORD},
+    {"cdtx_retry_cancel_key", call_cancel_key, CHILD | ANY_WORD},
+    {"cdtx_retry_heartbeat", call_heartbeat, CHILD},
+    {"cdtx_job_history", call_history, WAITS | CHILD},
+    {"cdtx_handler_list", call_handlers, WAITS | CHILD},
+    {"cdtx_handler_pause", call_pause, WAITS | CHILD},
+    {"cdtx_handler_resume", call_resume, WAITS | CHILD},
+    {"cdtx_job_redrive", call_redrive, WAITS | CHILD},
     {"cdtx_settle", call_settle, CHILD}, /* the last: it frees */
 };
 
@@ -1115,7 +1177,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, payloads);
     tcase_add_test(tcase, times);
     tcase_add_test(tcase, engine_options);
-    tcase_add_loop_test(tcase, option_structs, 0, 5);
+    tcase_add_loop_test(tcase, option_structs, 0, 6);
     tcase_add_test(tcase, errors_and_names_without_an_engine);
     tcase_add_test(tcase, a_handle_after_close);
     tcase_add_test(tcase, in_a_forked_child);

@@ -764,6 +764,11 @@ START_TEST(handlers_are_checked) {
     options.lease_ms = CDTX_TIME_MAX_MS + 1;
     FAILS(CDTX_INVALID, "lease_ms", cdtx_handler_add(db, "other", &options, &E));
     options.lease_ms = 0;
+    options.dead_retention_ms = -1;
+    FAILS(CDTX_INVALID, "dead_retention_ms", cdtx_handler_add(db, "other", &options, &E));
+    options.dead_retention_ms = CDTX_TIME_MAX_MS + 1;
+    FAILS(CDTX_INVALID, "dead_retention_ms", cdtx_handler_add(db, "other", &options, &E));
+    options.dead_retention_ms = 0;
     options.backoff_min_ms = 100;
     options.backoff_max_ms = 99;
     FAILS(CDTX_INVALID, "backoff_max_ms", cdtx_handler_add(db, "other", &options, &E));
