@@ -171,7 +171,7 @@ void cdtx__job_history_line(const cdtx_sql *sql, int64_t attempt, int32_t code, 
 /* Takes it away unless somebody works on it (CONFLICT); *gone gets 0 when there is none. */
 int32_t cdtx__job_withdraw(cdtx_sql *sql, int64_t id, int *gone, cdtx_error *err);
 /* An id without a row: it is done, cancelled, or was never put. */
-int32_t cdtx__job_absent(const cdtx_sql *sql, int64_t id, cdtx_error *err);
+int32_t cdtx__job_absent(cdtx_sql *sql, int64_t id, cdtx_error *err);
 
 /* ---- job_expire.c ---- */
 

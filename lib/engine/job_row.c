@@ -75,7 +75,15 @@ int32_t cdtx__job_withdraw(cdtx_sql *sql, int64_t id, int *gone, cdtx_error *err
     return cdtx__job_pass_on(sql, handler, cdtx__rows_at(rows, 0, 2)->bytes, cdtx__rows_at(rows, 0, 3)->bytes, err);
 }
 
-int32_t cdtx__job_absent(const cdtx_sql *sql, int64_t id, cdtx_error *err) {
+int32_t cdtx__job_absent(cdtx_sql *sql, int64_t id, cdtx_error *err) {
+    int64_t last = sql->store->meta.job; /* with what this transaction has put; a lent one does not know it */
+    cdtx_rows *rows = &sql->store->rows;
+    cdtx__rows_reset(rows);
+    int32_t rc = cdtx__sql_run(sql, "SELECT job FROM cdtx_meta WHERE id = 1", NULL, 0, rows, NULL, err);
+    if (rc != 0)
+        return rc;
+    if (cdtx__rows_int(rows, 0, 0) > last)
+        last = cdtx__rows_int(rows, 0, 0);
     return cdtx__fail(err, CDTX_NOT_FOUND, "database '%s' has no job %lld: %s", sql->store->name, (long long)id,
-                      id > 0 && id <= sql->store->meta.job ? "it is done or cancelled" : "that was never put");
+                      id > 0 && id <= last ? "it is done or cancelled" : "that was never put");
 }

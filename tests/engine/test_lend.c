@@ -1,6 +1,7 @@
 /* Databases of the host: preparing them, lending transactions and turns, and everything that a host can get wrong.
  * Virtual time but for what needs threads. */
 #include <cdtx/admin.h>
+#include <cdtx/retry.h>
 #include <pthread.h>
 
 #include "../adapter/plain_host.h"
@@ -384,6 +385,62 @@ START_TEST(numbers_are_never_given_twice) {
     ck_assert_int_eq(jobs(), 3);
     ck_assert_int_eq(lab_sql("shop.db", "SELECT max(id) = (SELECT job FROM cdtx_meta) FROM cdtx_job"), 1);
     sqlite3_close(other);
+    free_shop();
+}
+END_TEST
+
+static cdtx_sql *begin_and_lend(void) {
+    host_sql(conn, "BEGIN IMMEDIATE");
+    return lend();
+}
+
+static void end_lent(cdtx_sql *sql, int32_t outcome) {
+    host_sql(conn, outcome == 0 ? "COMMIT" : "ROLLBACK");
+    OK(cdtx_lent_settle(sql, outcome, &E));
+}
+
+static int64_t put_unique(cdtx_sql *sql, const char *payload, int32_t policy) {
+    int64_t id = -9;
+    cdtx_job_options options = {.size = sizeof options, .unique_key = "k", .unique_policy = policy};
+    OK(cdtx_job_put(sql, "mail", payload, 1, &options, &id, &E));
+    return id;
+}
+
+/* Policies and taking back, in transactions of the host's that commit or do not. */
+START_TEST(unique_keys_in_lent_transactions) {
+    make_shop();
+    fail_first = 1;
+    cdtx_handler_options options = {
+        .size = sizeof options, .handler = mail, .backoff_min_ms = 1000, .backoff_max_ms = 1000};
+    OK(cdtx_handler_add(db, "mail", &options, &E));
+    cdtx_sql *sql = begin_and_lend();
+    int64_t id = put_unique(sql, "a", CDTX_UNIQUE_REPLACE);
+    ck_assert_int_eq(put_unique(sql, "b", CDTX_UNIQUE_REPLACE), id);
+    ck_assert_int_eq(put_unique(sql, "c", CDTX_UNIQUE_KEEP), id);
+    end_lent(sql, 0);
+    turn(10);
+    ck_assert_int_eq(ran, 1);
+    ck_assert_str_eq(seen[0], "b");
+    sql = begin_and_lend();
+    ck_assert_int_gt(put_unique(sql, "d", CDTX_UNIQUE_REPLACE), id); /* between attempts: a new number */
+    OK(cdtx_retry_cancel_key(sql, "mail", "k", &E));
+    FAILS(CDTX_NOT_FOUND, "'k'", cdtx_retry_cancel_key(sql, "mail", "k", &E));
+    FAILS(CDTX_NOT_FOUND, "done or cancelled", cdtx_retry_cancel(sql, id, &E));
+    FAILS(CDTX_NOT_FOUND, "never put", cdtx_retry_cancel(sql, id + 100, &E));
+    end_lent(sql, CDTX_REFUSED);
+    ck_assert_int_eq(lab_sql("shop.db", "SELECT count(*) FROM cdtx_job WHERE payload = x'62' AND attempts = 1"), 1);
+    turn(1100);
+    ck_assert_int_eq(ran, 2);
+    ck_assert_str_eq(seen[1], "b");
+    sql = begin_and_lend();
+    id = put_unique(sql, "e", CDTX_UNIQUE_DEBOUNCE);
+    end_lent(sql, 0);
+    sql = begin_and_lend();
+    OK(cdtx_retry_cancel(sql, id, &E));
+    end_lent(sql, 0);
+    turn(5000);
+    ck_assert_int_eq(ran, 2);
+    ck_assert_int_eq(jobs(), 0);
     free_shop();
 }
 END_TEST
@@ -951,10 +1008,17 @@ START_TEST(a_pulled_job_may_end_in_a_lent_transaction) {
     cdtx_sql *handle = NULL;
     make_real_shop((cdtx_options){0});
     OK(cdtx_handler_add(db, "mail", &(cdtx_handler_options){.size = sizeof(cdtx_handler_options)}, &E));
-    order("x");
+    host_sql(conn, "BEGIN IMMEDIATE");
+    cdtx_sql *before = lend();
+    cdtx_job_options keyed = {.size = sizeof keyed, .unique_key = "u", .concurrency_key = "c"};
+    OK(cdtx_job_put(before, "mail", "x", 1, &keyed, NULL, &E));
+    host_sql(conn, "COMMIT");
+    OK(cdtx_lent_settle(before, 0, &E));
     start_turns(&turner);
     OK(cdtx_take(engine, 20000, &work, &E));
     ck_assert_ptr_nonnull(work);
+    keyed.unique_policy = CDTX_UNIQUE_REPLACE;
+    OK(cdtx_retry_put(db, "mail", "y", 1, &keyed, NULL, &E)); /* comes up with the host's commit */
     host_sql(conn, "PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE; INSERT INTO orders (note) VALUES ('pulled')");
     cdtx_sql *sql = lend();
     OK(cdtx_work_done(work, sql, &E));
@@ -965,6 +1029,11 @@ START_TEST(a_pulled_job_may_end_in_a_lent_transaction) {
     FAILS(CDTX_MISUSE, "'shop'", cdtx_work_done(work, handle, &E));
     cdtx_sql_close(handle);
     cdtx_db_close(log);
+    OK(cdtx_settle(work, 0, NULL, &E));
+    OK(cdtx_take(engine, 20000, &work, &E));
+    ck_assert_ptr_nonnull(work);
+    ck_assert_mem_eq(cdtx_work_payload(work, NULL), "y", 1);
+    OK(cdtx_retry_heartbeat(work, &E));
     OK(cdtx_settle(work, 0, NULL, &E));
     stop_turns(&turner);
     ck_assert_int_eq(jobs(), 0);
@@ -1206,6 +1275,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, a_lent_transaction_is_a_local_transaction);
     tcase_add_test(tcase, lending_checks_what_it_is_given);
     tcase_add_test(tcase, numbers_are_never_given_twice);
+    tcase_add_test(tcase, unique_keys_in_lent_transactions);
     tcase_add_test(tcase, a_late_write_lock_is_busy);
     tcase_add_test(tcase, settling_checks_what_it_is_told);
     tcase_add_test(tcase, an_unknown_outcome_is_looked_into);
