@@ -408,7 +408,8 @@ typedef struct cdtx_handler_options {
 int32_t cdtx_handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err);
 
 /* What becomes of a put whose unique key a live job has already. While an attempt at that job is under way, what the
- * last three ask for is a job of its own behind it, which runs when it is done or dead; there is at most one. */
+ * last three ask for is a job of its own behind it, which runs when it is done or dead; there is at most one, and it
+ * goes when the live one is replaced between attempts. A replaced one that has been attempted gets a new number. */
 enum cdtx_unique_policy {
     CDTX_UNIQUE_REJECT = 0,  /* CONFLICT */
     CDTX_UNIQUE_REPLACE = 1, /* payload, times and priority are those of the new put; attempts count from 0 */
@@ -427,7 +428,8 @@ struct cdtx_job_options {
     int32_t unique_policy;       /* one of cdtx_unique_policy */
     uint32_t reserved;
     int64_t deadline_ms;     /* not done so long from now: dead; default 0: none */
-    int64_t debounce_max_ms; /* with DEBOUNCE: put off until so long after the first put at most; default no end */
+    int64_t debounce_max_ms; /* with DEBOUNCE and delay_ms: put off until so long after the first put at most; default
+                                no end */
 };
 
 /* Puts a job; it exists exactly when sql commits. *id, if not NULL, is its number in that database, or that of the live
@@ -479,7 +481,7 @@ int32_t cdtx_work_heartbeat(cdtx_work *work, cdtx_error *err);
  * answers CDTX_BUSY, which the handler returns, or cdtx_settle is given. The next attempt is due delay_ms after the end
  * of this one, and the back-off does not grow by it; the attempt counts. Errors: INVALID, MISUSE (no job). */
 int32_t cdtx_work_retry_after(cdtx_work *work, int64_t delay_ms, const char *reason, cdtx_error *err);
-/* The same for "not yet", which is no failure: the attempt does not count. */
+/* The same for "not yet", which is no failure: the attempt does not count. Until the job's deadline at most. */
 int32_t cdtx_work_snooze(cdtx_work *work, int64_t delay_ms, const char *reason, cdtx_error *err);
 
 enum cdtx_work_kind { CDTX_WORK_JOB = 1, CDTX_WORK_COMPLETION = 2 };
