@@ -433,7 +433,7 @@ static int32_t call_cancel_key(cdtx_error *err) {
     return cdtx_retry_cancel_key(h.sql, "pull", "k", err);
 }
 static int32_t call_heartbeat(cdtx_error *err) {
-    return cdtx_retry_heartbeat(h.work, err);
+    return cdtx_work_heartbeat(h.work, err);
 }
 static int32_t call_history(cdtx_error *err) {
     return cdtx_job_history(db, 1, UNTOUCHED(cdtx_report *), err);
@@ -500,7 +500,7 @@ static const struct call {
     {"cdtx_retry_put_many", call_retry_many, WAITS | CHILD},
     {"cdtx_retry_cancel", call_cancel, CHILD | ANY_WORD},
     {"cdtx_retry_cancel_key", call_cancel_key, CHILD | ANY_WORD},
-    {"cdtx_retry_heartbeat", call_heartbeat, CHILD},
+    {"cdtx_work_heartbeat", call_heartbeat, CHILD},
     {"cdtx_job_history", call_history, WAITS | CHILD},
     {"cdtx_handler_list", call_handlers, WAITS | CHILD},
     {"cdtx_handler_pause", call_pause, WAITS | CHILD},

@@ -274,8 +274,8 @@ END_TEST
 
 static int32_t after_a_while(cdtx_work *work, cdtx_error *err) {
     return shop_run_count > 2    ? 0
-           : shop_run_count == 1 ? cdtx_retry_after(work, 300, "not yet", err)
-                                 : cdtx_retry_snooze(work, 300, "not yet", err);
+           : shop_run_count == 1 ? cdtx_work_retry_after(work, 300, "not yet", err)
+                                 : cdtx_work_snooze(work, 300, "not yet", err);
 }
 
 START_TEST(put_off_elsewhere) {

@@ -27,7 +27,7 @@ START_TEST(one_of_a_key_at_a_time) {
     work = take_this(0, "c");
     settle(work, CDTX_USER); /* its back-off is nobody's turn */
     work = take_this(0, "d");
-    FAILS(CDTX_BUSY, "", cdtx_retry_snooze(work, 1000, NULL, &E));
+    FAILS(CDTX_BUSY, "", cdtx_work_snooze(work, 1000, NULL, &E));
     OK(cdtx_settle(work, CDTX_BUSY, NULL, &E)); /* nor is a snooze */
     work = take_this(0, "e");
     ck_assert_ptr_null(take(1900));
@@ -303,7 +303,7 @@ START_TEST(in_the_order_of_their_numbers) {
     settle(take_this(0, "z"), 0);
     ck_assert_ptr_null(take(900)); /* its back-off too */
     cdtx_work *work = take_this(200, "a");
-    FAILS(CDTX_BUSY, "", cdtx_retry_snooze(work, 500, NULL, &E));
+    FAILS(CDTX_BUSY, "", cdtx_work_snooze(work, 500, NULL, &E));
     OK(cdtx_settle(work, CDTX_BUSY, NULL, &E));
     ck_assert_ptr_null(take(400));
     settle(take_this(200, "a"), CDTX_USER);
@@ -477,7 +477,7 @@ START_TEST(a_paused_handler_begins_nothing) {
     put("print", "b", (cdtx_job_options){.priority = 9});
     put("mail", "m", (cdtx_job_options){0});
     settle(take_this(0, "m"), 0);
-    OK(cdtx_retry_heartbeat(late, &E)); /* what is under way goes on */
+    OK(cdtx_work_heartbeat(late, &E)); /* what is under way goes on */
     ck_assert_ptr_null(take(900));
     ck_assert_int_eq(states("1"), 21);
     ck_assert_ptr_null(take(200)); /* its lease still ends */

@@ -1033,7 +1033,7 @@ START_TEST(a_pulled_job_may_end_in_a_lent_transaction) {
     OK(cdtx_take(engine, 20000, &work, &E));
     ck_assert_ptr_nonnull(work);
     ck_assert_mem_eq(cdtx_work_payload(work, NULL), "y", 1);
-    OK(cdtx_retry_heartbeat(work, &E));
+    OK(cdtx_work_heartbeat(work, &E));
     OK(cdtx_settle(work, 0, NULL, &E));
     stop_turns(&turner);
     ck_assert_int_eq(jobs(), 0);

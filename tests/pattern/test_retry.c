@@ -178,7 +178,7 @@ START_TEST(a_heartbeat_keeps_the_lease) {
     cdtx_work *work = take_this(100, "a");
     for (int i = 0; i < 60; i++) { /* 20 times the lease */
         ck_assert_ptr_null(take(1000));
-        OK(cdtx_retry_heartbeat(work, &E));
+        OK(cdtx_work_heartbeat(work, &E));
     }
     ck_assert_int_eq(job_value(id, "state = 2 AND attempts = 1 AND crashes = 0"), 1);
     settle(work, 0);
@@ -193,12 +193,12 @@ START_TEST(without_a_heartbeat_another_gets_it_once) {
     put("print", "a", (cdtx_job_options){0});
     cdtx_work *late = take_this(100, "a"), *work = take_this(3100, "a");
     ck_assert_uint_eq(cdtx_work_attempt(work), 2);
-    FAILS(CDTX_CONFLICT, "job 1: its lease", cdtx_retry_heartbeat(late, &E));
-    OK(cdtx_retry_heartbeat(work, &E));
+    FAILS(CDTX_CONFLICT, "job 1: its lease", cdtx_work_heartbeat(late, &E));
+    OK(cdtx_work_heartbeat(work, &E));
     ck_assert_ptr_null(take(2900));
-    OK(cdtx_retry_heartbeat(work, &E));
+    OK(cdtx_work_heartbeat(work, &E));
     settle(work, 0);
-    FAILS(CDTX_CONFLICT, "lease", cdtx_retry_heartbeat(late, &E));
+    FAILS(CDTX_CONFLICT, "lease", cdtx_work_heartbeat(late, &E));
     FAILS(CDTX_CONFLICT, "lease", cdtx_settle(late, 0, NULL, &E));
     ck_assert_ptr_null(take(10000));
     free_shop();
@@ -207,13 +207,13 @@ END_TEST
 
 static int32_t beat_inside(cdtx_sql *sql, struct shop_step *step, cdtx_error *err) {
     (void)sql;
-    return cdtx_retry_heartbeat(step->work, err);
+    return cdtx_work_heartbeat(step->work, err);
 }
 
 static int32_t beat(cdtx_work *work, cdtx_error *err) {
     for (int i = 0; i < 5; i++) {
         cdtx_test_env_advance(world, 900);
-        int32_t rc = cdtx_retry_heartbeat(work, err);
+        int32_t rc = cdtx_work_heartbeat(work, err);
         if (rc != 0)
             return rc;
     }
@@ -221,7 +221,7 @@ static int32_t beat(cdtx_work *work, cdtx_error *err) {
 }
 
 static int32_t beat_in_local(cdtx_work *work, cdtx_error *err) {
-    ck_assert_int_eq(cdtx_retry_heartbeat(work, err), CDTX_MISUSE);
+    ck_assert_int_eq(cdtx_work_heartbeat(work, err), CDTX_MISUSE);
     ck_assert_ptr_nonnull(strstr(err->text, "own commit"));
     return 0;
 }
@@ -249,13 +249,13 @@ START_TEST(heartbeats_are_checked) {
     put("print", "a", (cdtx_job_options){0});
     struct shop_step step = {.run = beat_inside, .work = take_this(100, "a")};
     FAILS(CDTX_MISUSE, "own commit", cdtx_local(db, shop_step_run, &step, &E));
-    FAILS(CDTX_MISUSE, "cdtx_retry_heartbeat is for jobs", cdtx_retry_heartbeat(NULL, &E));
-    FAILS(CDTX_MISUSE, "cdtx_retry_after is for jobs", cdtx_retry_after(NULL, 1, NULL, &E));
-    FAILS(CDTX_MISUSE, "cdtx_retry_snooze is for jobs", cdtx_retry_snooze(NULL, 1, NULL, &E));
-    FAILS(CDTX_INVALID, "delay_ms", cdtx_retry_after(step.work, -1, NULL, &E));
-    FAILS(CDTX_INVALID, "delay_ms", cdtx_retry_snooze(step.work, CDTX_TIME_MAX_MS + 1, NULL, &E));
+    FAILS(CDTX_MISUSE, "cdtx_work_heartbeat is for jobs", cdtx_work_heartbeat(NULL, &E));
+    FAILS(CDTX_MISUSE, "cdtx_work_retry_after is for jobs", cdtx_work_retry_after(NULL, 1, NULL, &E));
+    FAILS(CDTX_MISUSE, "cdtx_work_snooze is for jobs", cdtx_work_snooze(NULL, 1, NULL, &E));
+    FAILS(CDTX_INVALID, "delay_ms", cdtx_work_retry_after(step.work, -1, NULL, &E));
+    FAILS(CDTX_INVALID, "delay_ms", cdtx_work_snooze(step.work, CDTX_TIME_MAX_MS + 1, NULL, &E));
     close_shop();
-    FAILS(CDTX_MISUSE, "closed", cdtx_retry_heartbeat(step.work, &E));
+    FAILS(CDTX_MISUSE, "closed", cdtx_work_heartbeat(step.work, &E));
     FAILS(CDTX_MISUSE, "closed", cdtx_settle(step.work, 0, NULL, &E));
     cdtx_test_env_free(world);
 }
@@ -269,8 +269,8 @@ START_TEST(a_completion_is_no_job) {
     OK(cdtx_tx_submit(tx, &E));
     cdtx_work *work = take(1000);
     ck_assert_int_eq(cdtx_work_kind(work), CDTX_WORK_COMPLETION);
-    FAILS(CDTX_MISUSE, "for jobs", cdtx_retry_heartbeat(work, &E));
-    FAILS(CDTX_MISUSE, "for jobs", cdtx_retry_after(work, 1, NULL, &E));
+    FAILS(CDTX_MISUSE, "for jobs", cdtx_work_heartbeat(work, &E));
+    FAILS(CDTX_MISUSE, "for jobs", cdtx_work_retry_after(work, 1, NULL, &E));
     OK(cdtx_settle(work, 0, NULL, &E));
     cdtx_tx_close(tx);
     free_shop();
@@ -280,11 +280,11 @@ END_TEST
 /* ---- putting off ---- */
 
 static int32_t after_777(cdtx_work *work, cdtx_error *err) {
-    return shop_run_count > 3 ? 0 : cdtx_retry_after(work, 777, "Retry-After: 0.777", err);
+    return shop_run_count > 3 ? 0 : cdtx_work_retry_after(work, 777, "Retry-After: 0.777", err);
 }
 
 static int32_t snooze_777(cdtx_work *work, cdtx_error *err) {
-    return shop_run_count > 3 ? 0 : cdtx_retry_snooze(work, 777, NULL, err);
+    return shop_run_count > 3 ? 0 : cdtx_work_snooze(work, 777, NULL, err);
 }
 
 static void check_putting_off(int32_t (*script)(cdtx_work *, cdtx_error *), int32_t in_local, int counts) {
@@ -330,8 +330,8 @@ START_TEST(pulled_jobs_are_put_off) {
         ck_assert_uint_eq(cdtx_work_attempt(work), (uint32_t)i / 2 + 1);
         int64_t from = now_ms();
         FAILS(CDTX_BUSY, "wait a little",
-              i % 2 == 0 ? cdtx_retry_snooze(work, 5000, "wait a little", &E)
-                         : cdtx_retry_after(work, 5000, "wait a little", &E));
+              i % 2 == 0 ? cdtx_work_snooze(work, 5000, "wait a little", &E)
+                         : cdtx_work_retry_after(work, 5000, "wait a little", &E));
         OK(cdtx_settle(work, CDTX_BUSY, "wait a little", &E));
         ck_assert_ptr_null(take(4999));
         ck_assert_int_eq(now_ms() - from, 4999);
@@ -353,7 +353,7 @@ START_TEST(a_wish_is_for_its_own_answer) {
     for (int i = 0; i < 3; i++) {
         int64_t id = put("print", "a", (cdtx_job_options){0});
         cdtx_work *work = take_this(100, "a");
-        FAILS(CDTX_BUSY, "not yet", cdtx_retry_snooze(work, 777, NULL, &E));
+        FAILS(CDTX_BUSY, "not yet", cdtx_work_snooze(work, 777, NULL, &E));
         settle(work, answers[i]);
         ck_assert_int_eq(jobs("1"), answers[i] == 0 ? 0 : 1);
         if (answers[i] == CDTX_USER) {
@@ -372,8 +372,8 @@ END_TEST
 /* The last wish counts, and none is left over for the next attempt. */
 static int32_t wishes(cdtx_work *work, cdtx_error *err) {
     if (shop_run_count == 1) {
-        (void)cdtx_retry_after(work, 5, "a", err);
-        return cdtx_retry_after(work, 700, "b", err);
+        (void)cdtx_work_retry_after(work, 5, "a", err);
+        return cdtx_work_retry_after(work, 700, "b", err);
     }
     return shop_run_count == 2 ? cdtx_error_set(err, CDTX_BUSY, "of somebody else") : 0;
 }
@@ -393,7 +393,7 @@ START_TEST(the_last_wish_counts_once) {
 END_TEST
 
 static int32_t always_after(cdtx_work *work, cdtx_error *err) {
-    return cdtx_retry_after(work, 10, "again", err);
+    return cdtx_work_retry_after(work, 10, "again", err);
 }
 
 START_TEST(put_off_attempts_end_too) {
@@ -613,7 +613,7 @@ START_TEST(the_next_one_waits_for_attempts_in_between) {
     ck_assert_int_eq(states("1"), 15);
     ck_assert_ptr_null(take(900));
     work = take_this(200, "a");
-    FAILS(CDTX_BUSY, "not yet", cdtx_retry_snooze(work, 100, NULL, &E));
+    FAILS(CDTX_BUSY, "not yet", cdtx_work_snooze(work, 100, NULL, &E));
     OK(cdtx_settle(work, CDTX_BUSY, NULL, &E));
     ck_assert_int_eq(states("1"), 15);
     settle(take_this(200, "a"), 0);
@@ -734,7 +734,7 @@ START_TEST(dead_at_once_when_the_next_attempt_would_come_too_late) {
     for (int64_t late = 0; late < 2; late++) {
         id = put("print", "b", (cdtx_job_options){.deadline_ms = 2500});
         cdtx_work *work = take_this(0, "b");
-        FAILS(CDTX_BUSY, "", cdtx_retry_after(work, 2499 + late, NULL, &E));
+        FAILS(CDTX_BUSY, "", cdtx_work_retry_after(work, 2499 + late, NULL, &E));
         OK(cdtx_settle(work, CDTX_BUSY, NULL, &E));
         ck_assert_int_eq(job_value(id, "state"), late ? 3 : 1);
         if (!late)
@@ -749,7 +749,7 @@ START_TEST(a_snooze_does_not_outlast_the_deadline) {
     handle("print", (cdtx_handler_options){0});
     int64_t id = put("print", "a", (cdtx_job_options){.deadline_ms = 2500});
     cdtx_work *work = take_this(0, "a");
-    FAILS(CDTX_BUSY, "", cdtx_retry_snooze(work, 3600000, NULL, &E));
+    FAILS(CDTX_BUSY, "", cdtx_work_snooze(work, 3600000, NULL, &E));
     OK(cdtx_settle(work, CDTX_BUSY, NULL, &E));
     ck_assert_int_eq(job_value(id, "state"), 1);
     ck_assert_ptr_null(take(2600));
