@@ -1,5 +1,6 @@
 /* Claiming due jobs. */
 #include "engine/hook.h"
+#include "store/schema.h"
 
 /* Somebody may set the wall clock while we wait for a time of day. */
 enum { WALL_LOOK_MS = 5000 };
@@ -233,18 +234,21 @@ static int64_t now_on(const cdtx_sql *sql, int64_t clock) {
 /* The first of every level that has ready jobs, the most urgent level first: as many seeks in the index of due ones as
  * there are levels, however long the queue. A paused handler has none. */
 static int32_t read_heads(struct claim *claim, cdtx_sql *sql, const struct handler *handler, cdtx_error *err) {
-    cdtx_value arguments[] = {cdtx__sql_text(handler->queue), cdtx__sql_text(handler->name),
-                              cdtx__sql_text(handler->name)};
+    cdtx_value lane = SQL_INT(handler->next_lane << JOB_LANE_BIT);
+    cdtx_value arguments[] = {lane, cdtx__sql_text(handler->name)};
     cdtx__rows_reset(&claim->heads);
     return cdtx__sql_run(
         sql,
         "WITH level (priority, clock) AS (VALUES (9, 0), (9, 1), (8, 0), (8, 1), (7, 0), (7, 1), (6, 0), (6, 1),"
         " (5, 0), (5, 1), (4, 0), (4, 1), (3, 0), (3, 1), (2, 0), (2, 1), (1, 0), (1, 1), (0, 0), (0, 1)),"
-        " head (priority, clock, due) AS (SELECT priority, clock, (SELECT due FROM cdtx_job WHERE queue = ?"
-        " AND handler = ? AND clock = level.clock AND priority = level.priority AND state = 1 ORDER BY due LIMIT 1)"
-        " FROM level WHERE NOT EXISTS (SELECT 1 FROM cdtx_pause WHERE handler = ?))"
+        " range (priority, clock, first) AS"
+        " (SELECT priority, clock, ? + (clock << 47) + ((9 - priority) << 43) FROM level"
+        " WHERE NOT EXISTS (SELECT 1 FROM cdtx_pause WHERE handler = ?)),"
+        " head (priority, clock, due) AS (SELECT priority, clock, (SELECT due FROM cdtx_job WHERE state = 1"
+        " AND " SCHEMA_JOB_PLACE " BETWEEN range.first AND range.first + 8796093022207"
+        " ORDER BY " SCHEMA_JOB_PLACE " LIMIT 1) FROM range)"
         " SELECT priority, clock, due FROM head WHERE due IS NOT NULL",
-        arguments, 3, &claim->heads, NULL, err);
+        arguments, 2, &claim->heads, NULL, err);
 }
 
 static int head_is_due(const struct claim *claim, const cdtx_sql *sql, uint32_t head) {
@@ -255,26 +259,28 @@ static int head_is_due(const struct claim *claim, const cdtx_sql *sql, uint32_t 
 static int32_t read_level(struct claim *claim, cdtx_sql *sql, const cdtx_value *arguments, cdtx_error *err) {
     cdtx__rows_reset(&claim->rows);
     return cdtx__sql_run(sql,
-                         "SELECT " ROW_COLUMNS " FROM cdtx_job WHERE queue = ? AND handler = ? AND clock = ?"
-                         " AND priority = ? AND state = 1 AND due <= ? ORDER BY due, id LIMIT ? OFFSET ?",
-                         arguments, 7, &claim->rows, NULL, err);
+                         "SELECT " ROW_COLUMNS " FROM cdtx_job WHERE state = 1"
+                         " AND " SCHEMA_JOB_PLACE " BETWEEN ? AND ? AND lane = ?"
+                         " ORDER BY " SCHEMA_JOB_PLACE ", id LIMIT ? OFFSET ?",
+                         arguments, 5, &claim->rows, NULL, err);
+}
+
+static int64_t first_place(const struct handler *handler, int64_t clock, int64_t priority) {
+    return (handler->next_lane << JOB_LANE_BIT) + (clock << JOB_CLOCK_BIT) +
+           ((CDTX_PRIORITY_MAX - priority) << JOB_PRIORITY_BIT);
 }
 
 /* As many rows as there is room for; *full: there were so many. */
 static int32_t claim_page(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t head, int *full,
                           cdtx_error *err) {
     int64_t clock = cdtx__rows_int(&claim->heads, head, 1), priority = cdtx__rows_int(&claim->heads, head, 0);
-    cdtx_value arguments[] = {cdtx__sql_text(share->handler->queue),
-                              cdtx__sql_text(share->handler->name),
-                              SQL_INT(clock),
-                              SQL_INT(priority),
-                              SQL_INT(now_on(sql, clock)),
-                              SQL_INT(share->room),
-                              SQL_INT(share->damaged)};
+    int64_t now = now_on(sql, clock), first = first_place(share->handler, clock, priority);
+    cdtx_value arguments[] = {SQL_INT(first), SQL_INT(first + (now < JOB_DUE_MAX ? now : JOB_DUE_MAX)),
+                              SQL_INT(share->handler->next_lane), SQL_INT(share->room), SQL_INT(share->damaged)};
     int32_t rc = read_level(claim, sql, arguments, err);
     *full = claim->rows.count == share->room;
     if (rc == CDTX_LIMIT) { /* large payloads: one always fits, and one at a time is enough */
-        arguments[5] = SQL_INT(1);
+        arguments[3] = SQL_INT(1);
         rc = read_level(claim, sql, arguments, err);
         *full = 0;
         share->unread = 1;
@@ -359,9 +365,10 @@ static int32_t by_running(cdtx_sql *sql, const struct handler *handler, uint32_t
     int64_t running = 0, most = handler->options.running_max;
     if (most == 0)
         return 0;
-    cdtx_value name = cdtx__sql_text(handler->name);
-    int32_t rc =
-        count_of(sql, "SELECT count(*) FROM cdtx_job WHERE handler = ? AND state = 2", &name, 1, &running, err);
+    int64_t first = handler->next_lane << JOB_LANE_BIT;
+    cdtx_value arguments[] = {SQL_INT(first), SQL_INT(first + JOB_LEASE_MAX)};
+    int32_t rc = count_of(sql, "SELECT count(*) FROM cdtx_job WHERE state = 2 AND " SCHEMA_JOB_LEASE " BETWEEN ? AND ?",
+                          arguments, 2, &running, err);
     int64_t left = running < most ? most - running : 0;
     if (left < *room)
         *room = (uint32_t)left;
@@ -432,6 +439,7 @@ static void keep_findings(struct job_room *room) {
     struct handler *handler = NULL;
     while ((handler = cdtx__handler_after(room, handler)) != NULL) {
         handler->recovered = handler->recovering;
+        handler->lane = handler->next_lane;
         if (handler->options.local_db == NULL || handler->next_floor <= handler->floor)
             continue;
         handler->floor = handler->next_floor;
@@ -440,6 +448,12 @@ static void keep_findings(struct job_room *room) {
 }
 
 /* ---- the claim ---- */
+
+/* Once known for good it stays; before that the row may be of a put that this very group may yet lose. */
+static int32_t find_lane(cdtx_sql *sql, struct handler *handler, cdtx_error *err) {
+    handler->next_lane = handler->lane;
+    return handler->lane != 0 ? 0 : cdtx__job_lane(sql, handler->name, handler->queue, &handler->next_lane, err);
+}
 
 static int32_t run_claim(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct claim *claim = LIST_OF(rider, struct claim, rider);
@@ -452,8 +466,10 @@ static int32_t run_claim(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct handler *handler = NULL;
     int32_t rc = 0;
     while (rc == 0 && (handler = cdtx__handler_after(room, handler)) != NULL) {
-        rc = cdtx__job_expire(handler, sql, &old, err);
+        rc = find_lane(sql, handler, err);
         if (rc == 0)
+            rc = cdtx__job_expire(handler, sql, &old, err);
+        if (rc == 0 && handler->next_lane != 0)
             rc = claim_handler(claim, sql, handler, err);
         if (rc == 0)
             rc = cdtx__job_forget(handler, sql, &old, err);

@@ -21,6 +21,11 @@ enum { TOPIC_NAME_MAX = 56 };
 /* Of cdtx_job.unique_key: whose job holds the key, in the words of its unique index. */
 #define JOB_HOLDS_KEY "unique_key IS NOT NULL AND state <> 3 AND state <> 5"
 
+/* The places of a lane: bits as the schema's indexes have them. */
+enum { JOB_LANES_MAX = (1 << 15) - 1, JOB_LANE_BIT = 48, JOB_CLOCK_BIT = 47, JOB_PRIORITY_BIT = 43 };
+#define JOB_DUE_MAX   ((INT64_C(1) << JOB_PRIORITY_BIT) - 1)
+#define JOB_LEASE_MAX ((INT64_C(1) << JOB_LANE_BIT) - 1)
+
 /* A line more of the history, of which the last whole lines are kept; arguments: the line, and how many bytes. */
 #define JOB_HISTORY_AND_LINE                                                                                           \
     "history = (SELECT CAST(CASE WHEN length(h) > m THEN substr(h, length(h) - m + 1 + instr(substr(h, -m), x'0a'))"   \
@@ -38,6 +43,8 @@ struct handler {
     int64_t tokens_us;     /* rate_per_s: time saved up and not spent on attempts, ... */
     int64_t counted_at_us; /* ... as of then; only the claim at work reads them */
     uint8_t space[16];     /* with local_db: what stands for the log in the guards of its jobs; zero: not known yet */
+    int64_t lane;          /* of its jobs in the database; 0: not known yet, or none was ever put */
+    int64_t next_lane;     /* as the claim at work has found it */
     int64_t floor;         /* the lowest number of its jobs that is still there, or lower; told to local_db */
     int64_t next_floor;    /* as the claim at work has found it */
     char topic[TOPIC_NAME_MAX + 1], group[TOPIC_NAME_MAX + 1]; /* of deliveries; "" for other jobs */
@@ -146,6 +153,7 @@ struct job_put {
     const void *payload;
     size_t length;
     cdtx_job_options options; /* filled in and checked */
+    int64_t lane;             /* of its handler and queue; 0: to be looked up */
     int64_t message;          /* a delivery: the message's number and key; 0: it is none */
     const char *message_key;
 };
@@ -153,9 +161,12 @@ struct job_put {
 /* Fills the options' defaults in and checks all of it. */
 int32_t cdtx__job_check(const cdtx *engine, struct job_put *put, cdtx_error *err);
 /* One row, or what the unique policy makes of it. */
-int32_t cdtx__job_insert(cdtx_sql *sql, const struct job_put *put, int64_t *id, cdtx_error *err);
+int32_t cdtx__job_insert(cdtx_sql *sql, struct job_put *put, int64_t *id, cdtx_error *err);
 
 /* ---- job_row.c ---- */
+
+/* The lane of a handler's jobs in a queue; 0: there is none. */
+int32_t cdtx__job_lane(cdtx_sql *sql, const char *handler, const char *queue, int64_t *lane, cdtx_error *err);
 
 /* What a row let go of: whoever stands behind it in that unique key, or that concurrency key, may go on. NULL: it has
  * none, or keeps it. */

@@ -1,5 +1,6 @@
 /* What time does to jobs: leases run out, and dead ones are kept long enough. */
 #include "engine/job.h"
+#include "store/schema.h"
 
 enum { EXPIRED_MAX = 256, FORGOTTEN_MAX = 256 };
 
@@ -77,21 +78,26 @@ int32_t cdtx__job_expire(struct handler *handler, cdtx_sql *sql, struct old_jobs
     /* In a file of our own, whoever held a lease before this life is dead: all at once, for later looks cannot tell
      * them from those of this life. */
     int all = !handler->recovered && sql->store->ownership == CDTX_OWN_ALONE;
-    cdtx_value arguments[] = {cdtx__sql_text(handler->name), SQL_INT(all ? INT64_MAX : now),
+    int64_t first = handler->next_lane << JOB_LANE_BIT, last = first + JOB_LEASE_MAX;
+    cdtx_value arguments[] = {SQL_INT(first), SQL_INT(all ? last : first + now),
                               SQL_INT(all ? INT64_MAX : EXPIRED_MAX)};
     cdtx__rows_reset(old->rows);
-    rc = cdtx__sql_run(sql,
-                       "SELECT id, crashes, attempts, unique_key, concurrency_key FROM cdtx_job"
-                       " WHERE handler = ? AND state = 2 AND due <= ? ORDER BY due LIMIT ?",
-                       arguments, 3, old->rows, NULL, err);
+    rc =
+        cdtx__sql_run(sql,
+                      "SELECT id, crashes, attempts, unique_key, concurrency_key FROM cdtx_job"
+                      " WHERE state = 2 AND " SCHEMA_JOB_LEASE " BETWEEN ? AND ? ORDER BY " SCHEMA_JOB_LEASE " LIMIT ?",
+                      arguments, 3, old->rows, NULL, err);
     uint32_t lost = rc == 0 ? old->rows->count : 0;
     for (uint32_t i = 0; rc == 0 && i < lost; i++)
         rc = expire(handler, sql, old, i, err);
     if (rc != 0)
         return rc;
     cdtx__rows_reset(old->rows);
-    rc = cdtx__sql_run(sql, "SELECT due FROM cdtx_job WHERE handler = ? AND state = 2 ORDER BY due LIMIT 1", arguments,
-                       1, old->rows, NULL, err);
+    arguments[1] = SQL_INT(last);
+    rc = cdtx__sql_run(sql,
+                       "SELECT due FROM cdtx_job WHERE state = 2 AND " SCHEMA_JOB_LEASE " BETWEEN ? AND ?"
+                       " ORDER BY " SCHEMA_JOB_LEASE " LIMIT 1",
+                       arguments, 2, old->rows, NULL, err);
     if (rc == 0)
         come_back(old, !all && lost == EXPIRED_MAX ? 0 : found_in_ms(old->rows, now));
     return rc;

@@ -73,6 +73,24 @@ static cdtx_value deadline_of(const cdtx_job_options *o, int64_t now) {
     return o->deadline_ms > 0 ? SQL_INT(now + o->deadline_ms) : SQL_NULL;
 }
 
+/* Not remembered beyond the put: a lane that was made in this transaction may yet be undone. */
+static int32_t find_lane(cdtx_sql *sql, struct job_put *put, cdtx_error *err) {
+    if (put->lane != 0)
+        return 0;
+    const char *handler = put->handler, *queue = put->options.queue;
+    cdtx_value arguments[] = {cdtx__sql_text(queue), cdtx__sql_text(handler)};
+    int32_t rc = cdtx__job_lane(sql, handler, queue, &put->lane, err);
+    if (rc != 0 || put->lane != 0)
+        return rc;
+    rc = cdtx__sql_run(sql, "INSERT INTO cdtx_lane (queue, handler) VALUES (?, ?)", arguments, 2, NULL, NULL, err);
+    if (rc == 0)
+        rc = cdtx__job_lane(sql, handler, queue, &put->lane, err);
+    if (rc == 0 && put->lane > JOB_LANES_MAX)
+        rc = cdtx__fail(err, CDTX_LIMIT, "database '%s' knows jobs of %d handlers already; '%s' would be one more",
+                        sql->store->name, JOB_LANES_MAX, handler);
+    return rc;
+}
+
 static int32_t insert(cdtx_sql *sql, const struct job_put *put, int64_t state, int64_t *id, int *inserted,
                       cdtx_error *err) {
     const cdtx_job_options *o = &put->options;
@@ -94,12 +112,13 @@ static int32_t insert(cdtx_sql *sql, const struct job_put *put, int64_t state, i
                               deadline_of(o, now),
                               SQL_INT(now),
                               put->message == 0 ? SQL_NULL : SQL_INT(put->message),
-                              cdtx__sql_text(put->message_key)};
+                              cdtx__sql_text(put->message_key),
+                              SQL_INT(put->lane)};
     rc = cdtx__sql_run(sql,
                        "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes,"
-                       " token, unique_key, concurrency_key, payload, deadline, put, msg, msg_key)"
-                       " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                       arguments, 14, NULL, &changes, err);
+                       " token, unique_key, concurrency_key, payload, deadline, put, msg, msg_key, lane)"
+                       " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                       arguments, 15, NULL, &changes, err);
     if (rc == 0)
         *inserted = changes == 1;
     return rc;
@@ -171,12 +190,14 @@ static int32_t replace(cdtx_sql *sql, const struct job_put *put, const struct ho
                               cdtx__sql_text(o->concurrency_key),
                               cdtx__sql_blob(put->payload, put->length),
                               deadline_of(o, now),
+                              SQL_INT(put->lane),
                               SQL_INT(*id),
                               SQL_INT(holder->id)};
     return cdtx__sql_run(sql,
                          "UPDATE cdtx_job SET state = ?, queue = ?, priority = ?, clock = ?, due = ?, attempts = 0,"
-                         " crashes = 0, curve = 0, concurrency_key = ?, payload = ?, deadline = ?, id = ? WHERE id = ?",
-                         arguments, 10, NULL, NULL, err);
+                         " crashes = 0, curve = 0, concurrency_key = ?, payload = ?, deadline = ?, lane = ?, id = ?"
+                         " WHERE id = ?",
+                         arguments, 11, NULL, NULL, err);
 }
 
 static int32_t keep_payload(cdtx_sql *sql, int64_t from, int64_t to, cdtx_error *err) {
@@ -231,9 +252,11 @@ static int32_t put_onto(cdtx_sql *sql, const struct job_put *put, int64_t *id, c
     return 0;
 }
 
-int32_t cdtx__job_insert(cdtx_sql *sql, const struct job_put *put, int64_t *id, cdtx_error *err) {
+int32_t cdtx__job_insert(cdtx_sql *sql, struct job_put *put, int64_t *id, cdtx_error *err) {
     int inserted = 0;
-    int32_t rc = insert(sql, put, JOB_READY, id, &inserted, err);
+    int32_t rc = find_lane(sql, put, err);
+    if (rc == 0)
+        rc = insert(sql, put, JOB_READY, id, &inserted, err);
     if (rc == 0 && !inserted)
         rc = put_onto(sql, put, id, err);
     if (rc == 0)

@@ -75,6 +75,17 @@ int32_t cdtx__job_withdraw(cdtx_sql *sql, int64_t id, int *gone, cdtx_error *err
     return cdtx__job_pass_on(sql, handler, cdtx__rows_at(rows, 0, 2)->bytes, cdtx__rows_at(rows, 0, 3)->bytes, err);
 }
 
+int32_t cdtx__job_lane(cdtx_sql *sql, const char *handler, const char *queue, int64_t *lane, cdtx_error *err) {
+    cdtx_value arguments[] = {cdtx__sql_text(handler), cdtx__sql_text(queue)};
+    cdtx_rows *rows = &sql->store->rows;
+    cdtx__rows_reset(rows);
+    int32_t rc =
+        cdtx__sql_run(sql, "SELECT id FROM cdtx_lane WHERE handler = ? AND queue = ?", arguments, 2, rows, NULL, err);
+    if (rc == 0)
+        *lane = cdtx__rows_int(rows, 0, 0);
+    return rc;
+}
+
 int32_t cdtx__job_absent(cdtx_sql *sql, int64_t id, cdtx_error *err) {
     int64_t last = sql->store->meta.job; /* with what this transaction has put; a lent one does not know it */
     cdtx_rows *rows = &sql->store->rows;

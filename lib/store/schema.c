@@ -106,8 +106,21 @@ static const char *const version_4[] = {
     "ALTER TABLE cdtx_job ADD COLUMN history TEXT", /* a line a failed attempt: wall ms, attempt, code, sentence */
     "UPDATE cdtx_job SET curve = attempts",
     "UPDATE cdtx_job SET died = (SELECT clock FROM cdtx_meta) WHERE state = 3",
+    /* A queue's jobs of one handler. One number says where a ready job stands: lane, clock, priority, due; so the
+     * index of due ones is small, and finding a place in it compares integers, however many wait. */
+    "CREATE TABLE cdtx_lane ("
+    " id INTEGER PRIMARY KEY," /* at most 15 bits */
+    " queue TEXT NOT NULL,"
+    " handler TEXT NOT NULL) STRICT",
+    "CREATE UNIQUE INDEX cdtx_lane_of ON cdtx_lane (handler, queue)",
+    "ALTER TABLE cdtx_job ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",
+    "INSERT INTO cdtx_lane (queue, handler) SELECT DISTINCT queue, handler FROM cdtx_job",
+    "UPDATE cdtx_job SET lane = (SELECT id FROM cdtx_lane AS l WHERE l.handler = cdtx_job.handler"
+    " AND l.queue = cdtx_job.queue)",
+    "DROP INDEX cdtx_job_due",
+    "CREATE INDEX cdtx_job_due ON cdtx_job (" SCHEMA_JOB_PLACE ") WHERE state = 1",
     "DROP INDEX cdtx_job_lease",
-    "CREATE INDEX cdtx_job_lease ON cdtx_job (handler, due) WHERE state = 2",
+    "CREATE INDEX cdtx_job_lease ON cdtx_job (" SCHEMA_JOB_LEASE ") WHERE state = 2",
     "DROP INDEX cdtx_job_concurrency",
     /* Of one key: who runs, who is first, who waits. */
     "CREATE INDEX cdtx_job_key ON cdtx_job (concurrency_key, state, id) WHERE concurrency_key IS NOT NULL",
