@@ -178,10 +178,12 @@ static int32_t read_idle(struct one_ask *one, cdtx_sql *sql, struct seen_job *jo
 
 static int32_t note_line(const struct one_ask *one, cdtx_sql *sql, const struct seen_job *job, const char *action,
                          cdtx_error *err) {
+    static const char *const states[] = {"?", "ready", "leased", "dead", "waiting", "next"};
     char subject[32], reason[REASON_MAX + CDTX_NAME_MAX + 64];
+    const char *state = states[job->state > 0 && job->state <= JOB_NEXT ? job->state : 0];
     snprintf(subject, sizeof subject, "job %lld", (long long)one->id);
-    snprintf(reason, sizeof reason, "of '%s', %s, payload %lld bytes: %s", job->handler,
-             job->state == JOB_DEAD ? "dead" : "ready", (long long)job->length, one->reason);
+    snprintf(reason, sizeof reason, "of '%s', %s, payload %lld bytes: %s", job->handler, state, (long long)job->length,
+             one->reason);
     struct audit_line line = {.actor = one->actor, .action = action, .subject = subject, .reason = reason};
     return cdtx__audit_append(sql, &line, err);
 }

@@ -834,6 +834,9 @@ START_TEST(a_job_behind_another_is_left_there) {
     OK(cdtx_job_cancel(db, waits, "ann", "why", &E));
     OK(cdtx_settle(work, 0, NULL, &E));
     ck_assert_str_eq(audit_of(NULL), "cancel/ann cancel/ann");
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_audit WHERE (id = 1 AND reason LIKE '%, next, %')"
+                                       " OR (id = 2 AND reason LIKE '%, waiting, %')"),
+                     2);
     cdtx_db_close(db);
     free_shop();
 }
