@@ -91,34 +91,44 @@ static int32_t find_lane(cdtx_sql *sql, struct job_put *put, cdtx_error *err) {
     return rc;
 }
 
+/* A row, and the marks of its values in their order. */
+enum { ROW_VALUES = 15, PACK = 16 };
+#define ROW       "(?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?)"
+#define FOUR_ROWS ROW ", " ROW ", " ROW ", " ROW
+#define INSERT_INTO                                                                                                    \
+    "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes, token, unique_key,"     \
+    " concurrency_key, payload, deadline, put, msg, msg_key, lane) VALUES "
+
+static void fill_row(cdtx_sql *sql, const struct job_put *put, int64_t state, int64_t id, int64_t now,
+                     cdtx_value values[ROW_VALUES]) {
+    const cdtx_job_options *o = &put->options;
+    cdtx_value row[ROW_VALUES] = {SQL_INT(id),
+                                  cdtx__sql_text(o->queue),
+                                  cdtx__sql_text(put->handler),
+                                  SQL_INT(state),
+                                  SQL_INT(o->priority),
+                                  SQL_INT(o->at_ms > 0 ? JOB_CLOCK_WALL : JOB_CLOCK_DURABLE),
+                                  SQL_INT(due_of(sql, o, now)),
+                                  cdtx__sql_text(o->unique_key),
+                                  cdtx__sql_text(o->concurrency_key),
+                                  cdtx__sql_blob(put->payload, put->length),
+                                  deadline_of(o, now),
+                                  SQL_INT(now),
+                                  put->message == 0 ? SQL_NULL : SQL_INT(put->message),
+                                  cdtx__sql_text(put->message_key),
+                                  SQL_INT(put->lane)};
+    memcpy(values, row, sizeof row);
+}
+
 static int32_t insert(cdtx_sql *sql, const struct job_put *put, int64_t state, int64_t *id, int *inserted,
                       cdtx_error *err) {
-    const cdtx_job_options *o = &put->options;
+    cdtx_value values[ROW_VALUES];
     int64_t now = cdtx__store_stamp_ms(sql->store), changes = 0;
-    int64_t due = due_of(sql, o, now);
     int32_t rc = cdtx__lent_next_job(sql, id, err); /* also saves the clock that due is measured by */
     if (rc != 0)
         return rc;
-    cdtx_value arguments[] = {SQL_INT(*id),
-                              cdtx__sql_text(o->queue),
-                              cdtx__sql_text(put->handler),
-                              SQL_INT(state),
-                              SQL_INT(o->priority),
-                              SQL_INT(o->at_ms > 0 ? JOB_CLOCK_WALL : JOB_CLOCK_DURABLE),
-                              SQL_INT(due),
-                              cdtx__sql_text(o->unique_key),
-                              cdtx__sql_text(o->concurrency_key),
-                              cdtx__sql_blob(put->payload, put->length),
-                              deadline_of(o, now),
-                              SQL_INT(now),
-                              put->message == 0 ? SQL_NULL : SQL_INT(put->message),
-                              cdtx__sql_text(put->message_key),
-                              SQL_INT(put->lane)};
-    rc = cdtx__sql_run(sql,
-                       "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes,"
-                       " token, unique_key, concurrency_key, payload, deadline, put, msg, msg_key, lane)"
-                       " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                       arguments, 15, NULL, &changes, err);
+    fill_row(sql, put, state, *id, now, values);
+    rc = cdtx__sql_run(sql, INSERT_INTO ROW " ON CONFLICT DO NOTHING", values, ROW_VALUES, NULL, &changes, err);
     if (rc == 0)
         *inserted = changes == 1;
     return rc;
@@ -264,6 +274,52 @@ int32_t cdtx__job_insert(cdtx_sql *sql, struct job_put *put, int64_t *id, cdtx_e
     return rc;
 }
 
+/* ---- many at once ---- */
+
+/* PACK jobs without a unique key by one statement: most of what a row costs is the statement around it. */
+static int32_t insert_pack(cdtx_sql *sql, struct job_put *put, const cdtx_bytes *payloads, int64_t *first_id,
+                           cdtx_error *err) {
+    cdtx_value values[PACK * ROW_VALUES];
+    int64_t now = cdtx__store_stamp_ms(sql->store), changes = 0, id = 0;
+    int32_t rc = find_lane(sql, put, err);
+    for (uint32_t i = 0; i < PACK && rc == 0; i++) {
+        put->payload = payloads[i].bytes;
+        put->length = payloads[i].length;
+        rc = cdtx__lent_next_job(sql, &id, err);
+        if (i == 0)
+            *first_id = id;
+        fill_row(sql, put, JOB_READY, id, now, &values[i * ROW_VALUES]);
+    }
+    if (rc == 0)
+        rc = cdtx__sql_run(sql,
+                           INSERT_INTO FOUR_ROWS ", " FOUR_ROWS ", " FOUR_ROWS ", " FOUR_ROWS " ON CONFLICT DO NOTHING",
+                           values, PACK * ROW_VALUES, NULL, &changes, err);
+    if (rc == 0 && changes != PACK)
+        rc = number_taken(sql, *first_id, err);
+    sql->store->meta.rings = 1;
+    return rc;
+}
+
+static int32_t insert_one(cdtx_sql *sql, struct job_put *put, const cdtx_bytes *payload, int64_t *id, cdtx_error *err) {
+    put->payload = payload->bytes;
+    put->length = payload->length;
+    return cdtx__job_insert(sql, put, id, err);
+}
+
+static int32_t insert_all(cdtx_sql *sql, struct job_put *put, const cdtx_bytes *payloads, uint32_t count,
+                          int64_t *first_id, cdtx_error *err) {
+    int32_t rc = 0;
+    for (uint32_t i = 0, step; i < count && rc == 0; i += step) {
+        int64_t id = 0;
+        int packed = count - i >= PACK && put->options.unique_key == NULL;
+        step = packed ? PACK : 1;
+        rc = packed ? insert_pack(sql, put, payloads + i, &id, err) : insert_one(sql, put, payloads + i, &id, err);
+        if (i == 0)
+            *first_id = id;
+    }
+    return rc;
+}
+
 /* ---- the public calls ---- */
 
 int32_t cdtx_job_put_many(cdtx_sql *sql, const char *handler, const cdtx_bytes *payloads, uint32_t count,
@@ -279,7 +335,7 @@ int32_t cdtx_job_put_many(cdtx_sql *sql, const char *handler, const cdtx_bytes *
     if (handler != NULL && cdtx__handler_is_ours(handler))
         rc = cdtx__fail(err, CDTX_INVALID, "jobs of '%.120s' are the library's own", handler);
     const cdtx *engine = ((cdtx_db *)sql->store->owner)->engine;
-    int64_t first = 0, id = 0;
+    int64_t first = 0;
     if (count > 1 && put.options.unique_key != NULL)
         rc = cdtx__fail(err, CDTX_INVALID, "%u jobs with one unique key: the second would conflict with the first",
                         count);
@@ -288,11 +344,8 @@ int32_t cdtx_job_put_many(cdtx_sql *sql, const char *handler, const cdtx_bytes *
         put.length = payloads[i].length;
         rc = i == 0 ? cdtx__job_check(engine, &put, err) : cdtx__check_payload(engine, put.payload, put.length, err);
     }
-    for (uint32_t i = 0; i < count && rc == 0; i++) {
-        put.payload = payloads[i].bytes;
-        put.length = payloads[i].length;
-        rc = cdtx__job_insert(sql, &put, i == 0 ? &first : &id, err);
-    }
+    if (rc == 0)
+        rc = insert_all(sql, &put, payloads, count, &first, err);
     if (rc == 0 && first_id != NULL)
         *first_id = first;
     cdtx__sql_leave(sql);
