@@ -4,7 +4,7 @@
 
 #include "store/lent.h"
 
-enum { MESSAGE_ROWS_MAX = 64 << 20 };
+enum { MESSAGE_ROW_MAX = PAYLOAD_LIMIT + 65536 };
 
 void cdtx__delivery_handler(const char *topic, const char *group, char name[CDTX_NAME_MAX + 1]) {
     snprintf(name, CDTX_NAME_MAX + 1, DELIVERY_PREFIX "%s/%s", topic, group);
@@ -106,39 +106,39 @@ int32_t cdtx__message_hold(cdtx_sql *sql, struct message *message, cdtx_error *e
 
 #define BRANCH(call) cdtx__sql_blob((call)->log, sizeof(call)->log), SQL_INT((call)->sequence), SQL_INT((call)->branch)
 
-static int32_t publish_held(cdtx_sql *sql, const cdtx_rows *rows, cdtx_error *err) {
-    int32_t rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < rows->count; i++) {
-        const cdtx_value *payload = cdtx__rows_at(rows, i, 5);
-        struct message message = {
-            .number = cdtx__rows_int(rows, i, 0),
-            .topic = cdtx__rows_at(rows, i, 1)->bytes,
-            .key = cdtx__rows_at(rows, i, 2)->bytes,
-            .priority = (int32_t)cdtx__rows_int(rows, i, 3),
-            .delay_ms = cdtx__rows_int(rows, i, 4),
-            .payload = payload->bytes,
-            .length = payload->length,
-        };
-        rc = cdtx__message_publish(sql, &message, err);
-    }
-    return rc;
+static int32_t publish_held(cdtx_sql *sql, const cdtx_rows *row, cdtx_error *err) {
+    const cdtx_value *payload = cdtx__rows_at(row, 0, 5);
+    cdtx_value id = *cdtx__rows_at(row, 0, 0);
+    struct message message = {
+        .number = id.integer,
+        .topic = cdtx__rows_at(row, 0, 1)->bytes,
+        .key = cdtx__rows_at(row, 0, 2)->bytes,
+        .priority = (int32_t)cdtx__rows_int(row, 0, 3),
+        .delay_ms = cdtx__rows_int(row, 0, 4),
+        .payload = payload->bytes,
+        .length = payload->length,
+    };
+    /* The row goes before it comes back as a kept one. */
+    int32_t rc = cdtx__sql_run(sql, "DELETE FROM cdtx_msg WHERE id = ?", &id, 1, NULL, NULL, err);
+    return rc != 0 ? rc : cdtx__message_publish(sql, &message, err);
 }
 
-/* The rows go before their messages come back as kept ones. */
+/* One by one: together they may be larger than any bound on rows, and a confirm must not fail for that. */
 static int32_t release(cdtx_sql *sql, const cdtx_call *call, cdtx_error *err) {
     cdtx_value arguments[] = {BRANCH(call)};
-    cdtx_rows rows;
-    cdtx__rows_init(&rows, sql->store->env, MESSAGE_ROWS_MAX);
-    int32_t rc = cdtx__sql_run(sql,
-                               "SELECT id, topic, key, priority, delay_ms, payload FROM cdtx_msg"
-                               " WHERE log = ? AND seq = ? AND branch = ? AND visible IS NULL ORDER BY id",
-                               arguments, 3, &rows, NULL, err);
-    if (rc == 0)
-        rc = cdtx__sql_run(sql, "DELETE FROM cdtx_msg WHERE log = ? AND seq = ? AND branch = ? AND visible IS NULL",
-                           arguments, 3, NULL, NULL, err);
-    if (rc == 0)
-        rc = publish_held(sql, &rows, err);
-    cdtx__rows_free(&rows);
+    cdtx_rows row;
+    cdtx__rows_init(&row, sql->store->env, MESSAGE_ROW_MAX);
+    int32_t rc;
+    do {
+        cdtx__rows_reset(&row);
+        rc = cdtx__sql_run(sql,
+                           "SELECT id, topic, key, priority, delay_ms, payload FROM cdtx_msg"
+                           " WHERE log = ? AND seq = ? AND branch = ? AND visible IS NULL ORDER BY id LIMIT 1",
+                           arguments, 3, &row, NULL, err);
+        if (rc == 0 && row.count == 1)
+            rc = publish_held(sql, &row, err);
+    } while (rc == 0 && row.count == 1);
+    cdtx__rows_free(&row);
     return rc;
 }
 

@@ -36,7 +36,15 @@ static int32_t read_state(cdtx_sql *sql, const struct new_group *group, struct t
     return rc;
 }
 
-enum { PAGE = 256, KEPT_ID = 0, KEPT_KEY, KEPT_PRIORITY, KEPT_PAYLOAD, KEPT_VISIBLE };
+enum { PAGE = 256, KEPT_ROWS_MAX = 64 << 20 };
+enum { KEPT_ID, KEPT_KEY, KEPT_PRIORITY, KEPT_PAYLOAD, KEPT_VISIBLE, KEPT_DELAY };
+
+/* Its delay began when it became visible. */
+static int64_t left_of_delay(const cdtx_sql *sql, const cdtx_rows *rows, uint32_t row) {
+    int64_t due = cdtx__rows_int(rows, row, KEPT_VISIBLE) + cdtx__rows_int(rows, row, KEPT_DELAY);
+    int64_t now = cdtx__store_clock_ms(sql->store);
+    return due > now ? due - now : 0;
+}
 
 static int32_t deliver_page(cdtx_sql *sql, const struct new_group *group, const cdtx_rows *rows, cdtx_error *err) {
     int32_t rc = 0;
@@ -49,33 +57,41 @@ static int32_t deliver_page(cdtx_sql *sql, const struct new_group *group, const 
             .payload = payload->bytes,
             .length = payload->length,
             .priority = (int32_t)cdtx__rows_int(rows, i, KEPT_PRIORITY),
+            .delay_ms = left_of_delay(sql, rows, i),
         };
         rc = cdtx__message_deliver(sql, &message, group->name, group->in_order, err);
     }
     return rc;
 }
 
+static int32_t read_page(cdtx_sql *sql, const cdtx_value *arguments, cdtx_rows *rows, cdtx_error *err) {
+    cdtx__rows_reset(rows);
+    return cdtx__sql_run(sql,
+                         "SELECT id, key, priority, payload, visible, delay_ms FROM cdtx_msg WHERE topic = ?"
+                         " AND (visible, id) > (?, ?) AND visible IS NOT NULL ORDER BY visible, id LIMIT ?",
+                         arguments, 4, rows, NULL, err);
+}
+
 /* The kept ones that became visible since then, in that order, all in this transaction: what is put meanwhile must not
  * overtake them. */
 static int32_t deliver_kept(cdtx_sql *sql, const struct new_group *group, int64_t since, cdtx_error *err) {
-    int64_t visible = since, number = 0;
+    cdtx_value arguments[] = {cdtx__sql_text(group->topic), SQL_INT(since), SQL_INT(0), SQL_INT(PAGE)};
     cdtx_rows rows;
-    cdtx__rows_init(&rows, sql->store->env, 64 << 20);
-    int32_t rc = 0;
+    cdtx__rows_init(&rows, sql->store->env, KEPT_ROWS_MAX);
+    int32_t rc;
     do {
-        cdtx_value arguments[] = {cdtx__sql_text(group->topic), SQL_INT(visible), SQL_INT(number), SQL_INT(PAGE)};
-        cdtx__rows_reset(&rows);
-        rc = cdtx__sql_run(sql,
-                           "SELECT id, key, priority, payload, visible FROM cdtx_msg WHERE topic = ?"
-                           " AND (visible, id) > (?, ?) AND visible IS NOT NULL ORDER BY visible, id LIMIT ?",
-                           arguments, 4, &rows, NULL, err);
+        rc = read_page(sql, arguments, &rows, err);
+        if (rc == CDTX_LIMIT) { /* large payloads: one always fits */
+            arguments[3] = SQL_INT(1);
+            rc = read_page(sql, arguments, &rows, err);
+        }
         if (rc == 0)
             rc = deliver_page(sql, group, &rows, err);
         if (rc == 0 && rows.count > 0) {
-            number = cdtx__rows_int(&rows, rows.count - 1, KEPT_ID);
-            visible = cdtx__rows_int(&rows, rows.count - 1, KEPT_VISIBLE);
+            arguments[1] = *cdtx__rows_at(&rows, rows.count - 1, KEPT_VISIBLE);
+            arguments[2] = *cdtx__rows_at(&rows, rows.count - 1, KEPT_ID);
         }
-    } while (rc == 0 && rows.count == PAGE);
+    } while (rc == 0 && rows.count > 0);
     cdtx__rows_free(&rows);
     return rc;
 }
