@@ -137,19 +137,24 @@ static int32_t fill_options(cdtx_handler_options *o, cdtx_error *err) {
     return rc;
 }
 
-int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err) {
-    cdtx_handler_options o = *options;
+int32_t cdtx__handler_check(const cdtx_db *db, const char *name, cdtx_handler_options *o, cdtx_error *err) {
     int32_t rc = cdtx__check_name(name, "the handler's name", err);
     if (rc == 0)
-        rc = fill_options(&o, err);
-    if (rc == 0 && o.local_db == db)
-        o.local_db = NULL;
-    if (rc == 0 && o.local_db != NULL && o.local_db->engine != db->engine)
+        rc = fill_options(o, err);
+    if (rc == 0 && o->local_db == db)
+        o->local_db = NULL;
+    if (rc == 0 && o->local_db != NULL && o->local_db->engine != db->engine)
         rc = cdtx__fail(err, CDTX_MISUSE, "handler '%s': its local_db is a database of another engine", name);
     if (rc == 0)
         rc = cdtx__may_write(db, "registering a handler", err);
-    if (rc == 0 && o.local_db != NULL)
-        rc = cdtx__may_write(o.local_db, "registering a handler", err);
+    if (rc == 0 && o->local_db != NULL)
+        rc = cdtx__may_write(o->local_db, "registering a handler", err);
+    return rc;
+}
+
+int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err) {
+    cdtx_handler_options o = *options;
+    int32_t rc = cdtx__handler_check(db, name, &o, err);
     if (rc == 0 && o.local_db != NULL)
         rc = cdtx__floor_keep(o.local_db, err);
     if (rc != 0)

@@ -110,7 +110,9 @@ int cdtx__handler_is_here(cdtx_db *db, const char *name);
 int32_t cdtx__handler_space(struct handler *handler, cdtx_error *err);
 /* The next one; NULL: the first, and at the end. */
 struct handler *cdtx__handler_after(struct job_room *room, struct handler *handler);
-/* Registers one of any name, between enter and leave. */
+/* What registering it checks first; fills the options' defaults in. Between enter and leave, as is the next. */
+int32_t cdtx__handler_check(const cdtx_db *db, const char *name, cdtx_handler_options *options, cdtx_error *err);
+/* Registers one of any name. */
 int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err);
 /* Fires the room's scan. */
 void cdtx__claim_fire(struct timer *timer);

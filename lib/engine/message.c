@@ -32,12 +32,12 @@ static int32_t read_groups(cdtx_sql *sql, const char *topic, cdtx_rows *rows, cd
     return rc == 0 && rows->count == 0 ? no_topic(sql, topic, err) : rc;
 }
 
-/* In order, the key is one row of deliveries, of this group only. */
+/* In order, the key is one row of deliveries, of this group only: no key of the host's begins with a name of ours. */
 int32_t cdtx__message_deliver(cdtx_sql *sql, const struct message *message, const char *group, int in_order,
                               cdtx_error *err) {
     char handler[CDTX_NAME_MAX + 1], key[2 * CDTX_NAME_MAX + 4];
     cdtx__delivery_handler(message->topic, group, handler);
-    snprintf(key, sizeof key, "%s/%s", handler + strlen(DELIVERY_PREFIX), message->key == NULL ? "" : message->key);
+    snprintf(key, sizeof key, "%s/%s", handler, message->key == NULL ? "" : message->key);
     struct job_put put = {
         .handler = handler,
         .payload = message->payload,

@@ -13,7 +13,7 @@ int32_t cdtx__msg_check(const cdtx *engine, const struct message *message, cdtx_
 /* The keeper of a database's messages: an internal job that forgets what was kept long enough. Registers it here. */
 int32_t cdtx__msg_keeper_add(cdtx_db *db, cdtx_error *err);
 /* Puts its next run, unless it is on its way already. */
-int32_t cdtx__msg_keeper_put(cdtx_sql *sql, cdtx_error *err);
+int32_t cdtx__msg_keeper_put(cdtx_sql *sql, int64_t in_ms, cdtx_error *err);
 
 /* The engine of a rider's or handle's database. */
 static inline cdtx *cdtx__engine_of(const cdtx_sql *sql) {

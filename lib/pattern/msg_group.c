@@ -140,11 +140,9 @@ static int32_t check_consumer(const char *topic, const char *group, const cdtx_c
     return rc;
 }
 
-static int32_t register_consumer(cdtx_db *db, const char *topic, const char *group, const cdtx_consumer_options *o,
-                                 cdtx_error *err) {
-    char name[CDTX_NAME_MAX + 1];
-    cdtx_handler_options handler = {
-        .size = sizeof handler,
+static cdtx_handler_options handler_of(const cdtx_consumer_options *o) {
+    return (cdtx_handler_options){
+        .size = sizeof(cdtx_handler_options),
         .in_local = o->in_local,
         .handler = o->handler,
         .user = o->user,
@@ -160,30 +158,43 @@ static int32_t register_consumer(cdtx_db *db, const char *topic, const char *gro
         .in_order = o->in_order,
         .local_db = o->local_db,
     };
-    cdtx__delivery_handler(topic, group, name);
-    int32_t rc = cdtx__enter(db->engine, err);
-    if (rc != 0)
-        return rc;
-    rc = cdtx__msg_keeper_add(db, err);
-    if (rc == 0)
-        rc = cdtx__handler_add(db, name, &handler, err);
-    cdtx__leave(db->engine);
+}
+
+/* Before the group is made: what is refused later would leave it behind. */
+static int32_t may_join(cdtx_db *db, const char *name, cdtx_handler_options handler, cdtx_error *err) {
+    int32_t rc = cdtx__handler_check(db, name, &handler, err);
+    if (rc == 0 && cdtx__handler_is_here(db, name))
+        rc = cdtx__fail(err, CDTX_CONFLICT, "this engine has joined the group already: '%s' of '%s'", name,
+                        db->store->name);
     return rc;
 }
 
 int32_t cdtx_consumer_add(cdtx_db *db, const char *topic, const char *group, const cdtx_consumer_options *options,
                           cdtx_error *err) {
     cdtx_consumer_options o = {0};
+    char name[CDTX_NAME_MAX + 1];
     if (db == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "the database is NULL");
     int32_t rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_consumer_options", err);
     if (rc == 0)
         rc = check_consumer(topic, group, &o, err);
+    if (rc == 0)
+        rc = cdtx__enter(db->engine, err);
+    if (rc != 0)
+        return rc;
     struct new_group new = {
         .topic = topic, .name = group, .in_order = o.in_order != 0, .start = o.start, .start_ms = o.start_ms};
+    cdtx_handler_options handler = handler_of(&o);
+    cdtx__delivery_handler(topic, group, name);
+    rc = may_join(db, name, handler, err);
     if (rc == 0)
         rc = cdtx_local(db, run_join, &new, err);
-    return rc != 0 ? rc : register_consumer(db, topic, group, &o, err);
+    if (rc == 0)
+        rc = cdtx__msg_keeper_add(db, err);
+    if (rc == 0)
+        rc = cdtx__handler_add(db, name, &handler, err);
+    cdtx__leave(db->engine);
+    return rc;
 }
 
 /* ---- removing ---- */
@@ -220,6 +231,8 @@ static int32_t run_remove(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
                           removal->name, removal->topic);
     if (rc == 0)
         rc = cdtx__sql_run(sql, "DELETE FROM cdtx_job WHERE handler = ?", &name, 1, NULL, &gone, err);
+    if (rc == 0) /* one that is made anew is not paused */
+        rc = cdtx__sql_run(sql, "DELETE FROM cdtx_pause WHERE handler = ?", &name, 1, NULL, NULL, err);
     return rc != 0 ? rc : note_removal(removal, sql, gone, err);
 }
 

@@ -269,7 +269,8 @@ static int32_t withdraw_check(cdtx_sql *sql, const struct half *half, cdtx_error
     cdtx__half_handler(half->producer, handler);
     snprintf(key, sizeof key, "%lld", (long long)half->number);
     cdtx_value arguments[] = {cdtx__sql_text(handler), cdtx__sql_text(key)};
-    return cdtx__sql_run(sql, "DELETE FROM cdtx_job WHERE handler = ? AND unique_key = ? AND state NOT IN (2, 5)",
+    return cdtx__sql_run(sql,
+                         "DELETE FROM cdtx_job WHERE handler = ? AND unique_key = ? AND state <> 2 AND " JOB_HOLDS_KEY,
                          arguments, 2, NULL, NULL, err);
 }
 

@@ -6,6 +6,7 @@
 
 /* ---- the keeper ---- */
 
+/* A step is short, for everybody waits meanwhile; where it was not enough the next comes at once. */
 enum { KEEPER_MS = 10000, KEEPER_ROWS = 1000 };
 static const char keeper[] = "cdtx.msg.keep";
 
@@ -13,7 +14,7 @@ static const char keeper[] = "cdtx.msg.keep";
 static int32_t forget_messages(cdtx_sql *sql, int64_t *gone, cdtx_error *err) {
     cdtx_value arguments[] = {SQL_INT(cdtx__store_clock_ms(sql->store)), SQL_INT(KEEPER_ROWS)};
     return cdtx__sql_run(sql,
-                         "DELETE FROM cdtx_msg WHERE id IN (SELECT m.id FROM cdtx_topic AS t JOIN cdtx_msg AS m"
+                         "DELETE FROM cdtx_msg WHERE id IN (SELECT m.id FROM cdtx_topic AS t CROSS JOIN cdtx_msg AS m"
                          " ON m.topic = t.name AND m.visible <= ? - t.retention_ms"
                          " WHERE EXISTS (SELECT 1 FROM cdtx_group AS g WHERE g.topic = t.name) LIMIT ?)",
                          arguments, 2, NULL, gone, err);
@@ -25,7 +26,7 @@ static int32_t forget_halves(cdtx_sql *sql, int64_t *gone, cdtx_error *err) {
     cdtx_value arguments[] = {SQL_INT(cdtx__store_clock_ms(sql->store) - kept_ms), SQL_INT(KEEPER_ROWS)};
     return cdtx__sql_run(sql,
                          "DELETE FROM cdtx_half WHERE id IN"
-                         " (SELECT id FROM cdtx_half WHERE state IN (2, 3) AND at <= ? ORDER BY state, id LIMIT ?)",
+                         " (SELECT id FROM cdtx_half WHERE state > 1 AND at <= ? ORDER BY at LIMIT ?)",
                          arguments, 2, NULL, gone, err);
 }
 
@@ -36,14 +37,14 @@ static int32_t keep(cdtx_work *work, void *user, cdtx_error *err) {
     int32_t rc = forget_messages(sql, &messages, err);
     if (rc == 0)
         rc = forget_halves(sql, &halves, err);
-    return rc != 0 ? rc : cdtx__msg_keeper_put(sql, err);
+    int more = messages == KEEPER_ROWS || halves == KEEPER_ROWS;
+    return rc != 0 ? rc : cdtx__msg_keeper_put(sql, more ? 0 : KEEPER_MS, err);
 }
 
-int32_t cdtx__msg_keeper_put(cdtx_sql *sql, cdtx_error *err) {
+int32_t cdtx__msg_keeper_put(cdtx_sql *sql, int64_t in_ms, cdtx_error *err) {
     struct job_put put = {
         .handler = keeper,
-        .options = {
-            .queue = "default", .delay_ms = KEEPER_MS, .unique_key = keeper, .unique_policy = CDTX_UNIQUE_KEEP}};
+        .options = {.queue = "default", .delay_ms = in_ms, .unique_key = keeper, .unique_policy = CDTX_UNIQUE_KEEP}};
     int64_t id = 0;
     return cdtx__job_insert(sql, &put, &id, err);
 }
@@ -78,7 +79,7 @@ static int32_t run_add(cdtx_sql *sql, void *user, cdtx_error *err) {
                                "INSERT INTO cdtx_topic VALUES (?, ?)"
                                " ON CONFLICT (name) DO UPDATE SET retention_ms = excluded.retention_ms",
                                arguments, 2, NULL, NULL, err);
-    return rc != 0 ? rc : cdtx__msg_keeper_put(sql, err);
+    return rc != 0 ? rc : cdtx__msg_keeper_put(sql, KEEPER_MS, err);
 }
 
 int32_t cdtx_topic_add(cdtx_db *db, const char *topic, const cdtx_topic_options *options, cdtx_error *err) {

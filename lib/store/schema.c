@@ -186,7 +186,8 @@ static const char *const version_4[] = {
     " checks INTEGER NOT NULL,"     /* answered with 'unknown' */
     " parked TEXT,"                 /* why; NULL: it is not */
     " at INTEGER NOT NULL) STRICT", /* since when it is in its state, on the durable clock */
-    "CREATE INDEX cdtx_half_state ON cdtx_half (state, id)",
+    "CREATE INDEX cdtx_half_open ON cdtx_half (id) WHERE state = 1",
+    "CREATE INDEX cdtx_half_ended ON cdtx_half (at) WHERE state > 1",
     NULL,
 };
 
