@@ -160,6 +160,15 @@ int jobs_by_hand(struct run *run); /* jobs_baseline.c */
 int check_jobs(const struct run *run);
 int check_jobs_by_hand(const struct run *run);
 
+/* ---- messages: an outbox in orders.db, a consumer in stock.db (messages.c) ---- */
+
+int messages(struct run *run);         /* put and delivered in batches, one thread */
+int messages_by_hand(struct run *run); /* messages_baseline.c */
+int halves(struct run *run);           /* prepared and resolved, GROUP threads */
+int check_messages(const struct run *run);
+int check_messages_by_hand(const struct run *run);
+int check_halves(const struct run *run);
+
 /* ---- memory (env.c) ---- */
 
 struct memory {
@@ -217,7 +226,7 @@ int jobs_backlog(const char *dir, int64_t count, struct jobs_backlog *backlog);
 
 /* ---- report.c ---- */
 
-enum { ROUNDS_MAX = 51, MODES_MAX = 12 };
+enum { ROUNDS_MAX = 51, MODES_MAX = 16 };
 
 struct mode {
     const char *name, *unit, *what;

@@ -32,8 +32,8 @@ void queue_close(struct queue *queue) {
 }
 
 int queue_handle(struct queue *queue, cdtx_handler_fn handler, void *user) {
-    cdtx_handler_options options = {.size = sizeof options, .in_local = handler != NULL, .handler = handler,
-                                    .user = user};
+    cdtx_handler_options options = {
+        .size = sizeof options, .in_local = handler != NULL, .handler = handler, .user = user};
     cdtx_error err = {0};
     int32_t rc = cdtx_handler_add(queue->db, JOB_NOOP, &options, &err);
     return rc == 0 ? 1 : refused("cdtx_handler_add", rc, &err);

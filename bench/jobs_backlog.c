@@ -80,8 +80,10 @@ int jobs_backlog(const char *dir, int64_t count, struct jobs_backlog *backlog) {
         ok = lane_open(&lanes[i], dir);
     ok = ok && side_by_side(lanes);
     if (ok)
-        *backlog = (struct jobs_backlog){.jobs = count, .none_per_second = rate(&lanes[0]),
-                                         .later_per_second = rate(&lanes[1]), .lower_per_second = rate(&lanes[2])};
+        *backlog = (struct jobs_backlog){.jobs = count,
+                                         .none_per_second = rate(&lanes[0]),
+                                         .later_per_second = rate(&lanes[1]),
+                                         .lower_per_second = rate(&lanes[2])};
     for (int i = 0; i < LANES; i++)
         lane_close(&lanes[i]);
     return ok && lane_check(&lanes[0]) && lane_check(&lanes[1]) && lane_check(&lanes[2]);

@@ -26,6 +26,10 @@ static struct series all[] = {
     {.mode = {"jobs-baseline", "job", "by hand, 512 in a commit", jobs_by_hand, check_jobs_by_hand, 1}},
     {.mode = {"jobs", "job", "put, taken and settled by 512, one thread", jobs, check_jobs, 0}},
     {.mode = {"jobs-single", "job", "put by 64 threads, handler in_local; until it runs", jobs_single, check_jobs, 0}},
+    {.mode = {"msg-baseline", "msg", "outbox and inbox by hand, 512 in a commit", messages_by_hand,
+              check_messages_by_hand, 1}},
+    {.mode = {"messages", "msg", "outbox put by 512, consumer in_local elsewhere", messages, check_messages, 0}},
+    {.mode = {"halves", "pair", "half prepared and resolved, 64 threads", halves, check_halves, 0}},
 };
 enum { MODES = sizeof all / sizeof all[0] };
 _Static_assert((int)MODES <= (int)MODES_MAX, "a baseline runs at most as often as there are modes in every round");
@@ -72,11 +76,8 @@ static const struct single {
     int64_t count;  /* by default */
     int on_request; /* takes minutes */
 } all_singles[] = {
-    {"idle", run_idle, 0, 0},
-    {"recovery", run_recovery, 10000, 0},
-    {"history", run_history, 1000000, 1},
-    {"jobs-due", run_due, 0, 0},
-    {"jobs-backlog", run_backlog, 1000000, 0},
+    {"idle", run_idle, 0, 0},    {"recovery", run_recovery, 10000, 0},      {"history", run_history, 1000000, 1},
+    {"jobs-due", run_due, 0, 0}, {"jobs-backlog", run_backlog, 1000000, 0},
 };
 enum { SINGLES = sizeof all_singles / sizeof all_singles[0] };
 
@@ -309,7 +310,8 @@ static const char usage[] =
     "  --rounds N    1 to 51 (3)\n"
     "  --threads N   the engine's own threads beside the callers, 0 to 64 (0)\n"
     "  --mode NAME   only this one, and the baseline beside it: submitted, blocking, stepwise, alone, noop,\n"
-    "                jobs, jobs-single; or by itself: idle, recovery, jobs-due, jobs-backlog, history (a million\n"
+    "                jobs, jobs-single, messages, halves; or by itself: idle, recovery, jobs-due, jobs-backlog, "
+    "history (a million\n"
     "                transactions: minutes, so only on request)\n"
     "  --dir DIR     where the temporary folder is made (TMPDIR, or /var/tmp)\n"
     "  --json FILE   the figures with their conditions\n";

@@ -166,17 +166,19 @@ static int32_t bury(struct claim *claim, const struct share *share, cdtx_sql *sq
     return 0;
 }
 
-static int32_t write_lease(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t id,
-                           int64_t *changes, cdtx_error *err) {
-    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms), SQL_INT(id)};
+/* Of all ready ones from that number to that. */
+static int32_t write_leases(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t first,
+                            int64_t last, int64_t *changes, cdtx_error *err) {
+    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms), SQL_INT(first),
+                              SQL_INT(last)};
     const char *statement = "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?"
-                            " WHERE id = ? AND state = 1";
+                            " WHERE id BETWEEN ? AND ? AND state = 1";
     if (MUTANT(claim->rows.env, "trap-24"))
-        statement = "UPDATE cdtx_job SET state = 2, token = token + 1, due = ? WHERE id = ? AND state = 1";
+        statement = "UPDATE cdtx_job SET state = 2, token = token + 1, due = ? WHERE id BETWEEN ? AND ? AND state = 1";
     if (MUTANT(claim->rows.env, "bug-28-token"))
         statement = "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = 1, due = ?"
-                    " WHERE id = ? AND state = 1";
-    return cdtx__sql_run(sql, statement, arguments, 2, NULL, changes, err);
+                    " WHERE id BETWEEN ? AND ? AND state = 1";
+    return cdtx__sql_run(sql, statement, arguments, 3, NULL, changes, err);
 }
 
 /* A damaged row must not hold up the others, nor those of its key; who is let go now is looked at when this one is
@@ -193,24 +195,46 @@ static int32_t leave_alone(struct claim *claim, struct share *share, cdtx_sql *s
     return rc;
 }
 
-static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
+/* Rows whose numbers follow one another, by one statement: most of what a row costs is the statement around it. */
+static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, uint32_t count,
+                     cdtx_error *err) {
     struct handler *handler = share->handler;
     int64_t changes = 0, id = cdtx__rows_int(&claim->rows, row, ROW_ID);
     if (MUTANT(claim->rows.env, "trap-23"))
         handler = LIST_OF(claim->room->handlers.next, struct handler, link);
     cdtx_error why = {0};
-    int32_t rc = write_lease(claim, sql, handler, id, &changes, &why);
-    if (rc == CDTX_SQL) /* our statement has no fault, so the row has */
+    int32_t rc = write_leases(claim, sql, handler, id, id + count - 1, &changes, &why);
+    if (rc == CDTX_SQL && count == 1) /* our statement has no fault, so the row has */
         return leave_alone(claim, share, sql, row, why.text, err);
+    if (rc == CDTX_SQL) { /* one of them has, so each by itself */
+        rc = 0;
+        for (uint32_t i = 0; rc == 0 && i < count; i++)
+            rc = lease(claim, share, sql, row + i, 1, err);
+        return rc;
+    }
     if (rc != 0 && err != NULL)
         *err = why;
     if (rc != 0 || changes == 0)
         return rc;
-    if (new_job(claim, handler, row) == NULL)
-        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for a job of '%s'", handler->name);
-    share->room--;
+    INVARIANT(changes == (int64_t)count); /* all were read as ready in this very transaction */
+    for (uint32_t i = 0; i < count; i++)
+        if (new_job(claim, handler, row + i) == NULL)
+            return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for a job of '%s'", handler->name);
+    share->room -= count;
     come_back(claim, handler->options.lease_ms); /* somebody must look when it ends */
     return 0;
+}
+
+/* How many from that row on follow one another by number and have nothing that must be looked at one by one. */
+static uint32_t run_length(const struct claim *claim, const struct share *share, uint32_t row) {
+    int64_t first = cdtx__rows_int(&claim->rows, row, ROW_ID);
+    uint32_t count = 0;
+    while (row + count < claim->rows.count && count < share->room &&
+           cdtx__rows_int(&claim->rows, row + count, ROW_ID) == first + count &&
+           cdtx__rows_at(&claim->rows, row + count, ROW_KEY)->type == CDTX_NULL &&
+           cdtx__rows_at(&claim->rows, row + count, ROW_DEADLINE)->type == CDTX_NULL)
+        count++;
+    return count;
 }
 
 static int32_t claim_row(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
@@ -221,7 +245,8 @@ static int32_t claim_row(struct claim *claim, struct share *share, cdtx_sql *sql
     int32_t rc = has_turn(claim, sql, share->handler, row, &turn, err);
     if (rc != 0)
         return rc;
-    return turn ? lease(claim, share, sql, row, err) : make_wait(sql, cdtx__rows_int(&claim->rows, row, ROW_ID), err);
+    return turn ? lease(claim, share, sql, row, 1, err)
+                : make_wait(sql, cdtx__rows_int(&claim->rows, row, ROW_ID), err);
 }
 
 /* ---- one handler ---- */
@@ -285,8 +310,11 @@ static int32_t claim_page(struct claim *claim, struct share *share, cdtx_sql *sq
         *full = 0;
         share->unread = 1;
     }
-    for (uint32_t i = 0; rc == 0 && i < claim->rows.count && share->room > 0; i++)
-        rc = claim_row(claim, share, sql, i, err);
+    for (uint32_t i = 0, step; rc == 0 && i < claim->rows.count && share->room > 0; i += step) {
+        uint32_t run = run_length(claim, share, i);
+        step = run > 1 ? run : 1;
+        rc = run > 1 ? lease(claim, share, sql, i, run, err) : claim_row(claim, share, sql, i, err);
+    }
     return rc;
 }
 

@@ -4,8 +4,8 @@
 #include "base/backoff.h"
 #include "store/guard.h"
 
-/* How soon after an end its guard in another database may go. */
-enum { FLOOR_LOOK_US = 1000000 };
+/* How soon after an end its guard in another database may go. Attempts without a failure that give hope. */
+enum { FLOOR_LOOK_US = 1000000, HOPE_AFTER = 64 };
 
 /* ---- ending ---- */
 
@@ -185,9 +185,16 @@ static int32_t call_handler(struct job *job, cdtx_error *err) {
     return rc;
 }
 
+static void note_success(struct handler *handler, int success) {
+    uint32_t before = __atomic_load_n(&handler->successes, __ATOMIC_RELAXED);
+    if (!success || before < HOPE_AFTER)
+        __atomic_store_n(&handler->successes, success ? before + 1 : 0, __ATOMIC_RELAXED);
+}
+
 static int32_t call_in_local(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     job->sql = sql;
     job->code = call_handler(job, err);
+    note_success(job->handler, job->code == 0);
     job->answered = 1;
     job->sql = NULL;
     job->err = *err;
@@ -237,8 +244,12 @@ static void elsewhere_done(struct rider *rider) {
     end(job);
 }
 
+/* A handler that has done well for a while goes without a savepoint; once it fails, its group goes again behind them,
+ * which is as much as a host may be surprised by. */
 static void run_local(struct job *job) {
     const cdtx_db *elsewhere = job->handler->options.local_db;
+    uint32_t successes = __atomic_load_n(&job->handler->successes, __ATOMIC_RELAXED);
+    job->rider.flags = successes < HOPE_AFTER ? 0 : RIDER_HOPEFUL;
     job->rider.run = elsewhere == NULL ? run_in_local : run_elsewhere;
     job->rider.done = elsewhere == NULL ? local_done : elsewhere_done;
     cdtx__store_submit(elsewhere == NULL ? job->handler->room->db->store : elsewhere->store, &job->rider);

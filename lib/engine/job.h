@@ -40,6 +40,7 @@ struct handler {
     char *name, *queue;
     cdtx_handler_options options;
     uint32_t claimed;      /* atomic: by us, and not ended */
+    uint32_t successes;    /* atomic: in a row, of those in a local transaction; more than a few do not matter */
     int64_t tokens_us;     /* rate_per_s: time saved up and not spent on attempts, ... */
     int64_t counted_at_us; /* ... as of then; only the claim at work reads them */
     uint8_t space[16];     /* with local_db: what stands for the log in the guards of its jobs; zero: not known yet */

@@ -20,21 +20,39 @@ int32_t cdtx__message_number(cdtx_sql *sql, int64_t *number, cdtx_error *err) {
 
 /* ---- visible ---- */
 
-enum { GROUP_RETENTION, GROUP_NAME, GROUP_IN_ORDER };
+enum { GROUP_RETENTION, GROUP_NAME, GROUP_IN_ORDER, GROUP_LANE };
 
-/* A row for each group, one with a NULL name when there is none. */
-static int32_t read_groups(cdtx_sql *sql, const char *topic, cdtx_rows *rows, cdtx_error *err) {
+/* A row for each group, one with a NULL name when there is none; lane NULL: it never got a message. */
+static int32_t ask_groups(cdtx_sql *sql, const char *topic, cdtx_error *err) {
     cdtx_value name = cdtx__sql_text(topic);
-    int32_t rc = cdtx__sql_run(sql,
-                               "SELECT t.retention_ms, g.name, g.in_order FROM cdtx_topic AS t"
-                               " LEFT JOIN cdtx_group AS g ON g.topic = t.name WHERE t.name = ? ORDER BY g.name",
-                               &name, 1, rows, NULL, err);
-    return rc == 0 && rows->count == 0 ? no_topic(sql, topic, err) : rc;
+    cdtx__rows_reset(&sql->memo);
+    return cdtx__sql_run(sql,
+                         "SELECT t.retention_ms, g.name, g.in_order, l.id FROM cdtx_topic AS t"
+                         " LEFT JOIN cdtx_group AS g ON g.topic = t.name"
+                         " LEFT JOIN cdtx_lane AS l ON l.handler = '" DELIVERY_PREFIX "' || t.name || '/' || g.name"
+                         " AND l.queue = 'default' WHERE t.name = ? ORDER BY g.name",
+                         &name, 1, &sql->memo, NULL, err);
+}
+
+/* Into sql->memo, once for all messages to one topic in a transaction. Not across what a host may undo by itself. */
+static int32_t read_groups(cdtx_sql *sql, const char *topic, cdtx_error *err) {
+    if (sql->enter == NULL && strcmp(sql->memo_of, topic) == 0)
+        return 0;
+    sql->memo_of[0] = '\0';
+    int32_t rc = ask_groups(sql, topic, err);
+    if (rc != 0 || sql->memo.count == 0)
+        return rc != 0 ? rc : no_topic(sql, topic, err);
+    int lanes = 1;
+    for (uint32_t i = 0; i < sql->memo.count; i++)
+        lanes &= cdtx__rows_at(&sql->memo, i, GROUP_LANE)->type == CDTX_INT;
+    if (lanes)
+        snprintf(sql->memo_of, sizeof sql->memo_of, "%s", topic);
+    return 0;
 }
 
 /* In order, the key is one row of deliveries, of this group only: no key of the host's begins with a name of ours. */
-int32_t cdtx__message_deliver(cdtx_sql *sql, const struct message *message, const char *group, int in_order,
-                              cdtx_error *err) {
+static int32_t deliver(cdtx_sql *sql, const struct message *message, const char *group, int in_order, int64_t lane,
+                       cdtx_error *err) {
     char handler[CDTX_NAME_MAX + 1], key[2 * CDTX_NAME_MAX + 4];
     cdtx__delivery_handler(message->topic, group, handler);
     snprintf(key, sizeof key, "%s/%s", handler, message->key == NULL ? "" : message->key);
@@ -42,6 +60,7 @@ int32_t cdtx__message_deliver(cdtx_sql *sql, const struct message *message, cons
         .handler = handler,
         .payload = message->payload,
         .length = message->length,
+        .lane = lane,
         .message = message->number,
         .message_key = message->key,
         .options = {.queue = "default",
@@ -51,6 +70,11 @@ int32_t cdtx__message_deliver(cdtx_sql *sql, const struct message *message, cons
     };
     int64_t id = 0;
     return cdtx__job_insert(sql, &put, &id, err);
+}
+
+int32_t cdtx__message_deliver(cdtx_sql *sql, const struct message *message, const char *group, int in_order,
+                              cdtx_error *err) {
+    return deliver(sql, message, group, in_order, 0, err);
 }
 
 static int32_t insert_row(cdtx_sql *sql, const struct message *message, const cdtx_value *visible, cdtx_error *err) {
@@ -69,12 +93,13 @@ static int32_t insert_row(cdtx_sql *sql, const struct message *message, const cd
                          err);
 }
 
-static int32_t publish_to(cdtx_sql *sql, struct message *message, const cdtx_rows *groups, cdtx_error *err) {
+static int32_t deliver_to_all(cdtx_sql *sql, struct message *message, cdtx_error *err) {
+    const cdtx_rows *groups = &sql->memo;
     int alone = cdtx__rows_at(groups, 0, GROUP_NAME)->type != CDTX_TEXT;
     int32_t rc = cdtx__message_number(sql, &message->number, err);
     for (uint32_t i = 0; rc == 0 && !alone && i < groups->count; i++)
-        rc = cdtx__message_deliver(sql, message, cdtx__rows_at(groups, i, GROUP_NAME)->bytes,
-                                   cdtx__rows_int(groups, i, GROUP_IN_ORDER) != 0, err);
+        rc = deliver(sql, message, cdtx__rows_at(groups, i, GROUP_NAME)->bytes,
+                     cdtx__rows_int(groups, i, GROUP_IN_ORDER) != 0, cdtx__rows_int(groups, i, GROUP_LANE), err);
     if (rc != 0 || (!alone && cdtx__rows_int(groups, 0, GROUP_RETENTION) == 0))
         return rc;
     cdtx_value now = SQL_INT(cdtx__store_stamp_ms(sql->store));
@@ -82,22 +107,14 @@ static int32_t publish_to(cdtx_sql *sql, struct message *message, const cdtx_row
 }
 
 int32_t cdtx__message_publish(cdtx_sql *sql, struct message *message, cdtx_error *err) {
-    cdtx_rows groups;
-    cdtx__rows_init(&groups, sql->store->env, 65536);
-    int32_t rc = read_groups(sql, message->topic, &groups, err);
-    if (rc == 0)
-        rc = publish_to(sql, message, &groups, err);
-    cdtx__rows_free(&groups);
-    return rc;
+    int32_t rc = read_groups(sql, message->topic, err);
+    return rc != 0 ? rc : deliver_to_all(sql, message, err);
 }
 
 /* ---- held ---- */
 
 int32_t cdtx__message_hold(cdtx_sql *sql, struct message *message, cdtx_error *err) {
-    cdtx_rows groups;
-    cdtx__rows_init(&groups, sql->store->env, 65536);
-    int32_t rc = read_groups(sql, message->topic, &groups, err);
-    cdtx__rows_free(&groups);
+    int32_t rc = read_groups(sql, message->topic, err);
     if (rc == 0)
         rc = cdtx__message_number(sql, &message->number, err);
     sql->store->meta.held = sql->store->meta.held_known = 1;

@@ -1,6 +1,6 @@
 #include "store/sql.h"
 
-enum { ROWS_MAX = 16 << 20, ARGUMENT_BYTES_MAX = 64 << 20 };
+enum { ROWS_MAX = 16 << 20, MEMO_MAX = 65536, ARGUMENT_BYTES_MAX = 64 << 20 };
 
 int32_t cdtx__sql_new(struct store *store, int handle, cdtx_sql **sql, cdtx_error *err) {
     cdtx_sql *s = cdtx__alloc(store->env, sizeof *s);
@@ -10,6 +10,7 @@ int32_t cdtx__sql_new(struct store *store, int handle, cdtx_sql **sql, cdtx_erro
     s->handle = handle;
     cdtx__buf_init(&s->bytes, store->env, ARGUMENT_BYTES_MAX);
     cdtx__rows_init(&s->rows, store->env, ROWS_MAX);
+    cdtx__rows_init(&s->memo, store->env, MEMO_MAX);
     *sql = s;
     return 0;
 }
@@ -20,6 +21,7 @@ void cdtx__sql_delete(cdtx_sql *sql) {
     const cdtx_env *env = sql->bytes.env;
     cdtx__buf_free(&sql->bytes);
     cdtx__rows_free(&sql->rows);
+    cdtx__rows_free(&sql->memo);
     cdtx__free(env, sql, sizeof *sql);
 }
 
@@ -34,6 +36,7 @@ void cdtx__sql_reset(cdtx_sql *sql) {
     clear_arguments(sql);
     cdtx__rows_reset(&sql->rows);
     sql->cursor = 0;
+    sql->memo_of[0] = '\0';
 }
 
 int32_t cdtx__sql_run(cdtx_sql *sql, const char *statement, const cdtx_value *arguments, uint32_t count,
@@ -46,6 +49,7 @@ int32_t cdtx__sql_run(cdtx_sql *sql, const char *statement, const cdtx_value *ar
 
 int32_t cdtx__sql_undo(cdtx_sql *sql, cdtx_error *err) {
     struct store *store = sql->store;
+    sql->memo_of[0] = '\0';
     int32_t rc = store->port->undo(store->connection, err);
     if (rc != 0 && store->hopeful)
         store->disappointed = 1; /* there is no savepoint: the group goes again with one */

@@ -25,6 +25,10 @@ struct cdtx_sql {
     void (*leave)(cdtx_sql *sql);
     uint32_t cursor; /* row number from 1; 0 before the first */
     const cdtx_call *branch; /* that it belongs to; NULL: none */
+    /* What was read of one thing, to be read once for many uses in this transaction (engine/message.c); forgotten with
+     * it, and when some of it is undone. */
+    char memo_of[64];
+    cdtx_rows memo;
 };
 
 /* Every use of a cdtx_sql by its host stands between these two: nobody closes the database meanwhile. enter: MISUSE
