@@ -5,10 +5,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "give_back.h"
 #include "order_service.h"
 #include "stock_service.h"
 
-enum { URL_MAX = 4096, BUSY_TRIES = 200, BUSY_PAUSE_MS = 10 };
+enum { URL_MAX = 4096, BUSY_TRIES = 200, BUSY_PAUSE_MS = 10, CHAIN_MS = 10000 };
 
 /* A folder's name may hold what has a meaning in a URL. */
 static int32_t file_url(const char *folder, const char *file, char url[URL_MAX], cdtx_error *err) {
@@ -39,31 +40,53 @@ static int32_t open_log(struct shop *shop, const char *folder, const struct shop
         (void)nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_MS * 1000000L}, NULL);
         rc = cdtx_open(&engine, &shop->engine, err);
     }
-    return rc;
+    return rc != 0 ? rc : cdtx_db_log(shop->engine, &shop->log, err);
 }
 
-int32_t shop_open(struct shop *shop, const char *folder, const struct shop_options *options, cdtx_error *err) {
-    static const struct shop_options defaults = {0};
+static int32_t open_services(struct shop *shop, const char *folder, const struct shop_options *options,
+                             cdtx_error *err) {
     char url[URL_MAX];
-    memset(shop, 0, sizeof *shop);
-    int32_t rc = open_log(shop, folder, options != NULL ? options : &defaults, err);
+    shop->terms.watch = options->watch;
+    int32_t rc = file_url(folder, "orders.db", url, err);
     if (rc == 0)
-        rc = file_url(folder, "orders.db", url, err);
-    if (rc == 0)
-        rc = order_service_open(shop->engine, url, &shop->orders, err);
+        rc = order_service_open(shop->engine, url, &shop->terms, &shop->orders, err);
     if (rc == 0)
         rc = file_url(folder, "stock.db", url, err);
     if (rc == 0)
         rc = stock_service_open(shop->engine, url, &shop->stock, err);
+    return rc != 0 ? rc : give_back_open(shop->stock, shop->orders, options->watch, err);
+}
+
+static int32_t open_minting(struct shop *shop, const struct shop_options *options, cdtx_error *err) {
+    struct minting *minting = &shop->minting;
+    *minting = (struct minting){.timeout_ms = options->chain_timeout_ms > 0 ? options->chain_timeout_ms : CHAIN_MS,
+                                .orders = shop->orders,
+                                .watch = options->watch};
+    (void)snprintf(minting->url, sizeof minting->url, "%s", options->chain);
+    return mint_open(shop->log, minting, err);
+}
+
+int32_t shop_open(struct shop *shop, const char *folder, const struct shop_options *options, cdtx_error *err) {
+    static const struct shop_options defaults = {0};
+    if (options == NULL)
+        options = &defaults;
+    memset(shop, 0, sizeof *shop);
+    int32_t rc = open_log(shop, folder, options, err);
+    if (rc == 0)
+        rc = open_services(shop, folder, options, err);
+    if (rc == 0 && options->chain != NULL)
+        rc = open_minting(shop, options, err);
     if (rc != 0)
         shop_close(shop);
     return rc;
 }
 
 void shop_close(struct shop *shop) {
+    /* First: a handler that still runs may use the others. */
+    cdtx_close(shop->engine);
     cdtx_db_close(shop->orders);
     cdtx_db_close(shop->stock);
-    cdtx_close(shop->engine);
+    cdtx_db_close(shop->log);
     memset(shop, 0, sizeof *shop);
 }
 
@@ -81,6 +104,8 @@ int32_t shop_prepare(struct shop *shop, const struct order_line *line, const cdt
         rc = cdtx_tx_add(made, ORDER_PLACE, text, length, err);
     if (rc == 0)
         rc = cdtx_tx_add(made, STOCK_RESERVE, text, length, err);
+    if (rc == 0 && shop->minting.url[0] != '\0')
+        rc = mint_hook(made, text, length, err);
     if (rc == 0)
         *tx = made;
     else
