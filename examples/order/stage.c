@@ -60,10 +60,14 @@ int32_t stage_settle(struct stage *stage, struct shop *shop, cdtx_error *err) {
             rc = cdtx_metrics_read(shop->engine, &metrics, err);
         if (rc == 0)
             rc = look(stage->folder, stage->sku, &now, err);
-        if (rc != 0 || (metrics.in_work == 0 && now.held == 0 && now.fresh == 0))
+        if (rc != 0 || (metrics.in_work == 0 && now.held == 0 && now.fresh == 0 && now.jobs == 0))
             return rc;
     }
     return 0;
+}
+
+int32_t stage_look(struct stage *stage, struct balance *now, cdtx_error *err) {
+    return look(stage->folder, stage->sku, now, err);
 }
 
 int32_t stage_show(struct stage *stage, const char *moment, cdtx_error *err) {
@@ -79,6 +83,19 @@ void stage_expect(struct stage *stage, int condition, const char *what) {
         (void)snprintf(stage->wrong, sizeof stage->wrong, "%s", what);
 }
 
+int32_t stage_dead_job(struct stage *stage, const char *handler, const char *database, char job[STAGE_JOB_MAX],
+                       cdtx_error *err) {
+    struct books *books = NULL;
+    int64_t id = 0;
+    int32_t rc = books_open(stage->folder, &books, err);
+    if (rc == 0 && books != NULL)
+        rc = books_dead_job(books, handler, &id, err);
+    books_close(books);
+    stage_expect(stage, rc != 0 || id > 0, "no job was given up");
+    (void)snprintf(job, STAGE_JOB_MAX, "%s/%" PRId64, database, id);
+    return rc;
+}
+
 static void pronounce(struct stage *stage, const struct balance *now, int64_t sold, const cdtx_error *wrong) {
     int64_t more = now->sold - stage->before.sold;
     stage->consistent = 0;
@@ -90,11 +107,17 @@ static void pronounce(struct stage *stage, const struct balance *now, int64_t so
         story_verdict(0, "%s", stage->wrong);
     else
         stage->consistent = 1;
-    if (stage->consistent)
-        story_verdict(1,
-                      "%" PRId64 " delivered = %" PRId64 " free + %" PRId64 " sold; %" PRId64
-                      " in confirmed orders; nothing held",
-                      now->delivered, now->free, now->sold, now->confirmed_pieces);
+    if (!stage->consistent)
+        return;
+    char closed[80] = "", tokens[80] = "";
+    if (now->closed > 0)
+        (void)snprintf(closed, sizeof closed, "; %" PRId64 " orders closed, each given back once", now->closed);
+    if (now->tokens > 0)
+        (void)snprintf(tokens, sizeof tokens, "; %" PRId64 " tokens, each for one confirmed order", now->tokens);
+    story_verdict(1,
+                  "%" PRId64 " delivered = %" PRId64 " free + %" PRId64 " sold; %" PRId64
+                  " in confirmed orders; nothing held%s%s",
+                  now->delivered, now->free, now->sold, now->confirmed_pieces, closed, tokens);
 }
 
 int32_t stage_judge(struct stage *stage, int64_t sold, cdtx_error *err) {

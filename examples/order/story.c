@@ -64,7 +64,10 @@ void story_balance(const char *moment, const struct balance *balance) {
     amount(balance->sold, "sold", 0, "   | orders ");
     amount(balance->fresh, "new", 1, "");
     amount(balance->confirmed, "confirmed", 0, "");
-    amount(balance->cancelled, "cancelled", 0, "\n");
+    amount(balance->cancelled, "cancelled", 0, "");
+    if (balance->closed > 0)
+        amount(balance->closed, "closed", 0, "");
+    (void)printf("\n");
 }
 
 void story_verdict(int consistent, const char *format, ...) {
