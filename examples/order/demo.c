@@ -1,10 +1,16 @@
 /* order-demo: the shop's story, with mishaps. Judged by the raw tables; exits 0 only when all of it is consistent. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include <cdtx/admin.h>
+
+#include "chain_server.h"
+#include "chain_service.h"
 #include "folder.h"
+#include "give_back.h"
 #include "scenarios.h"
 #include "story.h"
 
@@ -17,6 +23,7 @@ static const struct scenario SCENARIOS[] = {
     {"A try that arrives after its cancel", "moss-hare", play_late_try},
     {"Everything doubled", "ink-koi", play_doubled},
     {"Three in the morning", "fog-lynx", play_morning},
+    {"Closing an unpaid order", "sky-wren", play_close},
     {"kill -9 at random moments of a busy day", "dust-moth", play_storm},
 };
 enum { SCENARIO_COUNT = sizeof SCENARIOS / sizeof SCENARIOS[0] };
@@ -32,23 +39,49 @@ static int fail(const char *what, const cdtx_error *err) {
     return EXIT_FAILURE;
 }
 
-/* What a demo that was killed in this folder left behind. */
+/* Whatever kept them from being done, a demo that was killed can no longer tell. */
+static int32_t redrive(cdtx_db *db, const char *handler, cdtx_error *err) {
+    cdtx_redrive_filter filter = {.size = sizeof filter, .handler = handler};
+    int64_t count = 0;
+    int32_t rc = cdtx_job_redrive(db, &filter, "demo", "the demo was killed before somebody could look", &count, err);
+    if (rc == 0 && count > 0)
+        story_event("- %" PRId64 " of %s had been given up and have another life now", count, handler);
+    return rc;
+}
+
+static int32_t settle(struct stage *all, struct shop *shop, cdtx_error *err) {
+    int32_t rc = stage_settle(all, shop, err);
+    if (rc == 0)
+        rc = redrive(shop->orders, STOCK_GROUP, err);
+    if (rc == 0)
+        rc = redrive(shop->log, ORDER_MINT, err);
+    return rc != 0 ? rc : stage_settle(all, shop, err);
+}
+
+/* What a demo that was killed in this folder left behind: the shop needs the chain for it. */
 static int32_t recover(const char *folder, cdtx_error *err) {
+    static struct chain_service chain;
     struct stage all = {.folder = folder};
     struct shop shop;
     struct books *books = NULL;
+    char path[4096];
     int32_t rc = books_open(folder, &books, err);
     if (rc != 0 || books == NULL)
         return rc;
     books_close(books);
     story_title(0, "This folder was used before");
-    rc = stage_show(&all, "found", err);
-    if (rc == 0)
-        rc = shop_open(&shop, folder, NULL, err);
+    (void)snprintf(path, sizeof path, "%s/chain.db", folder);
+    rc = chain_service_start(&chain, path, 0, err);
     if (rc != 0)
         return rc;
-    rc = stage_settle(&all, &shop, err);
-    shop_close(&shop);
+    rc = stage_show(&all, "found", err);
+    if (rc == 0)
+        rc = shop_open(&shop, folder, &(struct shop_options){.chain = chain.url}, err);
+    if (rc == 0) {
+        rc = settle(&all, &shop, err);
+        shop_close(&shop);
+    }
+    chain_service_stop(&chain);
     if (rc == 0)
         rc = stage_judge(&all, STAGE_ANY, err);
     if (rc == 0 && !all.consistent)
@@ -83,6 +116,10 @@ static int live(int count, char **argv) {
         (void)live_until(argv, &err);
     else if (count == 4 && strcmp(argv[0], "sell") == 0)
         (void)live_and_sell(argv, &err);
+    else if (count == 5 && strcmp(argv[0], "close") == 0)
+        (void)live_and_close(argv, &err);
+    else if (count == 4 && strcmp(argv[0], "chain") == 0)
+        (void)chain_serve(argv, &err);
     else
         (void)say_no(&err, CDTX_INVALID, "--life is for the demo's own use");
     return fail("child process", &err);
@@ -100,12 +137,15 @@ int main(int argc, char **argv) {
         path = argv[2];
     else if (argc != 1)
         return fprintf(stderr, "%s", USAGE), 2;
+    if (chain_client_start(&err) != 0)
+        return fail("no client for the chain", &err);
     if (folder_take(&folder, path, &err) != 0)
         return fail("no folder for the shop", &err);
     story_start();
     (void)printf("The shop keeps its files in %s\n", folder.path);
     int status = play_all(folder.path);
     folder_drop(&folder);
+    chain_client_stop();
     if (fflush(stdout) != 0 || ferror(stdout))
         return fail("standard output", &(cdtx_error){.text = "it cannot be written"});
     return status;

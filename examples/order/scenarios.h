@@ -19,6 +19,12 @@ int32_t play_kill_decided(struct stage *stage, cdtx_error *err);
 /* Opens the shop in argv[1] and places order argv[3] (a request), argv[4] (a sku), argv[5] (how many); when argv[2] is
  * reached, "undecided" or "decided", prints a line and waits to be killed. Returns only on failure. */
 int32_t live_until(char **argv, cdtx_error *err);
+/* scenario_close.c */
+int32_t play_close(struct stage *stage, cdtx_error *err);
+/* Opens the shop in argv[1] and places order argv[2] (a request), argv[3] (a sku), argv[4] (how many), which nobody
+ * pays; when its pieces came back and nobody knows yet, prints a line and waits to be killed. Returns only on failure.
+ */
+int32_t live_and_close(char **argv, cdtx_error *err);
 /* scenario_storm.c */
 int32_t play_storm(struct stage *stage, cdtx_error *err);
 /* Opens the shop in argv[1] and places orders for sku argv[3] whose requests start with argv[2]; prints a line, then
