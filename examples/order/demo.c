@@ -24,6 +24,7 @@ static const struct scenario SCENARIOS[] = {
     {"Everything doubled", "ink-koi", play_doubled},
     {"Three in the morning", "fog-lynx", play_morning},
     {"Closing an unpaid order", "sky-wren", play_close},
+    {"Minting after payment", "gold-newt", play_mint},
     {"kill -9 at random moments of a busy day", "dust-moth", play_storm},
 };
 enum { SCENARIO_COUNT = sizeof SCENARIOS / sizeof SCENARIOS[0] };
@@ -118,6 +119,8 @@ static int live(int count, char **argv) {
         (void)live_and_sell(argv, &err);
     else if (count == 5 && strcmp(argv[0], "close") == 0)
         (void)live_and_close(argv, &err);
+    else if (count == 5 && strcmp(argv[0], "mint") == 0)
+        (void)live_and_mint(argv, &err);
     else if (count == 4 && strcmp(argv[0], "chain") == 0)
         (void)chain_serve(argv, &err);
     else

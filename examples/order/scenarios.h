@@ -25,6 +25,11 @@ int32_t play_close(struct stage *stage, cdtx_error *err);
  * pays; when its pieces came back and nobody knows yet, prints a line and waits to be killed. Returns only on failure.
  */
 int32_t live_and_close(char **argv, cdtx_error *err);
+/* scenario_mint.c */
+int32_t play_mint(struct stage *stage, cdtx_error *err);
+/* Opens the shop in argv[1] with the chain at argv[2], places order argv[3] (a request) for one argv[4] (a sku), and
+ * works on until it is killed. Returns only on failure. */
+int32_t live_and_mint(char **argv, cdtx_error *err);
 /* scenario_storm.c */
 int32_t play_storm(struct stage *stage, cdtx_error *err);
 /* Opens the shop in argv[1] and places orders for sku argv[3] whose requests start with argv[2]; prints a line, then
