@@ -1,5 +1,6 @@
 /* The limit for messages: the loop of somebody who has an outbox in one file, a consumer with an inbox in another, and
- * one process. BATCH messages in each commit: put with the business row; the inbox mark and the effect; gone. */
+ * one process. BATCH messages in each commit: put with the business row; the attempt recorded before it is made, so
+ * that a poisonous one can be told; the inbox mark and the effect; gone. */
 #include <string.h>
 
 #include "hand.h"
@@ -10,9 +11,8 @@ const char message_order[] = "INSERT INTO closed_order VALUES (?, 'CLOSED')";
 const char message_effects[] = "CREATE TABLE effect (number INTEGER NOT NULL) STRICT";
 const char message_effect[] = "INSERT INTO effect VALUES (?)";
 
-static const char outbox[] =
-    "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL)"
-    " STRICT";
+static const char outbox[] = "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL,"
+                             " attempts INTEGER NOT NULL, payload BLOB NOT NULL) STRICT";
 static const char inbox[] = "CREATE TABLE inbox (id INTEGER PRIMARY KEY) STRICT";
 
 struct hand {
@@ -31,8 +31,13 @@ static int open_hand(struct hand *hand, const char *dir) {
     return hand_open(&hand->orders, dir, "orders") && hand_open(&hand->stock, dir, "stock") &&
            make(&hand->orders, message_orders) && make(&hand->orders, outbox) && make(&hand->stock, message_effects) &&
            make(&hand->stock, inbox) && hand_prepare(&hand->orders, message_order, &hand->order) &&
-           hand_prepare(&hand->orders, "INSERT INTO outbox (topic, payload) VALUES ('closed', ?)", &hand->put) &&
-           hand_prepare(&hand->orders, "SELECT id, payload FROM outbox ORDER BY id LIMIT ?", &hand->next) &&
+           hand_prepare(&hand->orders, "INSERT INTO outbox (topic, attempts, payload) VALUES ('closed', 0, ?)",
+                        &hand->put) &&
+           hand_prepare(
+               &hand->orders,
+               "UPDATE outbox SET attempts = attempts + 1 WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT ?)"
+               " RETURNING id, payload",
+               &hand->next) &&
            hand_prepare(&hand->stock, "INSERT OR IGNORE INTO inbox VALUES (?)", &hand->mark) &&
            hand_prepare(&hand->stock, message_effect, &hand->effect) &&
            hand_prepare(&hand->orders, "DELETE FROM outbox WHERE id = ?", &hand->gone);
@@ -51,6 +56,8 @@ static int put(struct hand *hand, int64_t first, int64_t count) {
 
 static int read_next(struct hand *hand, int64_t count) {
     int64_t read = 0;
+    if (!hand_begin(&hand->orders))
+        return 0;
     sqlite3_bind_int64(hand->next, 1, BATCH);
     for (; read < BATCH && sqlite3_step(hand->next) == SQLITE_ROW; read++) {
         hand->ids[read] = sqlite3_column_int64(hand->next, 0);
@@ -58,7 +65,9 @@ static int read_next(struct hand *hand, int64_t count) {
             memcpy(&hand->notes[read], sqlite3_column_blob(hand->next, 1), sizeof hand->notes[read]);
     }
     sqlite3_reset(hand->next);
-    return read == count || complain("by hand: %lld of %lld messages came", (long long)read, (long long)count);
+    if (read != count)
+        return complain("by hand: %lld of %lld messages came", (long long)read, (long long)count);
+    return hand_commit(&hand->orders);
 }
 
 static int consume(struct hand *hand, int64_t count) {
