@@ -133,15 +133,17 @@ typedef struct cdtx_case_filter {
     int64_t after; /* only numbers above it */
 } cdtx_case_filter;
 
-/* What waits for a person, by number. Columns: id, state, kind ("tx"), subject (the gid), reason, assignee (or NULL),
- * opened_ms, closed_ms (or NULL). A case is closed by what ends its cause: unpark, resolve, or the end itself. */
-int32_t cdtx_case_list(cdtx *engine, const cdtx_case_filter *filter, cdtx_report **report, cdtx_error *err);
+/* What waits for a person, by number. A transaction's case is in the log (cdtx_db_log), a half message's in the database
+ * of its queue. Columns: id, state, kind ("tx" or "half"), subject (the gid or handle), reason, assignee (or NULL),
+ * opened_ms, closed_ms (or NULL). A case is closed by what ends its cause: unpark, resolve, settle, or the end itself.
+ */
+int32_t cdtx_case_list(cdtx_db *db, const cdtx_case_filter *filter, cdtx_report **report, cdtx_error *err);
 /* One row: the columns of the list, then evidence. Errors: NOT_FOUND. */
-int32_t cdtx_case_show(cdtx *engine, int64_t id, cdtx_report **report, cdtx_error *err);
+int32_t cdtx_case_show(cdtx_db *db, int64_t id, cdtx_report **report, cdtx_error *err);
 /* Adds a note for whoever comes next. Errors: NOT_FOUND. */
-int32_t cdtx_case_note(cdtx *engine, int64_t id, const char *actor, const char *note, cdtx_error *err);
+int32_t cdtx_case_note(cdtx_db *db, int64_t id, const char *actor, const char *note, cdtx_error *err);
 /* Says who looks after it. Errors: NOT_FOUND, CONFLICT (it is closed). */
-int32_t cdtx_case_assign(cdtx *engine, int64_t id, const char *assignee, const char *actor, const char *reason,
+int32_t cdtx_case_assign(cdtx_db *db, int64_t id, const char *assignee, const char *actor, const char *reason,
                          cdtx_error *err);
 
 /* ---- audit ---- */
@@ -149,7 +151,7 @@ int32_t cdtx_case_assign(cdtx *engine, int64_t id, const char *assignee, const c
 typedef struct cdtx_audit_filter {
     uint32_t size;
     uint32_t limit;      /* rows; default 100, at most 10000 */
-    const char *subject; /* "tx GID", "job ID", "case ID", "handler NAME"; default all */
+    const char *subject; /* "tx GID", "job ID", "handler NAME", "half HANDLE", "group TOPIC/GROUP", "case ID" */
     int64_t after;       /* only numbers above it */
 } cdtx_audit_filter;
 

@@ -1,4 +1,4 @@
-/* Cases for a person: list, show, note, assign. */
+/* Cases for a person: list, show, note, assign; each in the database of what it is about. */
 #include <stdio.h>
 
 #include "engine/ask.h"
@@ -31,7 +31,7 @@ static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     return rc != 0 ? rc : copy_rows(ask, err);
 }
 
-int32_t cdtx_case_list(cdtx *engine, const cdtx_case_filter *filter, cdtx_report **report, cdtx_error *err) {
+int32_t cdtx_case_list(cdtx_db *db, const cdtx_case_filter *filter, cdtx_report **report, cdtx_error *err) {
     cdtx_case_filter f = {0};
     struct list_ask list = {.ask.run = run_list, .filter = &f};
     int32_t rc = cdtx__options(filter, &f, sizeof f, sizeof f, "cdtx_case_filter", err);
@@ -41,7 +41,7 @@ int32_t cdtx_case_list(cdtx *engine, const cdtx_case_filter *filter, cdtx_report
         rc = cdtx__fail(err, CDTX_INVALID, "state %d is no cdtx_case_state", f.state);
     if (f.state == 0)
         f.state = CDTX_CASE_OPEN;
-    return rc != 0 ? rc : cdtx__ask_report(engine, NULL, "cdtx_case_list", list_names, &list.ask, report, err);
+    return rc != 0 ? rc : cdtx__ask_report_db(db, "cdtx_case_list", list_names, &list.ask, report, err);
 }
 
 struct one_ask {
@@ -64,9 +64,9 @@ static int32_t run_show(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     return rc != 0 ? rc : copy_rows(ask, err);
 }
 
-int32_t cdtx_case_show(cdtx *engine, int64_t id, cdtx_report **report, cdtx_error *err) {
+int32_t cdtx_case_show(cdtx_db *db, int64_t id, cdtx_report **report, cdtx_error *err) {
     struct one_ask one = {.ask.run = run_show, .id = id};
-    return cdtx__ask_report(engine, NULL, "cdtx_case_show", show_names, &one.ask, report, err);
+    return cdtx__ask_report_db(db, "cdtx_case_show", show_names, &one.ask, report, err);
 }
 
 static int32_t read_state(struct one_ask *one, cdtx_sql *sql, int64_t *state, cdtx_error *err) {
@@ -106,19 +106,19 @@ static int32_t run_assign(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     return rc != 0 ? rc : note_line(one, sql, "assign", text, err);
 }
 
-int32_t cdtx_case_note(cdtx *engine, int64_t id, const char *actor, const char *note, cdtx_error *err) {
+int32_t cdtx_case_note(cdtx_db *db, int64_t id, const char *actor, const char *note, cdtx_error *err) {
     struct one_ask one = {.ask.run = run_note, .id = id, .actor = actor, .reason = note};
     int32_t rc = cdtx__check_name(actor, "the actor", err);
     if (rc == 0)
         rc = cdtx__check_text(note, REASON_MAX, "the note", err);
-    return rc != 0 ? rc : cdtx__ask_action(engine, NULL, "cdtx_case_note", &one.ask, err);
+    return rc != 0 ? rc : cdtx__ask_action_db(db, "cdtx_case_note", &one.ask, err);
 }
 
-int32_t cdtx_case_assign(cdtx *engine, int64_t id, const char *assignee, const char *actor, const char *reason,
+int32_t cdtx_case_assign(cdtx_db *db, int64_t id, const char *assignee, const char *actor, const char *reason,
                          cdtx_error *err) {
     struct one_ask one = {.ask.run = run_assign, .id = id, .actor = actor, .reason = reason, .assignee = assignee};
     int32_t rc = cdtx__check_name(assignee, "the assignee", err);
     if (rc == 0)
         rc = cdtx__audit_check(actor, reason, err);
-    return rc != 0 ? rc : cdtx__ask_action(engine, NULL, "cdtx_case_assign", &one.ask, err);
+    return rc != 0 ? rc : cdtx__ask_action_db(db, "cdtx_case_assign", &one.ask, err);
 }

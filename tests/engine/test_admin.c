@@ -398,6 +398,7 @@ END_TEST
 
 START_TEST(parked_is_quiet_and_a_case_and_unpark_ends_both) {
     make_shop();
+    cdtx_db *db = log_db();
     const char *gid = stuck_tx();
     OK(cdtx_tx_park(engine, gid, "ann", "waiting for the supplier", &E));
     OK(cdtx_run(engine, 0, &E)); /* what was under way when it was parked */
@@ -410,7 +411,7 @@ START_TEST(parked_is_quiet_and_a_case_and_unpark_ends_both) {
     ck_assert_int_eq(number(report, "state"), CDTX_TX_COMMITTING);
     cdtx_report_close(report);
 
-    OK(cdtx_case_list(engine, NULL, &report, &E));
+    OK(cdtx_case_list(db, NULL, &report, &E));
     has_columns(report, "id state kind subject reason assignee opened_ms closed_ms");
     ck_assert_int_eq(cdtx_report_next(report), 1);
     ck_assert_int_eq(number(report, "id"), 1);
@@ -426,7 +427,7 @@ START_TEST(parked_is_quiet_and_a_case_and_unpark_ends_both) {
     OK(cdtx_tx_unpark(engine, gid, "bob", "the supplier is back", &E));
     OK(cdtx_run(engine, 100, &E));
     ck_assert_int_eq(state_of(gid), CDTX_TX_COMMITTED);
-    OK(cdtx_case_show(engine, 1, &report, &E));
+    OK(cdtx_case_show(db, 1, &report, &E));
     has_columns(report, "id state kind subject reason assignee opened_ms closed_ms evidence");
     ck_assert_int_eq(cdtx_report_next(report), 1);
     ck_assert_int_eq(number(report, "state"), CDTX_CASE_CLOSED);
@@ -434,6 +435,7 @@ START_TEST(parked_is_quiet_and_a_case_and_unpark_ends_both) {
     ck_assert_msg(strstr(text(report, "evidence"), "COMMITTING") != NULL, "%s", text(report, "evidence"));
     cdtx_report_close(report);
     ck_assert_str_eq(audit_of(about("tx", gid)), "park/ann case-open/ann unpark/bob case-close/bob");
+    cdtx_db_close(db);
     free_shop();
 }
 END_TEST
@@ -443,6 +445,7 @@ START_TEST(unpark_gives_all_its_attempts_again) {
     jammed = 1;
     confirm_runs = 0;
     open_shop((cdtx_options){.park_attempts = 4});
+    cdtx_db *db = log_db();
     const char *gid = run_tx("order", NULL, 1);
     OK(cdtx_run(engine, 100000, &E));
     ck_assert_int_eq(confirm_runs, 4);
@@ -453,16 +456,18 @@ START_TEST(unpark_gives_all_its_attempts_again) {
     ck_assert_uint_eq(count(list((cdtx_tx_filter){.parked = 1})), 1);
     ck_assert_str_eq(audit_of(about("tx", gid)), "case-open/cdtx unpark/bob case-close/bob case-open/cdtx");
     cdtx_report *report = NULL;
-    OK(cdtx_case_show(engine, 2, &report, &E));
+    OK(cdtx_case_show(db, 2, &report, &E));
     ck_assert_int_eq(cdtx_report_next(report), 1);
     ck_assert_msg(strstr(text(report, "evidence"), "jammed") != NULL, "%s", text(report, "evidence"));
     cdtx_report_close(report);
+    cdtx_db_close(db);
     free_shop();
 }
 END_TEST
 
 START_TEST(resolve_ends_it_as_decided) {
     make_shop();
+    cdtx_db *db = log_db();
     const char *gid = stuck_tx();
     FAILS(CDTX_MISUSE, "not parked", cdtx_tx_resolve(engine, gid, "ann", "done by hand", &E));
     OK(cdtx_tx_park(engine, gid, "ann", "waiting", &E));
@@ -477,10 +482,11 @@ START_TEST(resolve_ends_it_as_decided) {
     ck_assert(is_null(report, "due_in_ms"));
     ck_assert_int_ge(number(report, "ended_ago_ms"), 2000000);
     cdtx_report_close(report);
-    OK(cdtx_case_list(engine, NULL, &report, &E));
+    OK(cdtx_case_list(db, NULL, &report, &E));
     ck_assert_uint_eq(count(report), 0);
     FAILS(CDTX_MISUSE, "ended already", cdtx_tx_resolve(engine, gid, "ann", "again", &E));
     ck_assert_str_eq(audit_of(about("tx", gid)), "park/ann case-open/ann resolve/ann case-close/ann");
+    cdtx_db_close(db);
     free_shop();
 }
 END_TEST
@@ -546,9 +552,8 @@ END_TEST
 static int32_t ask_inside(cdtx_sql *sql, void *user, cdtx_error *err) {
     cdtx_report *report = NULL;
     (void)sql;
-    (void)user;
     FAILS(CDTX_MISUSE, "inside a local transaction", cdtx_tx_list(engine, NULL, &report, &E));
-    FAILS(CDTX_MISUSE, "inside a local transaction", cdtx_case_show(engine, 1, &report, &E));
+    FAILS(CDTX_MISUSE, "inside a local transaction", cdtx_case_show(user, 1, &report, &E));
     return cdtx_error_set(err, CDTX_USER, "asked");
 }
 
@@ -556,9 +561,10 @@ START_TEST(questions_need_a_log_and_no_closure) {
     cdtx_report *report = NULL;
     make_shop();
     cdtx_db *db = log_db();
-    FAILS(CDTX_USER, "asked", cdtx_local(db, ask_inside, NULL, &E));
+    FAILS(CDTX_USER, "asked", cdtx_local(db, ask_inside, db, &E));
     cdtx_close(engine);
     FAILS(CDTX_MISUSE, "closed", cdtx_job_list(db, NULL, &report, &E));
+    FAILS(CDTX_MISUSE, "closed", cdtx_case_list(db, NULL, &report, &E));
     cdtx_db_close(db);
     cdtx_options options = {.size = sizeof options, .env = cdtx_test_env_port(world)};
     OK(cdtx_open(&options, &engine, &E));
@@ -566,8 +572,6 @@ START_TEST(questions_need_a_log_and_no_closure) {
     FAILS(CDTX_MISUSE, "without a log", cdtx_tx_show(engine, "x", &report, &E));
     FAILS(CDTX_MISUSE, "without a log", cdtx_tx_branches(engine, "x", &report, &E));
     FAILS(CDTX_MISUSE, "without a log", cdtx_tx_park(engine, "x", "ann", "why", &E));
-    FAILS(CDTX_MISUSE, "without a log", cdtx_case_list(engine, NULL, &report, &E));
-    FAILS(CDTX_MISUSE, "without a log", cdtx_case_note(engine, 1, "ann", "why", &E));
     free_shop();
 }
 END_TEST
@@ -576,46 +580,85 @@ END_TEST
 
 START_TEST(a_case_is_noted_and_assigned_until_it_is_closed) {
     make_shop();
+    cdtx_db *db = log_db();
     const char *gid = stuck_tx();
     cdtx_report *report = NULL;
     OK(cdtx_tx_park(engine, gid, "ann", "waiting", &E));
-    OK(cdtx_case_assign(engine, 1, "bob", "ann", "he knows the supplier", &E));
-    OK(cdtx_case_note(engine, 1, "bob", "called them: tomorrow", &E));
-    OK(cdtx_case_show(engine, 1, &report, &E));
+    OK(cdtx_case_assign(db, 1, "bob", "ann", "he knows the supplier", &E));
+    OK(cdtx_case_note(db, 1, "bob", "called them: tomorrow", &E));
+    OK(cdtx_case_show(db, 1, &report, &E));
     ck_assert_int_eq(cdtx_report_next(report), 1);
     ck_assert_str_eq(text(report, "assignee"), "bob");
     cdtx_report_close(report);
     ck_assert_str_eq(audit_of("case 1"), "assign/ann note/bob");
     OK(cdtx_tx_resolve(engine, gid, "bob", "done", &E));
-    FAILS(CDTX_CONFLICT, "closed", cdtx_case_assign(engine, 1, "ann", "bob", "again", &E));
-    OK(cdtx_case_note(engine, 1, "bob", "for the record", &E));
+    FAILS(CDTX_CONFLICT, "closed", cdtx_case_assign(db, 1, "ann", "bob", "again", &E));
+    OK(cdtx_case_note(db, 1, "bob", "for the record", &E));
     cdtx_case_filter closed = {.size = sizeof closed, .state = CDTX_CASE_CLOSED};
-    OK(cdtx_case_list(engine, &closed, &report, &E));
+    OK(cdtx_case_list(db, &closed, &report, &E));
     ck_assert_uint_eq(count(report), 1);
     closed.after = 1;
-    OK(cdtx_case_list(engine, &closed, &report, &E));
+    OK(cdtx_case_list(db, &closed, &report, &E));
     ck_assert_uint_eq(count(report), 0);
+    cdtx_db_close(db);
     free_shop();
 }
 END_TEST
 
 START_TEST(case_calls_refuse_bad_input) {
     make_shop();
+    cdtx_db *db = log_db();
     cdtx_report *report = NULL;
     cdtx_case_filter f = {.size = sizeof f, .state = 3};
-    FAILS(CDTX_INVALID, "state 3", cdtx_case_list(engine, &f, &report, &E));
+    FAILS(CDTX_INVALID, "state 3", cdtx_case_list(db, &f, &report, &E));
     f = (cdtx_case_filter){.size = sizeof f, .limit = 10001};
-    FAILS(CDTX_INVALID, "limit", cdtx_case_list(engine, &f, &report, &E));
-    FAILS(CDTX_INVALID, "report", cdtx_case_list(engine, NULL, NULL, &E));
-    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_show(engine, 9, &report, &E));
-    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_note(engine, 9, "ann", "note", &E));
-    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_assign(engine, 9, "bob", "ann", "why", &E));
-    FAILS(CDTX_INVALID, "assignee", cdtx_case_assign(engine, 9, NULL, "ann", "why", &E));
-    FAILS(CDTX_INVALID, "actor", cdtx_case_assign(engine, 9, "bob", "", "why", &E));
-    FAILS(CDTX_INVALID, "reason", cdtx_case_assign(engine, 9, "bob", "ann", "", &E));
-    FAILS(CDTX_INVALID, "note", cdtx_case_note(engine, 9, "ann", NULL, &E));
-    FAILS(CDTX_INVALID, "actor", cdtx_case_note(engine, 9, NULL, "note", &E));
+    FAILS(CDTX_INVALID, "limit", cdtx_case_list(db, &f, &report, &E));
+    FAILS(CDTX_INVALID, "report", cdtx_case_list(db, NULL, NULL, &E));
+    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_show(db, 9, &report, &E));
+    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_note(db, 9, "ann", "note", &E));
+    FAILS(CDTX_NOT_FOUND, "case 9", cdtx_case_assign(db, 9, "bob", "ann", "why", &E));
+    FAILS(CDTX_INVALID, "assignee", cdtx_case_assign(db, 9, NULL, "ann", "why", &E));
+    FAILS(CDTX_INVALID, "actor", cdtx_case_assign(db, 9, "bob", "", "why", &E));
+    FAILS(CDTX_INVALID, "reason", cdtx_case_assign(db, 9, "bob", "ann", "", &E));
+    FAILS(CDTX_INVALID, "note", cdtx_case_note(db, 9, "ann", NULL, &E));
+    FAILS(CDTX_INVALID, "actor", cdtx_case_note(db, 9, NULL, "note", &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_case_list(NULL, NULL, &report, &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_case_show(NULL, 1, &report, &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_case_note(NULL, 1, "ann", "note", &E));
+    FAILS(CDTX_MISUSE, "database is NULL", cdtx_case_assign(NULL, 1, "bob", "ann", "why", &E));
     ck_assert_str_eq(audit_of(NULL), "");
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+/* As a half message leaves one in the database of its queue. */
+START_TEST(each_database_has_its_own_cases) {
+    make_shop();
+    cdtx_db *db = log_db(), *queue = NULL;
+    cdtx_report *report = NULL;
+    OK(cdtx_tx_park(engine, stuck_tx(), "ann", "waiting", &E));
+    OK(cdtx_db_open(engine, "queue", lab_url("queue.db"), &queue, &E));
+    lab_sql("queue.db", "INSERT INTO cdtx_case (state, kind, subject, reason, evidence, opened_ms)"
+                        " VALUES (1, 'half', 'h-1', 'no answer', 'topic orders', 7), (1, 'half', 'h-2', '', '', 8)");
+    OK(cdtx_case_list(db, NULL, &report, &E));
+    ck_assert_uint_eq(count(report), 1);
+    OK(cdtx_case_list(queue, NULL, &report, &E));
+    ck_assert_uint_eq(count(report), 2);
+    OK(cdtx_case_assign(queue, 1, "bob", "ann", "his topic", &E));
+    OK(cdtx_case_note(queue, 1, "bob", "asked the shop", &E));
+    OK(cdtx_case_show(queue, 1, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_str_eq(text(report, "kind"), "half");
+    ck_assert_str_eq(text(report, "subject"), "h-1");
+    ck_assert_str_eq(text(report, "assignee"), "bob");
+    ck_assert_str_eq(text(report, "evidence"), "topic orders");
+    cdtx_report_close(report);
+    FAILS(CDTX_NOT_FOUND, "case 2", cdtx_case_show(db, 2, &report, &E));
+    ck_assert_int_eq(lab_sql("queue.db", "SELECT count(*) FROM cdtx_audit WHERE subject = 'case 1'"), 2);
+    ck_assert_int_eq(lab_sql("log.db", "SELECT count(*) FROM cdtx_audit WHERE subject = 'case 1'"), 0);
+    cdtx_db_close(queue);
+    cdtx_db_close(db);
     free_shop();
 }
 END_TEST
@@ -1172,6 +1215,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, questions_need_a_log_and_no_closure);
     tcase_add_test(tcase, a_case_is_noted_and_assigned_until_it_is_closed);
     tcase_add_test(tcase, case_calls_refuse_bad_input);
+    tcase_add_test(tcase, each_database_has_its_own_cases);
     tcase_add_test(tcase, jobs_are_listed_and_shown);
     tcase_add_test(tcase, a_dead_job_is_retried);
     tcase_add_test(tcase, a_cancelled_job_never_runs);

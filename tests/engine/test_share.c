@@ -93,8 +93,11 @@ START_TEST(a_log_that_is_owned_can_be_read) {
 
     /* What the owner does goes on, and shows. */
     OK(cdtx_tx_park(owner, gid, "ann", "waiting", &E));
-    OK(cdtx_case_list(reader, NULL, &report, &E));
+    cdtx_db *log = NULL;
+    OK(cdtx_db_log(reader, &log, &E));
+    OK(cdtx_case_list(log, NULL, &report, &E));
     ck_assert_uint_eq(rows_of(report), 1);
+    cdtx_db_close(log);
     cdtx_close(reader);
     cdtx_db_close(stock);
     cdtx_close(owner);
@@ -111,8 +114,8 @@ START_TEST(a_reader_is_refused_what_writes) {
     cdtx_tx *tx = NULL;
     FAILS(CDTX_MISUSE, "passive", cdtx_tx_new(reader, NULL, &tx, &E));
     FAILS(CDTX_MISUSE, "reading only", cdtx_tx_park(reader, gid, "ann", "why", &E));
-    FAILS(CDTX_MISUSE, "reading only", cdtx_case_note(reader, 1, "ann", "why", &E));
     OK(cdtx_db_log(reader, &log, &E));
+    FAILS(CDTX_MISUSE, "reading only", cdtx_case_note(log, 1, "ann", "why", &E));
     FAILS(CDTX_MISUSE, "reading only", cdtx_job_retry(log, 1, "ann", "why", &E));
     OK(cdtx_db_open(reader, "stock", url_with("stock.db", "read=1"), &db, &E));
     FAILS(CDTX_MISUSE, "reading only", cdtx_local(db, write_a_row, NULL, &E));

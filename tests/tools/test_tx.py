@@ -26,7 +26,7 @@ class ThreeCommands(Case):
             shown = self.cdtx("tx", "show", "request-7", *self.databases).out
             self.assertRegex(shown, r"1 +stock.reserve +no +TRIED +stock +0x000102ff")
             self.assertRegex(shown, r"0 +order.place +yes +CONFIRMED +orders +2 neon-crab")
-            self.assertIn("Case 1, opened", shown)
+            self.assertIn("Case log/1, opened", shown)
             self.close_warehouse(False)
             done = self.cdtx("tx", "unpark", "request-7", "--reason", "open again", "--actor", "ann")
             self.assertIn(f"{stuck}: is no longer parked", done.out)

@@ -12,7 +12,7 @@
 /* ---- list ---- */
 
 static const struct view_column list_columns[] = {
-    {"id", "LINE", LOOK_JOB},         {"at_ms", "WHEN", LOOK_AT},       {"actor", "ACTOR", LOOK_PLAIN},
+    {"id", "LINE", LOOK_NAMED},       {"at_ms", "WHEN", LOOK_AT},       {"actor", "ACTOR", LOOK_PLAIN},
     {"action", "ACTION", LOOK_PLAIN}, {"subject", "ABOUT", LOOK_PLAIN}, {"reason", "REASON", LOOK_PLAIN},
     {NULL, NULL, LOOK_PLAIN},
 };
@@ -24,38 +24,23 @@ static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report *
     return cdtx_audit_list(pager->db, &filter, report, err);
 }
 
-static enum status list_all(struct listing *listing, const struct session *session, const struct options *options,
-                            int64_t after) {
-    cdtx_error err;
-    for (uint32_t i = 0; i < session->count; i++) {
-        struct view view = {.columns = list_columns, .database = session->databases[i].name};
-        struct pager pager = {.ask = ask_list,
-                              .engine = session->engine,
-                              .db = session->databases[i].db,
-                              .options = options,
-                              .subject = options->values[OPT_SUBJECT],
-                              .after = after};
-        if (listing_read(listing, &view, &pager, &err) != 0)
-            return status_failed(&err);
-    }
-    listing_print(listing);
-    return STATUS_DONE;
-}
-
 enum status audit_list(const struct options *options, char **arguments) {
     struct session session;
     struct listing listing;
-    int64_t after = 0;
+    struct pager pager = {.ask = ask_list, .options = options, .subject = options->values[OPT_SUBJECT]};
+    cdtx_error err;
     (void)arguments;
     if (options_have(options, OPT_AFTER) &&
-        options_number(options->values[OPT_AFTER], "--after", &after) != STATUS_DONE)
+        options_number(options->values[OPT_AFTER], "--after", &pager.after) != STATUS_DONE)
         return STATUS_USAGE;
     listing_start(&listing, "audit", &list_view, options);
     /* Whoever says from where reads forward; else the end is what matters. */
-    listing.latest = after == 0;
+    listing.latest = pager.after == 0;
     enum status status = session_look(&session, options, 0);
-    if (status == STATUS_DONE)
-        status = list_all(&listing, &session, options, after);
+    if (status == STATUS_DONE && listing_read_all(&listing, &list_view, &pager, &session, &err) != 0)
+        status = status_failed(&err);
+    else if (status == STATUS_DONE)
+        listing_print(&listing);
     listing_free(&listing);
     session_close(&session);
     return status;

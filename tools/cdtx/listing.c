@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "session.h"
+
 enum { PAGE = 1000 };
 
 void listing_start(struct listing *listing, const char *what, const struct view *view, const struct options *options) {
@@ -78,6 +80,19 @@ int32_t listing_read(struct listing *listing, const struct view *view, struct pa
             progress_at(&progress, done);
     } while (rc == 0 && got == wanted && !(listing->more && !listing->latest));
     progress_end(&progress);
+    return rc;
+}
+
+int32_t listing_read_all(struct listing *listing, const struct view *view, const struct pager *pager,
+                         const struct session *session, cdtx_error *err) {
+    int32_t rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < session->count; i++) {
+        struct view named = *view;
+        struct pager own = *pager;
+        named.database = session->databases[i].name;
+        own.db = session->databases[i].db;
+        rc = listing_read(listing, &named, &own, err);
+    }
     return rc;
 }
 

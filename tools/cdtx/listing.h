@@ -8,6 +8,7 @@
 #include "table.h"
 
 struct pager;
+struct session;
 typedef int32_t (*pager_fn)(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err);
 
 /* A question asked again and again, each time for what is behind the last row. */
@@ -36,6 +37,9 @@ struct listing {
 void listing_start(struct listing *listing, const char *what, const struct view *view, const struct options *options);
 /* Reads on until the limit. */
 int32_t listing_read(struct listing *listing, const struct view *view, struct pager *pager, cdtx_error *err);
+/* The same from each database of the session, one after the other. */
+int32_t listing_read_all(struct listing *listing, const struct view *view, const struct pager *pager,
+                         const struct session *session, cdtx_error *err);
 /* Adds the report's current row. */
 void listing_add(struct listing *listing, const struct view *view, const cdtx_report *report);
 /* Prints it: a table, or a document of its own. */

@@ -69,13 +69,17 @@ static enum status no_log(void) {
     return status_usage("no log: say --log URL, or set CDTX_LOG");
 }
 
+static enum status no_database(void) {
+    return status_usage("no database: say --log URL or --db NAME=URL, or set CDTX_LOG");
+}
+
 enum status session_look(struct session *session, const struct options *options, int log_needed) {
     cdtx_error err;
     *session = (struct session){0};
     if (options->log == NULL && log_needed)
         return no_log();
     if (options->log == NULL && options->database_count == 0)
-        return status_usage("no database: say --log URL or --db NAME=URL, or set CDTX_LOG");
+        return no_database();
     int32_t rc = open_engine(session, options->log, "read=1", &err);
     for (uint32_t i = 0; rc == 0 && i < options->database_count; i++)
         rc = open_database(session, options->databases[i].name, options->databases[i].url, "read=1", &err);
@@ -89,6 +93,12 @@ static const char *url_of(const struct options *options, const char *name) {
         if (strcmp(options->databases[i].name, name) == 0)
             return options->databases[i].url;
     return NULL;
+}
+
+enum status session_none(struct session *session) {
+    cdtx_error err;
+    *session = (struct session){0};
+    return open_engine(session, NULL, NULL, &err) == 0 ? STATUS_DONE : status_failed(&err);
 }
 
 /* Opening for writing makes what is missing, and a wrong path must not leave an empty log behind. */
@@ -114,6 +124,8 @@ enum status session_act(struct session *session, const struct options *options, 
     int is_log = strcmp(name, "log") == 0;
     const char *url = url_of(options, name);
     *session = (struct session){0};
+    if (name[0] == '\0')
+        return no_database();
     if (url == NULL)
         return is_log ? no_log() : status_usage("no database is named '%s': say --db %s=URL", name, name);
     int32_t rc = check_there(name, url, &err);

@@ -20,7 +20,9 @@ struct session {
 /* Opens all that the options name, for reading only: whoever owns the files goes on, and nothing is made by a wrong
  * path. Prints what failed; close it whatever the answer. With log_needed a missing one is a wrong command. */
 enum status session_look(struct session *session, const struct options *options, int log_needed);
-/* Opens one database for writing, in turns with others; name is "log" or that of a --db. */
+/* An engine without any database. */
+enum status session_none(struct session *session);
+/* Opens one database for writing, in turns with others; name is "log" or that of a --db, "" when there is none. */
 enum status session_act(struct session *session, const struct options *options, const char *name);
 void session_close(struct session *session);
 /* "log" for the database with the log. NULL when there is none of that name. */

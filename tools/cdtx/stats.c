@@ -63,12 +63,12 @@ static int32_t count_transactions(cdtx *engine, struct tx_stats *stats, struct p
     return 0;
 }
 
-static int32_t count_cases(cdtx *engine, int64_t *count, cdtx_error *err) {
+static int32_t count_cases(cdtx_db *db, int64_t *count, cdtx_error *err) {
     cdtx_case_filter filter = {.size = sizeof filter, .limit = PAGE};
     uint32_t rows;
     do {
         cdtx_report *report = NULL;
-        int32_t rc = cdtx_case_list(engine, &filter, &report, err);
+        int32_t rc = cdtx_case_list(db, &filter, &report, err);
         if (rc != 0)
             return rc;
         for (rows = 0; cdtx_report_next(report); rows++)
@@ -125,8 +125,8 @@ static int32_t count_all(struct stats *stats, const struct session *session, cdt
     progress_start(&progress, "transactions", stats->gauges.log_open);
     if (rc == 0 && session_find(session, "log") != NULL)
         rc = count_transactions(session->engine, &stats->tx, &progress, err);
-    if (rc == 0 && session_find(session, "log") != NULL)
-        rc = count_cases(session->engine, &stats->cases, err);
+    for (uint32_t i = 0; rc == 0 && i < session->count; i++)
+        rc = count_cases(session->databases[i].db, &stats->cases, err);
     progress_end(&progress);
     progress_start(&progress, "jobs", 0);
     for (uint32_t i = 0; rc == 0 && i < session->count; i++)
@@ -177,8 +177,8 @@ static void print_json(const struct stats *stats, int has_log) {
                 json_put_number(tx, view_state(LOOK_TX_STATE, state), stats->tx.by_state[state]);
         json_put(tx, "oldest_began_ms", stats->tx.oldest_ms == 0 ? NULL : json_object_new_int64(stats->tx.oldest_ms));
         json_put(document, "transactions", tx);
-        json_put_number(document, "cases", stats->cases);
     }
+    json_put_number(document, "cases", stats->cases);
     json_put(document, "jobs", json_jobs(stats));
     json_put_gauge(document, "jobs_due", stats->gauges.jobs_due);
     json_print(document);
@@ -206,7 +206,6 @@ static void print_log(const struct stats *stats) {
     else
         view_write_ago(stdout, stats->tx.oldest_ms);
     print_gauge("\ndue now                 ", stats->gauges.log_due);
-    (void)printf("open cases              %" PRId64 "\n", stats->cases);
 }
 
 static void print_jobs(const struct stats *stats) {
@@ -223,6 +222,7 @@ static void print_jobs(const struct stats *stats) {
             (void)snprintf(numbers[state], sizeof numbers[state], "%" PRId64, line->by_state[state]);
         table_add_texts(table, (const char *[]){line->database, line->handler, numbers[1], numbers[2], numbers[3]}, 2);
     }
+    (void)printf("open cases              %" PRId64 "\n", stats->cases);
     print_gauge("jobs due now            ", stats->gauges.jobs_due);
     table_print(table, "");
     table_free(table);

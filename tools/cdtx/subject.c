@@ -18,12 +18,12 @@ static int is_text(const cdtx_report *report, const char *column, const char *wa
 }
 
 /* Stands on the case's row when it is found. */
-static int32_t find_case(struct subject *subject, cdtx *engine, const char *kind, const char *name, cdtx_error *err) {
+static int32_t find_case(struct subject *subject, cdtx_db *db, const char *kind, const char *name, cdtx_error *err) {
     cdtx_case_filter filter = {.size = sizeof filter, .state = CDTX_CASE_OPEN, .limit = CASES_READ};
     for (;;) {
         cdtx_report *report = NULL;
         uint32_t rows = 0;
-        int32_t rc = cdtx_case_list(engine, &filter, &report, err);
+        int32_t rc = cdtx_case_list(db, &filter, &report, err);
         if (rc != 0)
             return rc;
         for (; cdtx_report_next(report); rows++) {
@@ -67,20 +67,23 @@ int32_t subject_read_notes(struct subject *subject, cdtx_db *db, const struct op
     return read_lines(&subject->notes, db, options, about, err);
 }
 
-int32_t subject_read_case(struct subject *subject, const struct session *session, const struct options *options,
-                          const char *kind, const char *name, cdtx_error *err) {
-    int32_t rc = find_case(subject, session->engine, kind, name, err);
+int32_t subject_read_case(struct subject *subject, const struct session_database *database,
+                          const struct options *options, const char *kind, const char *name, cdtx_error *err) {
+    subject->database = database->name;
+    int32_t rc = find_case(subject, database->db, kind, name, err);
     if (rc != 0 || subject->open_case == NULL)
         return rc;
-    return subject_read_notes(subject, session_find(session, "log"), options,
+    return subject_read_notes(subject, database->db, options,
                               cdtx_report_int(subject->open_case, view_find(subject->open_case, "id")), err);
 }
 
-static void print_case(const cdtx_report *report) {
-    static const struct view_column opened = {"opened_ms", "", LOOK_AT}, reason = {"reason", "", LOOK_PLAIN},
-                                    assignee = {"assignee", "", LOOK_PLAIN};
-    const struct view view = {0};
-    (void)printf("\nCase %lld, opened ", (long long)cdtx_report_int(report, view_find(report, "id")));
+static void print_case(const char *database, const cdtx_report *report) {
+    static const struct view_column id = {"id", "", LOOK_NAMED}, opened = {"opened_ms", "", LOOK_AT},
+                                    reason = {"reason", "", LOOK_PLAIN}, assignee = {"assignee", "", LOOK_PLAIN};
+    const struct view view = {.database = database};
+    (void)printf("\nCase ");
+    view_write(stdout, &view, &id, report);
+    (void)printf(", opened ");
     view_write(stdout, &view, &opened, report);
     if (cdtx_report_type(report, view_find(report, "assignee")) == CDTX_NULL) {
         (void)fputs(", assigned to nobody", stdout);
@@ -102,14 +105,16 @@ static void print_lines(const struct listing *listing, const char *title) {
 
 void subject_print(const struct subject *subject) {
     if (subject->open_case != NULL)
-        print_case(subject->open_case);
+        print_case(subject->database, subject->open_case);
     print_lines(&subject->notes, "Notes");
     print_lines(&subject->audit, "Audit");
 }
 
 void subject_put(struct subject *subject, struct json_object *document) {
+    struct view view = case_view;
+    view.database = subject->database;
     if (subject->open_case != NULL)
-        json_put(document, "case", json_row(&case_view, subject->open_case));
+        json_put(document, "case", json_row(&view, subject->open_case));
     if (subject->notes.array != NULL)
         json_put(document, "notes", listing_take(&subject->notes));
     json_put(document, "audit", listing_take(&subject->audit));

@@ -158,7 +158,7 @@ enum status tx_show(const struct options *options, char **arguments) {
     if (rc == 0)
         rc = subject_read(&subject, session_find(&session, "log"), options, "tx", gid, &err);
     if (rc == 0)
-        rc = subject_read_case(&subject, &session, options, "tx", gid, &err);
+        rc = subject_read_case(&subject, &session.databases[0], options, "tx", gid, &err);
     if (rc == 0)
         print_show(options, report, &branches, &subject);
     else

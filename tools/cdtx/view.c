@@ -228,9 +228,10 @@ void view_write(FILE *out, const struct view *view, const struct view_column *co
         (void)fprintf(out, "%" PRId64 "/%" PRId64, number, cdtx_report_int(report, view_find(report, "branches")));
     else if (is_number && column->look == LOOK_YES)
         (void)fputs(number != 0 ? "yes" : "no", out);
-    else if (is_number && column->look == LOOK_JOB && view->database != NULL)
-        (void)fprintf(out, "%s/%" PRId64, view->database, number);
-    else if (column->look == LOOK_BYTES)
+    else if (column->look == LOOK_NAMED && view->database != NULL) {
+        (void)fprintf(out, "%s/", view->database);
+        write_plain(out, report, at);
+    } else if (column->look == LOOK_BYTES)
         write_bytes(out, text, length, BYTES_SHOWN);
     else
         write_plain(out, report, at);

@@ -16,7 +16,7 @@ enum look {
     LOOK_ANSWERED,   /* "1/2": of the report's column `branches` */
     LOOK_YES,        /* yes or no */
     LOOK_BYTES,      /* text where it is text, else hexadecimal; cut in a table */
-    LOOK_JOB,        /* NAME/ID, where NAME is the report's database */
+    LOOK_NAMED,      /* NAME/ID or NAME/HANDLER, where NAME is the report's database */
     LOOK_COUNT
 };
 
