@@ -27,7 +27,7 @@ static cdtx_value due_in(const cdtx_sql *sql, const cdtx_rows *rows, uint32_t ro
     int64_t state = cdtx__rows_int(rows, row, JOB_STATE);
     if (state == JOB_DEAD)
         return SQL_NULL;
-    int wall = state == JOB_READY && cdtx__rows_int(rows, row, JOB_CLOCK) == JOB_CLOCK_WALL;
+    int wall = state != JOB_LEASED && cdtx__rows_int(rows, row, JOB_CLOCK) == JOB_CLOCK_WALL;
     int64_t now = wall ? cdtx__wall_ms(sql->store->env) : cdtx__store_clock_ms(sql->store);
     return SQL_INT(not_negative(cdtx__rows_int(rows, row, JOB_DUE) - now));
 }
@@ -176,14 +176,16 @@ static int32_t read_idle(struct one_ask *one, cdtx_sql *sql, struct seen_job *jo
     return 0;
 }
 
+static const char *state_word(int64_t state) {
+    return state == JOB_DEAD ? "dead" : state == JOB_WAITING ? "waiting" : state == JOB_NEXT ? "next" : "ready";
+}
+
 static int32_t note_line(const struct one_ask *one, cdtx_sql *sql, const struct seen_job *job, const char *action,
                          cdtx_error *err) {
-    static const char *const states[] = {"?", "ready", "leased", "dead", "waiting", "next"};
     char subject[32], reason[REASON_MAX + CDTX_NAME_MAX + 64];
-    const char *state = states[job->state > 0 && job->state <= JOB_NEXT ? job->state : 0];
     snprintf(subject, sizeof subject, "job %lld", (long long)one->id);
-    snprintf(reason, sizeof reason, "of '%s', %s, payload %lld bytes: %s", job->handler, state, (long long)job->length,
-             one->reason);
+    snprintf(reason, sizeof reason, "of '%s', %s, payload %lld bytes: %s", job->handler, state_word(job->state),
+             (long long)job->length, one->reason);
     struct audit_line line = {.actor = one->actor, .action = action, .subject = subject, .reason = reason};
     return cdtx__audit_append(sql, &line, err);
 }

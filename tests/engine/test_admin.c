@@ -789,6 +789,47 @@ START_TEST(a_cancelled_job_never_runs) {
 }
 END_TEST
 
+/* The second waits for the first of its unique key, the third, which is due, for the first of its concurrency key. */
+START_TEST(who_waits_for_a_key_is_due_by_its_own_clock) {
+    make_shop();
+    cdtx_db *db = log_db();
+    const cdtx_env *env = cdtx_test_env_port(world);
+    int64_t now = env->wall_us(env->user) / 1000;
+    cdtx_handler_options o = {.size = sizeof o};
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    put_job(db, "mail", (cdtx_job_options){.unique_key = "u", .concurrency_key = "c"});
+    cdtx_work *work = NULL;
+    OK(cdtx_take(engine, 0, &work, &E));
+    ck_assert_ptr_nonnull(work);
+    cdtx_job_options behind = {.unique_key = "u", .unique_policy = CDTX_UNIQUE_REPLACE, .at_ms = now + 7000};
+    int64_t next = put_job(db, "mail", behind);
+    int64_t waiting = put_job(db, "mail", (cdtx_job_options){.concurrency_key = "c", .at_ms = now - 7000});
+    cdtx_work *other = NULL;
+    OK(cdtx_take(engine, 100, &other, &E));
+    ck_assert_ptr_null(other);
+    cdtx_report *report = NULL;
+    OK(cdtx_job_show(db, next, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "state"), CDTX_JOB_NEXT);
+    ck_assert_int_gt(number(report, "due_in_ms"), 6000);
+    ck_assert_int_le(number(report, "due_in_ms"), 7000);
+    cdtx_report_close(report);
+    OK(cdtx_job_show(db, waiting, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(number(report, "state"), CDTX_JOB_WAITING);
+    ck_assert_int_eq(number(report, "due_in_ms"), 0);
+    cdtx_report_close(report);
+    OK(cdtx_job_cancel(db, waiting, "ann", "not wanted", &E));
+    OK(cdtx_audit_list(db, NULL, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_str_eq(text(report, "reason"), "of 'mail', waiting, payload 5 bytes: not wanted");
+    cdtx_report_close(report);
+    OK(cdtx_settle(work, 0, NULL, &E));
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
 START_TEST(a_leased_job_is_left_to_its_holder) {
     make_shop();
     cdtx_db *db = log_db();
@@ -1219,6 +1260,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, jobs_are_listed_and_shown);
     tcase_add_test(tcase, a_dead_job_is_retried);
     tcase_add_test(tcase, a_cancelled_job_never_runs);
+    tcase_add_test(tcase, who_waits_for_a_key_is_due_by_its_own_clock);
     tcase_add_test(tcase, a_leased_job_is_left_to_its_holder);
     tcase_add_test(tcase, job_calls_refuse_bad_input);
     tcase_add_test(tcase, a_job_behind_another_is_left_there);
