@@ -295,6 +295,16 @@ static int32_t write_row(cdtx_sql *sql, const struct schedule *s, cdtx_error *er
     return rc;
 }
 
+/* Somebody may have cancelled the tick, as any job: who adds the schedule puts it again, for what has passed since. */
+static int32_t mend_tick(cdtx_sql *sql, const char *name, cdtx_error *err) {
+    cdtx_value arguments[] = {cdtx__sql_text(ticker), cdtx__sql_text(name)};
+    cdtx_rows *rows = &sql->store->rows;
+    cdtx__rows_reset(rows);
+    int32_t rc = cdtx__sql_run(sql, "SELECT 1 FROM cdtx_job WHERE handler = ? AND unique_key = ? AND " JOB_HOLDS_KEY,
+                               arguments, 2, rows, NULL, err);
+    return rc != 0 || rows->count > 0 ? rc : put_tick(sql, name, 1, err);
+}
+
 static int32_t run_add(cdtx_sql *sql, void *user, cdtx_error *err) {
     const struct addition *add = user;
     cdtx_rows rows;
@@ -306,9 +316,10 @@ static int32_t run_add(cdtx_sql *sql, void *user, cdtx_error *err) {
         known = same(&stands, &add->schedule);
     }
     cdtx__rows_free(&rows);
-    if (rc != 0 || known)
-        return rc;
-    rc = write_row(sql, &add->schedule, err);
+    if (rc == 0 && known)
+        return mend_tick(sql, add->schedule.name, err);
+    if (rc == 0)
+        rc = write_row(sql, &add->schedule, err);
     return rc != 0 ? rc : put_tick(sql, add->schedule.name, add->next_ms, err);
 }
 
@@ -406,13 +417,13 @@ static const char *const names[] = {"name",    "when",       "zone",    "handler
 static const char *const catch_ups[] = {"skip", "once", "all"};
 
 static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
-    int32_t rc =
-        cdtx__sql_run(sql,
-                      "SELECT name, text, zone, handler, catch_up, (SELECT CASE clock WHEN 1 THEN due END FROM cdtx_job"
-                      " WHERE handler = 'cdtx.cron' AND unique_key = c.name AND unique_key IS NOT NULL"
-                      " AND state <> 3 AND state <> 5), settled_ms, length(payload) FROM cdtx_cron AS c"
-                      " ORDER BY name",
-                      NULL, 0, &ask->rows, NULL, err);
+    int32_t rc = cdtx__sql_run(
+        sql,
+        "SELECT name, text, zone, handler, catch_up,"
+        " (SELECT CASE WHEN clock = 1 AND state <> 2 THEN due END FROM cdtx_job WHERE handler = 'cdtx.cron'"
+        " AND unique_key = c.name AND " JOB_HOLDS_KEY "), settled_ms, length(payload) FROM cdtx_cron AS c"
+        " ORDER BY name",
+        NULL, 0, &ask->rows, NULL, err);
     for (uint32_t i = 0; rc == 0 && i < ask->rows.count; i++) {
         cdtx_value values[8];
         for (uint32_t c = 0; c < 8; c++)

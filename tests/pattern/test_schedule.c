@@ -107,6 +107,39 @@ static const struct {
               {CDTX_CATCH_UP_ALL, 0, 60, 59},
               {CDTX_CATCH_UP_ALL, 7, 7, 6}};
 
+/* Somebody cancelled it, as any job. */
+START_TEST(a_tick_that_is_missing_is_put_again) {
+    set_up();
+    cdtx_cron_options o = every("*/15 * * * *");
+    o.catch_up = CDTX_CATCH_UP_ALL;
+    OK(cdtx_cron_add(db, "night", &o, &E));
+    int64_t tick = lab_sql("log.db", "SELECT id FROM cdtx_job WHERE handler = 'cdtx.cron'");
+    OK(cdtx_job_cancel(db, tick, "ann", "a slip", &E));
+    OK(cdtx_run(engine, 40 * MINUTE, &E));
+    ck_assert_uint_eq(runs, 0);
+    OK(cdtx_cron_add(db, "night", &o, &E));
+    OK(cdtx_run(engine, 0, &E));
+    ck_assert_uint_eq(runs, 2);
+    OK(cdtx_run(engine, 10 * MINUTE, &E));
+    ck_assert_uint_eq(runs, 3);
+    tear_down();
+}
+END_TEST
+
+/* A lease's end is on another clock than slots are. */
+START_TEST(while_it_fires_a_schedule_has_no_next_slot) {
+    set_up();
+    add("*/15 * * * *");
+    lab_sql("log.db", "UPDATE cdtx_job SET state = 2 WHERE handler = 'cdtx.cron'");
+    cdtx_report *report = NULL;
+    OK(cdtx_cron_list(db, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_int_eq(cdtx_report_type(report, 5), CDTX_NULL);
+    cdtx_report_close(report);
+    tear_down();
+}
+END_TEST
+
 START_TEST(slots_that_passed_are_caught_up_with) {
     set_up();
     cdtx_cron_options o = every("* * * * *");
@@ -230,6 +263,8 @@ END_TEST
 static void tests(TCase *tcase) {
     tcase_add_test(tcase, each_slot_puts_one_job);
     tcase_add_test(tcase, the_same_again_changes_nothing_and_another_begins_anew);
+    tcase_add_test(tcase, a_tick_that_is_missing_is_put_again);
+    tcase_add_test(tcase, while_it_fires_a_schedule_has_no_next_slot);
     tcase_add_loop_test(tcase, slots_that_passed_are_caught_up_with, 0, 4);
     tcase_add_test(tcase, a_long_absence_is_passed_in_steps);
     tcase_add_test(tcase, clocks_that_jump_fire_nothing_twice);
