@@ -167,10 +167,12 @@ int32_t cdtx_audit_verify(cdtx_db *db, uint32_t limit, int64_t *lines, char head
 /* ---- doctor ---- */
 
 /* Looks at everything this engine has open. Columns: level ("ok", "note" or "problem"), database (or NULL), check,
- * finding, advice (or NULL). Checks: settings, version of SQLite and its WAL bug, schema, clock, owner, handlers that
- * jobs wait for and nobody has here, guards whose gid is not in this log, transactions that are open for long or
- * parked, cases, audit chain. deep: 1 also reads every page of each database, which holds it for as long as that takes.
- * What cannot be looked at is a problem in the report, not an error. */
+ * finding, advice (or NULL). Checks: settings, version of SQLite and its WAL bug, schema, clock, owner; handlers, groups
+ * and checkers that jobs wait for and nobody has here, pauses, dead letters, schedules that do not fire, half messages
+ * that are parked or not resolved for long, messages held for a gid that is not open, topics that keep messages without
+ * a group; guards whose gid is not in this log, transactions that are open for long or parked, cases, audit chain. deep:
+ * 1 also reads every page of each database, which holds it for as long as that takes. What cannot be looked at is a
+ * problem in the report, not an error. */
 int32_t cdtx_doctor(cdtx *engine, uint32_t deep, cdtx_report **report, cdtx_error *err);
 
 /* cdtx declarations end */

@@ -3,28 +3,18 @@
 #include <stdio.h>
 
 #include "base/text.h"
-#include "engine/ask.h"
-#include "engine/job.h"
+#include "engine/doctor.h"
 #include "store/guard.h"
 #include "store/schema.h"
 
 static const char *const names[] = {"level", "database", "check", "finding", "advice", NULL};
-static const char OK[] = "ok", NOTE[] = "note", PROBLEM[] = "problem";
 
-enum { JUMP_MS = 60000, OLD_MS = 600000, TRIED_MAX = 100, HANDLERS_MAX = 100 };
+enum { JUMP_MS = 60000, TRIED_MAX = 100 };
 /* 2020: no clock that is set is before. */
 #define WALL_MIN_MS INT64_C(1577836800000)
 
-struct doctor {
-    cdtx *engine;
-    cdtx_report *report;
-    uint32_t deep;
-    int32_t rc; /* the first failure to write a row */
-    cdtx_error *err;
-};
-
-__attribute__((format(printf, 6, 7))) static void say(struct doctor *d, const char *level, const char *database,
-                                                      const char *check, const char *advice, const char *format, ...) {
+void cdtx__doctor_say(struct doctor *d, const char *level, const char *database, const char *check, const char *advice,
+                      const char *format, ...) {
     char finding[600];
     va_list arguments;
     va_start(arguments, format);
@@ -37,12 +27,11 @@ __attribute__((format(printf, 6, 7))) static void say(struct doctor *d, const ch
     d->rc = cdtx__report_add(d->report, row, d->err);
 }
 
-/* Rides, and makes a row of a failure: 1 when the answer is there. */
-static int asked(struct doctor *d, struct store *store, struct ask *ask, const char *check) {
+int cdtx__doctor_asked(struct doctor *d, struct store *store, struct ask *ask, const char *check) {
     cdtx_error why = {0};
     if (cdtx__ask_ride(d->engine, store, ask, &why) == 0)
         return 1;
-    say(d, PROBLEM, store->name, check, NULL, "could not be looked at: %s", why.text);
+    cdtx__doctor_say(d, DOCTOR_PROBLEM, store->name, check, NULL, "could not be looked at: %s", why.text);
     return 0;
 }
 
@@ -68,16 +57,17 @@ static const char *text_at(const cdtx_rows *rows, uint32_t row, uint32_t column)
 static void check_settings(struct doctor *d, struct store *store) {
     struct inspect_ask in = {.ask.run = run_inspect, .deep = d->deep};
     if (store->port->inspect == NULL) {
-        say(d, NOTE, store->name, "settings", NULL, "the adapter for '%s:' says nothing about them",
-            store->port->scheme);
+        cdtx__doctor_say(d, DOCTOR_NOTE, store->name, "settings", NULL, "the adapter for '%s:' says nothing about them",
+                         store->port->scheme);
         return;
     }
     cdtx__rows_init(&in.found, d->engine->env, 1 << 20);
-    if (asked(d, store, &in.ask, "settings"))
+    if (cdtx__doctor_asked(d, store, &in.ask, "settings"))
         for (uint32_t i = 0; i < in.found.count; i++) {
             const char *level = text_at(&in.found, i, 0), *check = text_at(&in.found, i, 1);
             const char *finding = text_at(&in.found, i, 2);
-            say(d, level, store->name, check, text_at(&in.found, i, 3), "%s", finding == NULL ? "" : finding);
+            cdtx__doctor_say(d, level, store->name, check, text_at(&in.found, i, 3), "%s",
+                             finding == NULL ? "" : finding);
         }
     cdtx__rows_free(&in.found);
 }
@@ -91,7 +81,7 @@ void cdtx__doctor_warn(cdtx_db *db) {
     if (cdtx__ask_ride(db->engine, store, &in.ask, NULL) == 0)
         for (uint32_t i = 0; i < in.found.count; i++) {
             const char *level = text_at(&in.found, i, 0), *advice = text_at(&in.found, i, 3);
-            if (level != NULL && strcmp(level, OK) != 0)
+            if (level != NULL && strcmp(level, DOCTOR_OK) != 0)
                 cdtx__log(db->engine->env, CDTX_LOG_WARNING, "database '%s': %s%s%s", store->name,
                           text_at(&in.found, i, 2), advice == NULL ? "" : "; ", advice == NULL ? "" : advice);
         }
@@ -124,15 +114,17 @@ static void check_clock(struct doctor *d, const struct store *store, const struc
     int64_t by_clock = meta->now_clock - meta->clock, by_wall = meta->now_wall - meta->wall;
     int64_t jump = by_wall - by_clock;
     if (meta->now_wall < WALL_MIN_MS)
-        say(d, PROBLEM, store->name, "clock", "set the machine's clock; jobs put for a wall-clock time wait for it",
-            "the wall clock says %lld ms since 1970", (long long)meta->now_wall);
+        cdtx__doctor_say(d, DOCTOR_PROBLEM, store->name, "clock",
+                         "set the machine's clock; jobs put for a wall-clock time wait for it",
+                         "the wall clock says %lld ms since 1970", (long long)meta->now_wall);
     else if (jump > JUMP_MS || jump < -JUMP_MS)
-        say(d, PROBLEM, store->name, "clock",
-            "look at the machine's time service; only jobs put for a wall-clock time follow such a jump",
-            "the wall clock has moved %+lld s against the durable clock since the last commit", (long long)jump / 1000);
+        cdtx__doctor_say(d, DOCTOR_PROBLEM, store->name, "clock",
+                         "look at the machine's time service; only jobs put for a wall-clock time follow such a jump",
+                         "the wall clock has moved %+lld s against the durable clock since the last commit",
+                         (long long)jump / 1000);
     else
-        say(d, OK, store->name, "clock", NULL, "the wall clock and the durable clock agree to %lld ms",
-            (long long)(jump < 0 ? -jump : jump));
+        cdtx__doctor_say(d, DOCTOR_OK, store->name, "clock", NULL,
+                         "the wall clock and the durable clock agree to %lld ms", (long long)(jump < 0 ? -jump : jump));
 }
 
 static void check_meta(struct doctor *d, struct store *store) {
@@ -141,62 +133,15 @@ static void check_meta(struct doctor *d, struct store *store) {
                                        [CDTX_OWN_FIRST] = "shared; this process checkpoints",
                                        [CDTX_OWN_ALONE] = "alone"};
     struct meta_ask meta = {.ask.run = run_meta};
-    if (!asked(d, store, &meta.ask, "owner"))
+    if (!cdtx__doctor_asked(d, store, &meta.ask, "owner"))
         return;
-    say(d, OK, store->name, "owner", NULL, "last signed in: %s; %s", meta.owner, ways[store->ownership & 3]);
+    cdtx__doctor_say(d, DOCTOR_OK, store->name, "owner", NULL, "last signed in: %s; %s", meta.owner,
+                     ways[store->ownership & 3]);
     int current = meta.version == SCHEMA_VERSION;
-    say(d, current ? OK : PROBLEM, store->name, "schema", current ? NULL : "reopen it with the newest library",
-        "version %lld; this library has %d", (long long)meta.version, SCHEMA_VERSION);
+    cdtx__doctor_say(d, current ? DOCTOR_OK : DOCTOR_PROBLEM, store->name, "schema",
+                     current ? NULL : "reopen it with the newest library", "version %lld; this library has %d",
+                     (long long)meta.version, SCHEMA_VERSION);
     check_clock(d, store, &meta);
-}
-
-/* ---- jobs that nobody here runs ---- */
-
-struct handlers_ask {
-    struct ask ask;
-    struct {
-        char name[CDTX_NAME_MAX + 1];
-        int64_t jobs;
-    } waiting[HANDLERS_MAX];
-    uint32_t count;
-};
-
-static int32_t run_handlers(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
-    struct handlers_ask *handlers = LIST_OF(ask, struct handlers_ask, ask);
-    cdtx_value limit = SQL_INT(HANDLERS_MAX);
-    int32_t rc = cdtx__sql_run(sql,
-                               "SELECT handler, count(*) FROM cdtx_job INDEXED BY cdtx_job_due WHERE state = 1"
-                               " GROUP BY handler ORDER BY handler LIMIT ?",
-                               &limit, 1, &ask->rows, NULL, err);
-    handlers->count = rc == 0 ? ask->rows.count : 0;
-    for (uint32_t i = 0; i < handlers->count; i++) {
-        const char *name = text_at(&ask->rows, i, 0);
-        cdtx__clean_text(handlers->waiting[i].name, sizeof handlers->waiting[i].name, name == NULL ? "" : name);
-        handlers->waiting[i].jobs = cdtx__rows_int(&ask->rows, i, 1);
-    }
-    return rc;
-}
-
-static void check_handlers(struct doctor *d, cdtx_db *db) {
-    struct handlers_ask *handlers = cdtx__alloc(d->engine->env, sizeof *handlers);
-    if (handlers == NULL) {
-        d->rc = d->rc != 0 ? d->rc : cdtx__fail(d->err, CDTX_NO_MEMORY, "no memory to look at the handlers");
-        return;
-    }
-    handlers->ask.run = run_handlers;
-    int missing = 0, there = asked(d, db->store, &handlers->ask, "handlers");
-    for (uint32_t i = 0; i < handlers->count; i++) {
-        if (cdtx__handler_is_here(db, handlers->waiting[i].name))
-            continue;
-        missing++;
-        say(d, d->engine->options.passive ? NOTE : PROBLEM, db->store->name, "handlers",
-            "make sure that some process on this database registers that handler",
-            "%lld jobs wait for handler '%s', which nobody has here", (long long)handlers->waiting[i].jobs,
-            handlers->waiting[i].name);
-    }
-    if (there && missing == 0)
-        say(d, OK, db->store->name, "handlers", NULL, "every ready job has its handler here");
-    cdtx__free(d->engine->env, handlers, sizeof *handlers);
 }
 
 /* ---- guards against the log ---- */
@@ -267,23 +212,25 @@ static void say_guards(struct doctor *d, const struct store *store, const struct
                        const struct known_ask *known) {
     int found = 0;
     if (guards->highest > known->sequence && ++found)
-        say(d, PROBLEM, store->name, "guards", "the log was restored from a backup: reopen it for writing before use",
-            "there are guards up to gid number %lld, and the log has given out only %lld", (long long)guards->highest,
-            (long long)known->sequence);
+        cdtx__doctor_say(d, DOCTOR_PROBLEM, store->name, "guards",
+                         "the log was restored from a backup: reopen it for writing before use",
+                         "there are guards up to gid number %lld, and the log has given out only %lld",
+                         (long long)guards->highest, (long long)known->sequence);
     for (uint32_t i = 0; i < guards->count; i++) {
         char gid[CDTX_GID_MAX];
         if (!guards->tried[i].suspect)
             continue;
         found++;
         cdtx__gid_text(guards->log, guards->tried[i].sequence, gid);
-        say(d, PROBLEM, store->name, "guards",
+        cdtx__doctor_say(
+            d, DOCTOR_PROBLEM, store->name, "guards",
             "look at what its try reserved: it was resolved by hand, or a database was restored from a backup",
             "branch %lld of %s stands tried, and the log does not have it open", (long long)guards->tried[i].branch,
             gid);
     }
     if (!found)
-        say(d, OK, store->name, "guards", NULL, "%s",
-            guards->highest == 0 ? "none of this log" : "all known to the log");
+        cdtx__doctor_say(d, DOCTOR_OK, store->name, "guards", NULL, "%s",
+                         guards->highest == 0 ? "none of this log" : "all known to the log");
 }
 
 /* Guards first, then the log, then the guards again: what has only gone on meanwhile is no finding. */
@@ -292,10 +239,10 @@ static void look_at_guards(struct doctor *d, struct store *store, struct guards_
     struct known_ask known = {.ask.run = run_known, .guards = guards};
     guards->ask.run = run_tried;
     guards->log = log->uuid;
-    if (!asked(d, store, &guards->ask, "guards") || !asked(d, log, &known.ask, "guards"))
+    if (!cdtx__doctor_asked(d, store, &guards->ask, "guards") || !cdtx__doctor_asked(d, log, &known.ask, "guards"))
         return;
     guards->again = 1;
-    if (guards->count == 0 || asked(d, store, &guards->ask, "guards"))
+    if (guards->count == 0 || cdtx__doctor_asked(d, store, &guards->ask, "guards"))
         say_guards(d, store, guards, &known);
 }
 
@@ -315,19 +262,17 @@ static void check_guards(struct doctor *d, struct store *store) {
 
 struct log_ask {
     struct ask ask;
-    int64_t open, parked, oldest_ms, cases;
+    int64_t open, parked, oldest_ms;
 };
 
 static int32_t run_log(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     struct log_ask *log = LIST_OF(ask, struct log_ask, ask);
     int32_t rc = cdtx__sql_run(sql,
                                "SELECT count(*), sum(parked IS NOT NULL), min(CASE WHEN began > 0 AND parked IS NULL"
-                               " THEN began END), (SELECT count(*) FROM cdtx_case WHERE state = 1)"
-                               " FROM cdtx_tx INDEXED BY cdtx_tx_due WHERE due IS NOT NULL",
+                               " THEN began END) FROM cdtx_tx INDEXED BY cdtx_tx_due WHERE due IS NOT NULL",
                                NULL, 0, &ask->rows, NULL, err);
     log->open = cdtx__rows_int(&ask->rows, 0, 0);
     log->parked = cdtx__rows_int(&ask->rows, 0, 1);
-    log->cases = cdtx__rows_int(&ask->rows, 0, 3);
     const cdtx_value *began = cdtx__rows_at(&ask->rows, 0, 2);
     log->oldest_ms = began->type == CDTX_INT ? cdtx__wall_ms(sql->store->env) - began->integer : 0;
     return rc;
@@ -336,22 +281,22 @@ static int32_t run_log(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
 static void check_log(struct doctor *d) {
     struct log_ask log = {.ask.run = run_log};
     if (d->engine->log == NULL) {
-        say(d, NOTE, NULL, "log", NULL, "this engine was opened without a log: it only serves participants");
+        cdtx__doctor_say(d, DOCTOR_NOTE, NULL, "log", NULL,
+                         "this engine was opened without a log: it only serves participants");
         return;
     }
     struct store *store = d->engine->log->store;
-    if (!asked(d, store, &log.ask, "transactions"))
+    if (!cdtx__doctor_asked(d, store, &log.ask, "transactions"))
         return;
-    int old = log.oldest_ms > OLD_MS;
-    say(d, old ? PROBLEM : OK, store->name, "transactions",
-        old ? "list the oldest: its branches show which participant does not answer" : NULL,
-        "%lld have not ended; the oldest that is not parked began %lld s ago", (long long)log.open,
-        (long long)(log.oldest_ms < 0 ? 0 : log.oldest_ms / 1000));
-    say(d, log.parked > 0 ? PROBLEM : OK, store->name, "parked",
-        log.parked > 0 ? "each has a case: end its cause and unpark it, or resolve it" : NULL, "%lld are parked",
-        (long long)log.parked);
-    say(d, log.cases > 0 ? NOTE : OK, store->name, "cases",
-        log.cases > 0 ? "list them, and assign each to somebody" : NULL, "%lld are open", (long long)log.cases);
+    int old = log.oldest_ms > DOCTOR_OLD_MS;
+    cdtx__doctor_say(d, old ? DOCTOR_PROBLEM : DOCTOR_OK, store->name, "transactions",
+                     old ? "cdtx tx list shows the oldest, cdtx tx show GID which participant does not answer" : NULL,
+                     "%lld have not ended; the oldest that is not parked began %lld s ago", (long long)log.open,
+                     (long long)(log.oldest_ms < 0 ? 0 : log.oldest_ms / 1000));
+    cdtx__doctor_say(d, log.parked > 0 ? DOCTOR_PROBLEM : DOCTOR_OK, store->name, "parked",
+                     log.parked > 0 ? "each has a case: end its cause, then cdtx tx unpark GID; or cdtx tx resolve GID"
+                                    : NULL,
+                     "%lld are parked", (long long)log.parked);
 }
 
 static void check_audit(struct doctor *d, struct store *store) {
@@ -360,11 +305,13 @@ static void check_audit(struct doctor *d, struct store *store) {
     cdtx_error why = {0};
     int32_t rc = cdtx__audit_verify(d->engine, store, 0, &lines, head, &why);
     if (rc == 0)
-        say(d, OK, store->name, "audit", NULL, "%lld lines, unbroken; head %s", (long long)lines, head);
+        cdtx__doctor_say(d, DOCTOR_OK, store->name, "audit", NULL, "%lld lines, unbroken; head %s", (long long)lines,
+                         head);
     else
-        say(d, PROBLEM, store->name, "audit",
-            rc == CDTX_CORRUPT ? "somebody changed the file: keep a copy, and compare with one from before" : NULL,
-            "%s", why.text);
+        cdtx__doctor_say(d, DOCTOR_PROBLEM, store->name, "audit",
+                         rc == CDTX_CORRUPT ? "somebody changed the file: keep a copy, and compare with one from before"
+                                            : NULL,
+                         "%s", why.text);
 }
 
 static int is_stopped(struct doctor *d, struct store *store) {
@@ -373,25 +320,25 @@ static int is_stopped(struct doctor *d, struct store *store) {
     cdtx_error why = store->stop_err;
     cdtx__unlock(d->engine->env, &store->lock);
     if (stopped != 0)
-        say(d, PROBLEM, store->name, "running", "close the engine and open it again; see what the disk says", "%s",
-            why.text);
+        cdtx__doctor_say(d, DOCTOR_PROBLEM, store->name, "running",
+                         "close the engine and open it again; see what the disk says", "%s", why.text);
     return stopped != 0;
 }
 
 static int32_t examine(struct doctor *d) {
     if (d->engine->options.passive)
-        say(d, NOTE, NULL, "engine", NULL, "passive: it takes up nothing and begins nothing");
+        cdtx__doctor_say(d, DOCTOR_NOTE, NULL, "engine", NULL, "passive: it takes up nothing and begins nothing");
     for (cdtx_db *db = cdtx__db_after(d->engine, NULL); db != NULL; db = cdtx__db_after(d->engine, db)) {
         if (is_stopped(d, db->store))
             continue;
         if (!cdtx__host_lends(db)) {
-            say(d, NOTE, db->store->name, "turn", "ask again while a turn is lent (cdtx_host_run)",
-                "the host lends no turn now, so nothing can be looked at");
+            cdtx__doctor_say(d, DOCTOR_NOTE, db->store->name, "turn", "ask again while a turn is lent (cdtx_host_run)",
+                             "the host lends no turn now, so nothing can be looked at");
             continue;
         }
         check_settings(d, db->store);
         check_meta(d, db->store);
-        check_handlers(d, db);
+        cdtx__doctor_work(d, db);
         check_guards(d, db->store);
         check_audit(d, db->store);
     }

@@ -1,5 +1,7 @@
 /* The doctor: nothing to say about a healthy house, and a problem for each thing that is wrong. */
 #include <cdtx/admin.h>
+#include <cdtx/msg.h>
+#include <cdtx/retry.h>
 
 #include "lab.h"
 
@@ -153,6 +155,200 @@ START_TEST(jobs_without_a_handler_are_a_problem) {
 }
 END_TEST
 
+/* The advice of the first row with that check and that word in the finding. */
+static const char *advice(const char *check, const char *word) {
+    static char text[600];
+    cdtx_report *report = NULL;
+    text[0] = '\0';
+    OK(cdtx_doctor(engine, 0, &report, &E));
+    while (text[0] == '\0' && cdtx_report_next(report))
+        if (strcmp(cdtx_report_text(report, 2, NULL), check) == 0 &&
+            strstr(cdtx_report_text(report, 3, NULL), word) != NULL)
+            snprintf(text, sizeof text, "%s", cdtx_report_text(report, 4, NULL));
+    cdtx_report_close(report);
+    return text;
+}
+
+static void has(const char *text, const char *part) {
+    ck_assert_msg(strstr(text, part) != NULL, "no '%s' in: %s", part, text);
+}
+
+START_TEST(nobody_anywhere_has_a_handler_if_its_jobs_are_late) {
+    make_shop();
+    cdtx_db *db = NULL;
+    OK(cdtx_db_log(engine, &db, &E));
+    OK(cdtx_retry_put(db, "mail", "x", 1, NULL, NULL, &E));
+    cdtx_db_close(db);
+    cdtx_close(engine);
+    open_shop((cdtx_options){.passive = 1});
+    ck_assert_int_eq(found("note", "handlers", "wait for handler 'mail'"), 1);
+    cdtx_test_env_advance(world, 700000);
+    ck_assert_int_eq(found("problem", "handlers", "has been due for 70"), 1);
+    free_shop();
+}
+END_TEST
+
+static int32_t refuse(cdtx_work *work, void *user, cdtx_error *err) {
+    (void)work, (void)user;
+    return cdtx_error_set(err, CDTX_REFUSED, "no such address");
+}
+
+START_TEST(the_dead_are_a_problem_and_a_pause_is_noted) {
+    make_shop();
+    cdtx_db *db = NULL;
+    cdtx_handler_options o = {.size = sizeof o, .handler = refuse};
+    OK(cdtx_db_log(engine, &db, &E));
+    ck_assert_int_eq(found("ok", "dead letters", "no job is dead"), 2);
+    ck_assert_int_eq(found("ok", "pauses", "no handler is paused"), 2);
+    OK(cdtx_handler_add(db, "mail", &o, &E));
+    OK(cdtx_retry_put(db, "mail", "x", 1, NULL, NULL, &E));
+    OK(cdtx_retry_put(db, "mail", "y", 1, NULL, NULL, &E));
+    OK(cdtx_run(engine, 0, &E));
+    ck_assert_int_eq(
+        found("problem", "dead letters", "2 jobs of handler 'mail' are dead; the last one: no such address"), 1);
+    has(advice("dead letters", "mail"), "cdtx job redrive --handler log/mail --reason");
+    OK(cdtx_handler_pause(db, "mail", "ann", "no printer", &E));
+    OK(cdtx_retry_put(db, "mail", "z", 1, NULL, NULL, &E));
+    ck_assert_int_eq(found("note", "pauses", "handler 'mail' has been paused for 0 s; 1 jobs are ready"), 1);
+    has(advice("pauses", "mail"), "cdtx handler resume log/mail --reason");
+    cdtx_test_env_advance(world, 90000000);
+    ck_assert_int_eq(found("problem", "pauses", "paused for 90000 s"), 1);
+    ck_assert_int_eq(found("problem", "handlers", NULL), 0);
+    /* What could end a word of a shell stands in no command. */
+    OK(cdtx_handler_pause(db, "a'; rm b", "ann", "a slip", &E));
+    has(advice("pauses", "rm b"), "cdtx handler resume log/NAME --reason");
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(schedules_that_do_not_fire_are_a_problem) {
+    make_shop();
+    cdtx_db *db = NULL;
+    cdtx_cron_options o = {.size = sizeof o, .when = "0 * * * *", .handler = "mail"};
+    cdtx_handler_options pulled = {.size = sizeof pulled};
+    OK(cdtx_db_log(engine, &db, &E));
+    ck_assert_int_eq(found(NULL, "schedules", NULL), 0);
+    OK(cdtx_handler_add(db, "mail", &pulled, &E));
+    OK(cdtx_cron_add(db, "night", &o, &E));
+    ck_assert_int_eq(found("ok", "schedules", "1, each has its next run"), 1);
+    cdtx_db_close(db);
+    cdtx_close(engine);
+    cdtx_test_env_advance(world, 2 * 3600000);
+    open_shop((cdtx_options){.passive = 1});
+    ck_assert_int_eq(found("problem", "schedules", "schedule 'night' should have fired"), 1);
+    cdtx_close(engine);
+    open_shop((cdtx_options){0});
+    OK(cdtx_db_log(engine, &db, &E));
+    OK(cdtx_cron_add(db, "night", &o, &E));
+    OK(cdtx_run(engine, 0, &E));
+    ck_assert_int_eq(found("problem", "schedules", NULL), 0);
+    lab_sql("log.db", "DELETE FROM cdtx_job WHERE handler = 'cdtx.cron'");
+    ck_assert_int_eq(found("problem", "schedules", "schedule 'night' will not fire"), 1);
+    OK(cdtx_cron_add(db, "night", &o, &E));
+    ck_assert_int_eq(found("problem", "schedules", NULL), 0);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+START_TEST(messages_that_nobody_gets_are_a_problem) {
+    make_shop();
+    cdtx_db *db = NULL;
+    cdtx_consumer_options o = {.size = sizeof o, .handler = refuse};
+    OK(cdtx_db_log(engine, &db, &E));
+    ck_assert_int_eq(found(NULL, "topics", NULL) + found(NULL, "halves", NULL) + found(NULL, "held messages", NULL), 0);
+    OK(cdtx_topic_add(db, "orders", NULL, &E));
+    ck_assert_int_eq(found("ok", "topics", NULL), 1);
+    ck_assert_int_eq(found("ok", "halves", "0 are not resolved"), 1);
+    ck_assert_int_eq(found("ok", "held messages", "none of this log"), 1);
+    OK(cdtx_msg_send(db, "orders", "x", 1, NULL, NULL, &E));
+    ck_assert_int_eq(found("note", "topics", "topic 'orders' has no group, and keeps 1 messages"), 1);
+    cdtx_test_env_advance(world, 90000000);
+    ck_assert_int_eq(found("problem", "topics", "for 90000 s"), 1);
+    OK(cdtx_consumer_add(db, "orders", "mail", &o, &E));
+    OK(cdtx_run(engine, 0, &E));
+    ck_assert_int_eq(found("problem", "dead letters", "1 deliveries of group 'orders/mail' are dead"), 1);
+    has(advice("dead letters", "orders/mail"), "--handler log/cdtx.msg/orders/mail");
+    ck_assert_int_eq(found(NULL, "topics", "no group"), 0);
+    cdtx_db_close(db);
+    cdtx_close(engine);
+    open_shop((cdtx_options){0});
+    OK(cdtx_db_log(engine, &db, &E));
+    OK(cdtx_msg_send(db, "orders", "y", 1, NULL, NULL, &E));
+    ck_assert_int_eq(found("problem", "handlers", "1 deliveries wait for group 'orders/mail'"), 1);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+static int32_t cannot_tell(const char *handle, const char *topic, const void *payload, size_t length, void *user) {
+    (void)handle, (void)topic, (void)payload, (void)length, (void)user;
+    return CDTX_HALF_OPEN;
+}
+
+START_TEST(halves_without_an_answer_are_a_problem) {
+    make_shop();
+    char handle[CDTX_GID_MAX];
+    cdtx_db *db = NULL;
+    cdtx_half_options o = {.size = sizeof o, .producer = "web"};
+    cdtx_half_checker checker = {.size = sizeof checker, .check = cannot_tell, .checks_max = 1};
+    OK(cdtx_db_log(engine, &db, &E));
+    OK(cdtx_topic_add(db, "orders", NULL, &E));
+    OK(cdtx_half_prepare(db, "orders", "x", 1, &o, handle, &E));
+    ck_assert_int_eq(found("ok", "halves", "1 are not resolved, none for long"), 1);
+    ck_assert_int_eq(found("problem", "handlers", "1 checks wait for the checker of producer 'web'"), 1);
+    cdtx_test_env_advance(world, 700000);
+    ck_assert_int_eq(found("problem", "halves", "was prepared 700 s ago"), 1);
+    ck_assert_int_eq(found("note", "cases", NULL), 0);
+    OK(cdtx_half_checker_add(db, "web", &checker, &E));
+    OK(cdtx_run(engine, 0, &E));
+    ck_assert_int_eq(found("problem", "halves", "1 half messages are parked"), 1);
+    has(advice("halves", "parked"), "cdtx half commit HANDLE");
+    ck_assert_int_eq(found("problem", "halves", "was prepared"), 0);
+    ck_assert_int_eq(found("note", "cases", "1 are open"), 1);
+    OK(cdtx_half_settle(db, handle, CDTX_HALF_ROLLED_BACK, "ann", "it crashed", &E));
+    ck_assert_int_eq(found("ok", "halves", "0 are not resolved"), 1);
+    ck_assert_int_eq(found("note", "cases", NULL), 0);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
+static int32_t announce(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)call, (void)user;
+    return cdtx_msg_put(sql, "orders", "sold", 4, NULL, NULL, err);
+}
+
+START_TEST(messages_held_for_an_ended_gid_are_a_problem) {
+    make_shop();
+    cdtx_db *db = NULL;
+    cdtx_tcc_handlers three = {.size = sizeof three, .on_try = announce, .on_confirm = on_confirm, .on_cancel = fine};
+    OK(cdtx_db_open(engine, "shop", lab_url("shop.db"), &db, &E));
+    OK(cdtx_topic_add(db, "orders", NULL, &E));
+    OK(cdtx_tcc_add(db, "sell", &three, &E));
+    jammed = 1;
+    cdtx_tx_options options = {.size = sizeof options, .wait_for = CDTX_WAIT_DECIDED};
+    cdtx_tx *tx = NULL;
+    OK(cdtx_tx_new(engine, &options, &tx, &E));
+    OK(cdtx_tx_add(tx, "sell", "x", 1, &E));
+    OK(cdtx_tx_run(tx, &E));
+    ck_assert_int_eq(lab_sql("shop.db", "SELECT count(*) FROM cdtx_msg WHERE visible IS NULL"), 1);
+    ck_assert_int_eq(found("ok", "held messages", "every gid is open"), 1);
+    lab_sql("log.db", "UPDATE cdtx_tx SET state = 4, due = NULL, ended = 0, epoch = epoch + 1");
+    ck_assert_int_eq(found("problem", "held messages", "1 messages are held by branches of"), 1);
+    has(advice("held messages", "1 messages"), cdtx_tx_gid(tx));
+    lab_sql("shop.db", "UPDATE cdtx_msg SET seq = 1000");
+    ck_assert_int_eq(found("problem", "held messages", "-1000, and the log does not have it open"), 1);
+    lab_sql("shop.db", "UPDATE cdtx_msg SET log = zeroblob(16)");
+    ck_assert_int_eq(found("problem", "held messages", NULL), 0);
+    ck_assert_int_eq(found("note", "held messages", "branches of another log"), 1);
+    cdtx_tx_close(tx);
+    cdtx_db_close(db);
+    free_shop();
+}
+END_TEST
+
 START_TEST(guards_that_the_log_does_not_know_are_a_problem) {
     make_shop();
     jammed = 1;
@@ -264,6 +460,12 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, parked_and_old_ones_are_problems);
     tcase_add_test(tcase, a_wall_clock_that_jumps_is_a_problem);
     tcase_add_test(tcase, jobs_without_a_handler_are_a_problem);
+    tcase_add_test(tcase, nobody_anywhere_has_a_handler_if_its_jobs_are_late);
+    tcase_add_test(tcase, the_dead_are_a_problem_and_a_pause_is_noted);
+    tcase_add_test(tcase, schedules_that_do_not_fire_are_a_problem);
+    tcase_add_test(tcase, messages_that_nobody_gets_are_a_problem);
+    tcase_add_test(tcase, halves_without_an_answer_are_a_problem);
+    tcase_add_test(tcase, messages_held_for_an_ended_gid_are_a_problem);
     tcase_add_test(tcase, guards_that_the_log_does_not_know_are_a_problem);
     tcase_add_test(tcase, a_broken_chain_is_a_problem);
     tcase_add_test(tcase, unsafe_settings_are_a_problem);
