@@ -133,9 +133,10 @@ typedef struct cdtx_case_filter {
     int64_t after; /* only numbers above it */
 } cdtx_case_filter;
 
-/* What waits for a person, by number. A transaction's case is in the log (cdtx_db_log), a half message's in the database
- * of its queue. Columns: id, state, kind ("tx" or "half"), subject (the gid or handle), reason, assignee (or NULL),
- * opened_ms, closed_ms (or NULL). A case is closed by what ends its cause: unpark, resolve, settle, or the end itself.
+/* What waits for a person, by number. A transaction's case is in the log (cdtx_db_log), a half message's in the
+ * database of its queue. Columns: id, state, kind ("tx" or "half"), subject (the gid or handle), reason, assignee (or
+ * NULL), opened_ms, closed_ms (or NULL). A case is closed by what ends its cause: unpark, resolve, settle, or the end
+ * itself.
  */
 int32_t cdtx_case_list(cdtx_db *db, const cdtx_case_filter *filter, cdtx_report **report, cdtx_error *err);
 /* One row: the columns of the list, then evidence. Errors: NOT_FOUND. */
@@ -167,12 +168,12 @@ int32_t cdtx_audit_verify(cdtx_db *db, uint32_t limit, int64_t *lines, char head
 /* ---- doctor ---- */
 
 /* Looks at everything this engine has open. Columns: level ("ok", "note" or "problem"), database (or NULL), check,
- * finding, advice (or NULL). Checks: settings, version of SQLite and its WAL bug, schema, clock, owner; handlers, groups
- * and checkers that jobs wait for and nobody has here, pauses, dead letters, schedules that do not fire, half messages
- * that are parked or not resolved for long, messages held for a gid that is not open, topics that keep messages without
- * a group; guards whose gid is not in this log, transactions that are open for long or parked, cases, audit chain. deep:
- * 1 also reads every page of each database, which holds it for as long as that takes. What cannot be looked at is a
- * problem in the report, not an error. */
+ * finding, advice (or NULL). Checks: settings, version of SQLite and its WAL bug, schema, clock, owner; handlers,
+ * groups and checkers that jobs wait for and nobody has here, pauses, dead letters, schedules that do not fire, half
+ * messages that are parked or not resolved for long, messages held for a gid that is not open, topics that keep
+ * messages without a group; guards whose gid is not in this log, transactions that are open for long or parked, cases,
+ * audit chain. deep: 1 also reads every page of each database, which holds it for as long as that takes. What cannot be
+ * looked at is a problem in the report, not an error. */
 int32_t cdtx_doctor(cdtx *engine, uint32_t deep, cdtx_report **report, cdtx_error *err);
 
 /* cdtx declarations end */

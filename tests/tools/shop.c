@@ -1,7 +1,8 @@
 /* shop FOLDER [share] [run]: the program that owns what the command line looks at. It has a log, two services with
  * databases of their own, and does what the lines on its standard input say, each answered by one line: "ok ..." or "no
  * ...". With "share" others may take turns with its files, with "run" it has a thread that works by itself. While the
- * file FOLDER/closed exists, the stock service says no to every confirm. */
+ * file FOLDER/closed exists, the stock service says no to every confirm. Jobs, schedules, topics and half messages are
+ * in the orders' database. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 #include <unistd.h>
 
 #include <cdtx/admin.h>
+#include <cdtx/msg.h>
+#include <cdtx/retry.h>
 #include <cdtx/tcc.h>
 
 enum { URL_MAX = 4096, TRIES = 1000, STEP_MS = 10, HELD_MAX = 8 };
@@ -19,6 +22,7 @@ struct shop {
     cdtx_work *held[HELD_MAX];
     cdtx_tx *open[HELD_MAX];
     int held_count, open_count;
+    char topic[64]; /* that the stock service announces to; "": none */
     char closed[URL_MAX];
 };
 
@@ -29,9 +33,17 @@ static int32_t yes(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *e
     return 0;
 }
 
+/* What it announces is held until its confirm. */
+static int32_t reserve(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    const struct shop *shop = user;
+    (void)call;
+    return shop->topic[0] == '\0' ? 0 : cdtx_msg_put(sql, shop->topic, "reserved", 8, NULL, NULL, err);
+}
+
 static int32_t ship(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    const struct shop *shop = user;
     (void)sql, (void)call;
-    if (access(user, F_OK) == 0)
+    if (access(shop->closed, F_OK) == 0)
         return cdtx_error_set(err, CDTX_REFUSED, "the warehouse is closed");
     return 0;
 }
@@ -39,7 +51,7 @@ static int32_t ship(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *
 static int32_t add_services(struct shop *shop, cdtx_error *err) {
     cdtx_tcc_handlers orders = {.size = sizeof orders, .on_try = yes, .on_confirm = yes, .on_cancel = yes};
     cdtx_tcc_handlers stock = {
-        .size = sizeof stock, .on_try = yes, .on_confirm = ship, .on_cancel = yes, .user = shop->closed};
+        .size = sizeof stock, .on_try = reserve, .on_confirm = ship, .on_cancel = yes, .user = shop};
     cdtx_handler_options pulled = {.size = sizeof pulled};
     int32_t rc = cdtx_tcc_add(shop->orders, "order.place", &orders, err);
     if (rc == 0)
@@ -149,32 +161,98 @@ static int32_t put_job(cdtx_sql *sql, void *user, cdtx_error *err) {
     return cdtx_job_put(sql, put->handler, put->payload, strlen(put->payload), &put->options, &put->id, err);
 }
 
-/* "job HANDLER KEY": in the orders' database, due in an hour when its handler is "later". */
-static int32_t job(struct shop *shop, const char *handler, const char *key, char *answer, size_t size,
+/* "job HANDLER KEY ROW": in the orders' database, due in an hour when its handler is "later"; ROW is its concurrency
+ * key. */
+static int32_t job(struct shop *shop, const char *handler, const char *key, const char *row, char *answer, size_t size,
                    cdtx_error *err) {
     struct put put = {.handler = handler, .payload = "mint neon-crab", .options = {.size = sizeof put.options}};
     put.options.unique_key = key[0] != '\0' ? key : NULL;
+    put.options.unique_policy = CDTX_UNIQUE_REPLACE;
+    put.options.concurrency_key = row;
+    put.options.deadline_ms = row != NULL ? 7200000 : 0;
     put.options.delay_ms = strcmp(handler, "later") == 0 ? 3600000 : 0;
     int32_t rc = cdtx_local(shop->orders, put_job, &put, err);
     (void)snprintf(answer, size, "%" PRId64, put.id);
     return rc;
 }
 
-/* "take": holds the next job's lease. "kill": takes it, and says that it can never be done. */
-static int32_t take(struct shop *shop, int kill, char *answer, size_t size, cdtx_error *err) {
+/* "take MS": holds the next job's lease, if one comes in that time (default: long). "kill": takes it, and says that it
+ * can never be done. "fail": that it was not done now. */
+static int32_t take(struct shop *shop, char how, const char *ms, char *answer, size_t size, cdtx_error *err) {
     cdtx_work *work = NULL;
-    int32_t rc = cdtx_take(shop->engine, TRIES * STEP_MS, &work, err);
+    int64_t wait_ms = ms[0] == '\0' ? TRIES * STEP_MS : strtoll(ms, NULL, 10);
+    int32_t rc = cdtx_take(shop->engine, wait_ms, &work, err);
     if (rc == 0 && work == NULL)
         rc = cdtx_error_set(err, CDTX_NOT_FOUND, "no job came");
     if (rc != 0)
         return rc;
     (void)snprintf(answer, size, "%" PRId64, cdtx_work_id(work));
-    if (kill)
+    if (how == 'k')
         return cdtx_settle(work, CDTX_REFUSED, "no such collectible", err);
+    if (how == 'f')
+        return cdtx_settle(work, CDTX_IO, "the mint is closed", err);
     if (shop->held_count == HELD_MAX)
         return cdtx_settle(work, CDTX_BUSY, "too many are held", err);
     shop->held[shop->held_count++] = work;
     return 0;
+}
+
+/* "cron NAME": at half past two each night in Berlin. */
+static int32_t cron(struct shop *shop, const char *name, cdtx_error *err) {
+    cdtx_cron_options options = {
+        .size = sizeof options, .when = "30 2 * * *", .zone = "Europe/Berlin", .handler = "mint"};
+    return cdtx_cron_add(shop->orders, name, &options, err);
+}
+
+/* "join TOPIC GROUP": pulled by "take" and "kill". */
+static int32_t join(struct shop *shop, const char *topic, const char *group, cdtx_error *err) {
+    cdtx_consumer_options options = {.size = sizeof options, .in_order = 1};
+    return cdtx_consumer_add(shop->orders, topic, group, &options, err);
+}
+
+/* "half TOPIC PRODUCER": due to be checked at once. */
+static int32_t half(struct shop *shop, const char *topic, const char *producer, char *answer, cdtx_error *err) {
+    cdtx_half_options options = {.size = sizeof options, .producer = producer, .immunity_ms = 1};
+    return cdtx_half_prepare(shop->orders, topic, "paid", 4, &options, answer, err);
+}
+
+static int32_t cannot_tell(const char *handle, const char *topic, const void *payload, size_t length, void *user) {
+    (void)handle, (void)topic, (void)payload, (void)length, (void)user;
+    return CDTX_HALF_OPEN;
+}
+
+/* "checker PRODUCER": it never knows, and is asked once before the half is parked. */
+static int32_t check(struct shop *shop, const char *producer, cdtx_error *err) {
+    cdtx_half_checker checker = {.size = sizeof checker, .check = cannot_tell, .checks_max = 1};
+    return cdtx_half_checker_add(shop->orders, producer, &checker, err);
+}
+
+/* "announce TOPIC": from then on the stock service does, in its own database. */
+static int32_t announce(struct shop *shop, const char *topic, cdtx_error *err) {
+    (void)snprintf(shop->topic, sizeof shop->topic, "%s", topic);
+    return cdtx_topic_add(shop->stock, topic, NULL, err);
+}
+
+/* Schedules and messages. */
+static int32_t serve_message(struct shop *shop, const char *what, const char *first, const char *second, char *answer,
+                             cdtx_error *err) {
+    if (strcmp(what, "cron") == 0)
+        return cron(shop, first, err);
+    if (strcmp(what, "topic") == 0)
+        return cdtx_topic_add(shop->orders, first, NULL, err);
+    if (strcmp(what, "join") == 0)
+        return join(shop, first, second, err);
+    if (strcmp(what, "send") == 0)
+        return cdtx_msg_send(shop->orders, first, second, strlen(second), NULL, answer, err);
+    if (strcmp(what, "half") == 0)
+        return half(shop, first, second, answer, err);
+    if (strcmp(what, "checker") == 0)
+        return check(shop, first, err);
+    if (strcmp(what, "run") == 0)
+        return cdtx_run(shop->engine, strtoll(first, NULL, 10), err);
+    if (strcmp(what, "announce") == 0)
+        return announce(shop, first, err);
+    return cdtx_error_set(err, CDTX_INVALID, "no such command");
 }
 
 static int32_t wait_for(struct shop *shop, const char *gid, char *answer, size_t size, cdtx_error *err) {
@@ -202,10 +280,10 @@ static int32_t serve(struct shop *shop, char *line, char *answer, size_t size, c
     if (strcmp(what, "wait") == 0)
         return wait_for(shop, first, answer, size, err);
     if (strcmp(what, "job") == 0)
-        return job(shop, first, second != NULL ? second : "", answer, size, err);
-    if (strcmp(what, "take") == 0 || strcmp(what, "kill") == 0)
-        return take(shop, what[0] == 'k', answer, size, err);
-    return cdtx_error_set(err, CDTX_INVALID, "no such command");
+        return job(shop, first, second != NULL ? second : "", strtok_r(NULL, " ", &rest), answer, size, err);
+    if (strcmp(what, "take") == 0 || strcmp(what, "kill") == 0 || strcmp(what, "fail") == 0)
+        return take(shop, what[0], first, answer, size, err);
+    return serve_message(shop, what, first, second != NULL ? second : "", answer, err);
 }
 
 int main(int argc, char **argv) {

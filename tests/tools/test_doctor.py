@@ -25,11 +25,15 @@ class Health(Case):
         self.assertEqual((tx["due"], stats["jobs_due"]), (0, 1))
         self.assertEqual(stats["cases"], 1)
         self.assertEqual(
-            stats["jobs"], [{"database": "orders", "handler": "mint", "READY": 1, "LEASED": 0, "DEAD": 1}]
+            stats["jobs"],
+            [{"database": "orders", "handler": "mint", "READY": 1, "LEASED": 0, "WAITING": 0, "DEAD": 1,
+              "paused": False}],
         )
+        self.assertEqual([stats[key] for key in ("dead", "paused", "lag", "halves")], [1, 0, 0, 0])
         table = self.cdtx("stats", *self.databases).out
         self.assertRegex(table, r"not ended +2: 1 ACTIVE, 1 COMMITTING\n")
-        self.assertRegex(table, r"orders +mint +1 +0 +1\n")
+        self.assertRegex(table, r"orders +mint +1 +0 +0 +1\n")
+        self.assertRegex(table, r"dead letters +1\npaused handlers +0\nlag of all groups +0\nhalves not resolved +0\n")
 
     def test_stats_of_nothing(self):
         shop_ = Shop(self.folder)
@@ -38,6 +42,34 @@ class Health(Case):
         self.assertEqual((stats["transactions"]["open"], stats["transactions"]["oldest_began_ms"]), (0, None))
         self.assertEqual(stats["jobs"], [])
         self.cdtx("stats")
+
+    def test_stats_of_messages(self):
+        with shop(self.folder) as it:
+            it.ask("topic sales")
+            it.ask("join sales mail")
+            it.ask("join sales books")
+            it.ask("send sales one")
+            it.ask("send sales two")
+            it.ask("kill")
+            it.ask("half sales web")
+            it.kill()
+        self.cdtx("handler", "pause", "orders/cdtx.msg/sales/mail", *self.databases, "--reason", "x")
+        stats = self.json("stats", *self.databases)
+        self.assertEqual([stats[key] for key in ("dead", "paused", "lag", "halves")], [1, 1, 3, 1])
+        self.assertEqual(
+            {line["handler"]: line["paused"] for line in stats["jobs"] if line["handler"].startswith("cdtx.msg/")},
+            {"cdtx.msg/sales/mail": True, "cdtx.msg/sales/books": False},
+        )
+        # Without a log there is no word on transactions.
+        alone = json.loads(self.run_tool("stats", self.databases[0], "--json").out)
+        self.assertNotIn("transactions", alone)
+        self.assertEqual((alone["lag"], alone["cases"]), (3, 0))
+        # A name in the file is no command for the terminal.
+        self.sql("orders.db", "UPDATE cdtx_job SET handler = 'a' || char(27) || '[2J' WHERE state = 3")
+        for words in (["stats"], ["handler", "list"], ["doctor"]):
+            out = self.run_tool(*words, self.databases[0]).out
+            self.assertNotIn("\x1b", out)
+            self.assertRegex(out, r"a(\\x1b|\?)\[2J")
 
     def test_doctor_is_content(self):
         with shop(self.folder) as it:
@@ -64,6 +96,47 @@ class Health(Case):
         self.assertIn(f"{len(problems)} problem", told.err)
         for row in problems:
             self.assertIn(f"\n    {row['advice']}\n", told.out)
+
+    def test_doctor_finds_what_waits(self):
+        self.close_warehouse()
+        with shop(self.folder) as it:
+            it.ask("topic sales")
+            it.ask("topic news")
+            it.ask("send news unheard")
+            it.ask("join sales mail")
+            it.ask("send sales one")
+            it.ask("kill")
+            it.ask("checker web")
+            it.ask("half sales web")
+            it.ask("run 200")
+            it.ask("cron night")
+            it.ask("announce sales")
+            held = it.ask("order a")
+            it.ask(f"parked {held}")
+            it.kill()
+        self.cdtx("tx", "resolve", held, "--reason", "by hand", "--yes")
+        self.cdtx("handler", "pause", "orders/mint", *self.databases, "--reason", "no metal")
+        self.sql("orders.db", "DELETE FROM cdtx_job WHERE handler = 'cdtx.cron'")
+        findings = self.json("doctor", *self.databases, code=NO)["findings"]
+
+        def finding(level, check, words, database="orders"):
+            rows = [row for row in findings if row["level"] == level and row["check"] == check
+                    and row["database"] == database and words in row["finding"]]
+            self.assertEqual(len(rows), 1, (check, words, findings))
+            return rows[0]["advice"]
+
+        self.assertIn(
+            "cdtx job redrive --handler orders/cdtx.msg/sales/mail",
+            finding("problem", "dead letters", "1 deliveries of group 'sales/mail' are dead; the last one: no such"),
+        )
+        self.assertIn("cdtx handler resume orders/mint", finding("note", "pauses", "handler 'mint' has been paused"))
+        self.assertIn("cdtx cron list", finding("problem", "schedules", "schedule 'night' will not fire"))
+        self.assertIn("cdtx half rollback", finding("problem", "halves", "1 half messages are parked"))
+        self.assertIn("cdtx topic list", finding("note", "topics", "topic 'news' has no group, and keeps 1 messages"))
+        self.assertIn("cdtx case list", finding("note", "cases", "1 are open"))
+        self.assertIn(
+            f"cdtx tx show {held}", finding("problem", "held messages", "1 messages are held by branches of", "stock")
+        )
 
     def test_doctor_finds_damage_only_when_deep(self):
         with shop(self.folder) as it:

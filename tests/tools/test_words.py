@@ -10,7 +10,8 @@ from lab import Case, DONE, main, SOURCE
 class Words(Case):
     def commands(self):
         text = self.run_tool("help").out
-        return re.findall(r"^  ((?:tx|job|case|audit) \w+|\w+)(?= )", text.split("Options of every")[0], re.M)
+        nouns = "tx|job|handler|cron|topic|group|half|case|audit"
+        return re.findall(rf"^  ((?:{nouns}) \w+|\w+)(?= )", text.split("Options of every")[0], re.M)
 
     def options(self):
         every = set()
@@ -19,7 +20,7 @@ class Words(Case):
         return sorted(every)
 
     def test_help(self):
-        self.assertEqual(len(self.commands()), 20)
+        self.assertEqual(len(self.commands()), 33)
         for command in self.commands():
             for words in (["help", *command.split()], [*command.split(), "--help"], [*command.split(), "-h"]):
                 answer = self.run_tool(*words)
@@ -54,9 +55,9 @@ class Words(Case):
         return done.stdout.split()
 
     def test_bash_completion(self):
-        nouns = ["tx", "job", "case", "audit", "doctor", "stats", "completion", "help"]
+        nouns = "tx job handler cron topic group half case audit doctor stats completion help".split()
         self.assertEqual(self.complete("cdtx "), nouns)
-        self.assertEqual(self.complete("cdtx t"), ["tx"])
+        self.assertEqual(self.complete("cdtx t"), ["tx", "topic"])
         self.assertEqual(self.complete("cdtx --log sqlite:x tx r"), ["retry", "resolve"])
         self.assertEqual(self.complete("cdtx --json tx unp"), ["unpark"])
         # As bash breaks a URL.
@@ -67,6 +68,14 @@ class Words(Case):
         self.assertIn("--reason", self.complete("cdtx tx unpark x --"))
         self.assertEqual(self.complete("cdtx tx list --state COMMITT"), ["COMMITTING", "COMMITTED"])
         self.assertEqual(self.complete("cdtx job list --state D"), ["DEAD"])
+        self.assertEqual(self.complete("cdtx job list --state W"), ["WAITING"])
+        self.assertEqual(self.complete("cdtx job re"), ["retry", "redrive"])
+        self.assertEqual(self.complete("cdtx job redrive --m"), ["--most"])
+        self.assertEqual(self.complete("cdtx job redrive --error "), [])
+        self.assertEqual(self.complete("cdtx handler "), ["list", "pause", "resume"])
+        self.assertEqual(self.complete("cdtx --json half c"), ["commit"])
+        self.assertEqual(self.complete("cdtx cron next x --z"), ["--zone"])
+        self.assertEqual(self.complete("cdtx group remove a/b --y"), ["--yes"])
         self.assertEqual(self.complete("cdtx completion "), ["bash", "zsh"])
         self.assertEqual(self.complete("cdtx help "), nouns)
         self.assertEqual(self.complete("cdtx tx retry x --reason "), [])

@@ -1,5 +1,6 @@
 #include "act.h"
 
+#include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,13 +41,27 @@ enum status act_confirm(const struct options *options, const char *question) {
     return STATUS_DONE;
 }
 
-void act_done(const struct options *options, const char *what, const char *subject, const char *sentence) {
-    if (!options_have(options, OPT_JSON)) {
-        (void)printf("%s: %s\n", subject, sentence);
-        return;
-    }
+static struct json_object *json_done(const char *what, const char *subject) {
     struct json_object *document = json_new_object();
     json_put_text(document, "done", what);
     json_put_text(document, "subject", subject);
-    json_print(document);
+    return document;
+}
+
+void act_done(const struct options *options, const char *what, const char *subject, const char *sentence) {
+    if (options_have(options, OPT_JSON))
+        json_print(json_done(what, subject));
+    else
+        (void)printf("%s: %s\n", subject, sentence);
+}
+
+void act_done_many(const struct options *options, const char *what, const char *subject, int64_t count,
+                   const char *sentence) {
+    if (options_have(options, OPT_JSON)) {
+        struct json_object *document = json_done(what, subject);
+        json_put_number(document, "count", count);
+        json_print(document);
+        return;
+    }
+    (void)printf("%s: %" PRId64 " %s\n", subject, count, sentence);
 }

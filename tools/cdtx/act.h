@@ -12,5 +12,8 @@ enum status act_can_confirm(const struct options *options);
 enum status act_confirm(const struct options *options, const char *question);
 /* Tells that it was done: sentence, or with --json what and subject. */
 void act_done(const struct options *options, const char *what, const char *subject, const char *sentence);
+/* The same for as many things at once as count says, which the sentence goes on from: "12 jobs are due". */
+void act_done_many(const struct options *options, const char *what, const char *subject, int64_t count,
+                   const char *sentence);
 
 #endif

@@ -3,11 +3,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ACTION (OPT_BIT(OPT_REASON) | OPT_BIT(OPT_ACTOR))
+#define ACTION    (OPT_BIT(OPT_REASON) | OPT_BIT(OPT_ACTOR))
+#define CONFIRMED (ACTION | OPT_BIT(OPT_YES))
 #define TX_LIST                                                                                                        \
     (OPT_BIT(OPT_STATE) | OPT_BIT(OPT_PARKED) | OPT_BIT(OPT_NAME) | OPT_BIT(OPT_OLDER) | OPT_BIT(OPT_LIMIT) |          \
      OPT_BIT(OPT_AFTER))
-#define JOB_LIST   (OPT_BIT(OPT_STATE) | OPT_BIT(OPT_HANDLER) | OPT_BIT(OPT_LIMIT))
+#define JOB_LIST (OPT_BIT(OPT_STATE) | OPT_BIT(OPT_HANDLER) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
+#define REDRIVE                                                                                                        \
+    (OPT_BIT(OPT_HANDLER) | OPT_BIT(OPT_ERROR) | OPT_BIT(OPT_AFTER) | OPT_BIT(OPT_UPTO) | OPT_BIT(OPT_MOST) |          \
+     OPT_BIT(OPT_RATE) | CONFIRMED)
+#define HALF_LIST  (OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
 #define CASE_LIST  (OPT_BIT(OPT_STATE) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
 #define AUDIT_LIST (OPT_BIT(OPT_SUBJECT) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
 
@@ -17,12 +22,26 @@ const struct command commands[] = {
     {"tx retry", "GID|KEY", "look at it again at once", ACTION, 1, 0, tx_retry},
     {"tx park", "GID|KEY", "try it only rarely from now on, and open a case", ACTION, 1, 0, tx_park},
     {"tx unpark", "GID|KEY", "try it at once and as often as others; close its case", ACTION, 1, 0, tx_unpark},
-    {"tx resolve", "GID|KEY", "declare a parked one ended: a person did what was left", ACTION | OPT_BIT(OPT_YES), 1, 0,
-     tx_resolve},
+    {"tx resolve", "GID|KEY", "declare a parked one ended: a person did what was left", CONFIRMED, 1, 0, tx_resolve},
     {"job list", "", "jobs of the databases given, by number", JOB_LIST, 0, 0, job_list},
-    {"job show", "[NAME/]ID", "one job with its payload", 0, 1, 0, job_show},
+    {"job show", "[NAME/]ID", "one job: its payload, bad attempts and audit lines", 0, 1, 0, job_show},
     {"job retry", "[NAME/]ID", "make it due now, counted from 0 again", ACTION, 1, 0, job_retry},
-    {"job cancel", "[NAME/]ID", "take it away for good", ACTION | OPT_BIT(OPT_YES), 1, 0, job_cancel},
+    {"job cancel", "[NAME/]ID", "take it away for good", CONFIRMED, 1, 0, job_cancel},
+    {"job redrive", "--handler HANDLER", "give its dead jobs another life", REDRIVE, 0, 0, job_redrive},
+    {"handler list", "", "what jobs wait for: how many, and what is paused", 0, 0, 0, handler_list},
+    {"handler pause", "[NAME/]HANDLER", "begin no attempt of it any more", ACTION, 1, 0, handler_pause},
+    {"handler resume", "[NAME/]HANDLER", "let it go on", ACTION, 1, 0, handler_resume},
+    {"cron list", "", "schedules, and when each fires next", 0, 0, 0, cron_list},
+    {"cron next", "WHEN", "when a text such as '30 2 * * *' would fire", OPT_BIT(OPT_ZONE) | OPT_BIT(OPT_TIMES), 1, 0,
+     cron_next},
+    {"topic list", "", "topics, and the messages they keep", 0, 0, 0, topic_list},
+    {"group list", "", "consumer groups, and how far behind each is", 0, 0, 0, group_list},
+    {"group remove", "[NAME/]TOPIC/GROUP", "forget a group and what it has not consumed", CONFIRMED, 1, 0,
+     group_remove},
+    {"half list", "", "half messages that are not resolved", HALF_LIST, 0, 0, half_list},
+    {"half show", "HANDLE", "one half message: its case and audit lines", 0, 1, 0, half_show},
+    {"half commit", "HANDLE", "its local transaction committed: let it be visible", CONFIRMED, 1, 0, half_commit},
+    {"half rollback", "HANDLE", "it did not, and never will: forget it", CONFIRMED, 1, 0, half_rollback},
     {"case list", "", "what waits for a person", CASE_LIST, 0, 0, case_list},
     {"case show", "[NAME/]ID", "one case with its evidence and notes", 0, 1, 0, case_show},
     {"case note", "[NAME/]ID TEXT", "leave a note for whoever comes next", OPT_BIT(OPT_ACTOR), 2, 0, case_note},

@@ -6,7 +6,7 @@
 static void print_command(const struct command *command) {
     char line[64];
     (void)snprintf(line, sizeof line, "%s %s", command->name, command->arguments);
-    (void)printf("  %-22s  %s\n", line, command->summary);
+    (void)printf("  %-31s  %s\n", line, command->summary);
 }
 
 static void print_options(uint32_t wanted) {

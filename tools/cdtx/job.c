@@ -1,6 +1,7 @@
 /* cdtx job: looking at durable work and stepping in. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "act.h"
 #include "command.h"
@@ -9,12 +10,21 @@
 #include "subject.h"
 #include "which.h"
 
+enum { JOBS_READ = 1000 };
+
 /* ---- list ---- */
 
 static const struct view_column list_columns[] = {
-    {"id", "JOB", LOOK_NAMED},          {"handler", "HANDLER", LOOK_PLAIN},   {"queue", "QUEUE", LOOK_PLAIN},
-    {"state", "STATE", LOOK_JOB_STATE}, {"priority", "PRIORITY", LOOK_PLAIN}, {"attempts", "TRIES", LOOK_PLAIN},
-    {"crashes", "CRASHES", LOOK_PLAIN}, {"due_in_ms", "DUE", LOOK_DUE},       {"error", "LAST ERROR", LOOK_PLAIN},
+    {"id", "JOB", LOOK_NAMED},
+    {"handler", "HANDLER", LOOK_PLAIN},
+    {"queue", "QUEUE", LOOK_PLAIN},
+    {"state", "STATE", LOOK_JOB_STATE},
+    {"priority", "PRIORITY", LOOK_PLAIN},
+    {"attempts", "TRIES", LOOK_PLAIN},
+    {"crashes", "CRASHES", LOOK_PLAIN},
+    {"due_in_ms", "DUE", LOOK_DUE},
+    {"age_ms", "PUT", LOOK_SINCE},
+    {"error", "LAST ERROR", LOOK_PLAIN},
     {NULL, NULL, LOOK_PLAIN},
 };
 static const struct view list_view = {.columns = list_columns};
@@ -34,6 +44,9 @@ enum status job_list(const struct options *options, char **arguments) {
     struct pager pager = {.ask = ask_list, .options = options};
     cdtx_error err;
     (void)arguments;
+    if (options_have(options, OPT_AFTER) &&
+        options_number(options->values[OPT_AFTER], "--after", &pager.after) != STATUS_DONE)
+        return STATUS_USAGE;
     if (options_have(options, OPT_STATE)) {
         pager.state = view_state_number(LOOK_JOB_STATE, options->values[OPT_STATE]);
         if (pager.state == 0)
@@ -61,6 +74,8 @@ static const struct view_column show_columns[] = {
     {"attempts", "attempts", LOOK_PLAIN},
     {"crashes", "crashes", LOOK_PLAIN},
     {"due_in_ms", "due", LOOK_DUE},
+    {"deadline_in_ms", "deadline", LOOK_DUE},
+    {"age_ms", "put", LOOK_SINCE},
     {"unique_key", "unique key", LOOK_PLAIN},
     {"concurrency_key", "concurrency key", LOOK_PLAIN},
     {"token", "token", LOOK_PLAIN},
@@ -69,22 +84,46 @@ static const struct view_column show_columns[] = {
     {NULL, NULL, LOOK_PLAIN},
 };
 
+static const struct view_column history_columns[] = {
+    {"at_ms", "WHEN", LOOK_AT},     {"attempt", "ATTEMPT", LOOK_PLAIN}, {"code", "CODE", LOOK_PLAIN},
+    {"error", "ERROR", LOOK_PLAIN}, {NULL, NULL, LOOK_PLAIN},
+};
+static const struct view history_view = {.columns = history_columns};
+
+static int32_t read_history(struct listing *history, cdtx_db *db, const struct options *options, int64_t id,
+                            cdtx_error *err) {
+    cdtx_report *report = NULL;
+    listing_start(history, "attempts", &history_view, options);
+    int32_t rc = cdtx_job_history(db, id, &report, err);
+    while (rc == 0 && cdtx_report_next(report))
+        listing_add(history, &history_view, report);
+    listing_keep_last(history);
+    cdtx_report_close(report);
+    return rc;
+}
+
 static void print_show(const struct options *options, const struct view *view, const cdtx_report *report,
-                       struct subject *subject) {
+                       struct listing *history, struct subject *subject) {
     if (options_have(options, OPT_JSON)) {
         struct json_object *document = json_new_object();
         json_put(document, "job", json_row(view, report));
+        json_put(document, "history", listing_take(history));
         subject_put(subject, document);
         json_print(document);
         return;
     }
     fields_print(stdout, view, report);
+    if (history->count > 0) {
+        (void)printf("\nAttempts that ended badly%s\n", history->more ? ", the latest" : "");
+        table_print(history->table, "  ");
+    }
     subject_print(subject);
 }
 
 static enum status show(const struct session *session, const struct options *options, const struct which *which) {
     struct view view = {.columns = show_columns, .database = which->database};
     struct subject subject = {0};
+    struct listing history = {0};
     cdtx_report *report = NULL;
     cdtx_db *db = NULL;
     cdtx_error err;
@@ -95,12 +134,15 @@ static enum status show(const struct session *session, const struct options *opt
         return status;
     int32_t rc = cdtx_job_show(db, which->id, &report, &err);
     if (rc == 0)
+        rc = read_history(&history, db, options, which->id, &err);
+    if (rc == 0)
         rc = subject_read(&subject, db, options, "job", number, &err);
     if (rc != 0)
         status = status_failed(&err);
     else if (cdtx_report_next(report))
-        print_show(options, &view, report, &subject);
+        print_show(options, &view, report, &history, &subject);
     subject_free(&subject);
+    listing_free(&history);
     cdtx_report_close(report);
     return status;
 }
@@ -158,4 +200,128 @@ enum status job_cancel(const struct options *options, char **arguments) {
                    which.database, which.id);
     status = act_confirm(options, question);
     return status != STATUS_DONE ? status : act(options, &which, cdtx_job_cancel, "job cancel", "is taken away");
+}
+
+/* ---- redrive ---- */
+
+static enum status read_filter(const struct options *options, cdtx_redrive_filter *filter) {
+    const struct {
+        enum option_id id;
+        const char *name;
+        int64_t *number;
+    } numbers[] = {{OPT_AFTER, "--after", &filter->after},
+                   {OPT_UPTO, "--upto", &filter->upto},
+                   {OPT_MOST, "--most", &filter->most}};
+    int64_t rate = 0;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (options_have(options, numbers[i].id) &&
+            options_number(options->values[numbers[i].id], numbers[i].name, numbers[i].number) != STATUS_DONE)
+            return STATUS_USAGE;
+    if (options_have(options, OPT_RATE)) {
+        if (options_number(options->values[OPT_RATE], "--rate", &rate) != STATUS_DONE)
+            return STATUS_USAGE;
+        if (rate > UINT32_MAX)
+            return status_usage("--rate %s is too large", options->values[OPT_RATE]);
+    }
+    filter->per_s = (uint32_t)rate;
+    filter->error = options->values[OPT_ERROR];
+    return STATUS_DONE;
+}
+
+static int is_meant(const cdtx_redrive_filter *filter, const cdtx_report *report) {
+    const char *error = cdtx_report_text(report, view_find(report, "error"), NULL);
+    return (filter->upto == 0 || cdtx_report_int(report, 0) <= filter->upto) &&
+           (filter->error == NULL || (error != NULL && strstr(error, filter->error) != NULL));
+}
+
+/* How many it would be now. */
+static int32_t count_dead(cdtx_db *db, const cdtx_redrive_filter *filter, int64_t *count, cdtx_error *err) {
+    cdtx_job_filter dead = {.size = sizeof dead,
+                            .state = CDTX_JOB_DEAD,
+                            .limit = JOBS_READ,
+                            .handler = filter->handler,
+                            .after = filter->after};
+    uint32_t rows;
+    do {
+        cdtx_report *report = NULL;
+        int32_t rc = cdtx_job_list(db, &dead, &report, err);
+        if (rc != 0)
+            return rc;
+        for (rows = 0; cdtx_report_next(report); rows++) {
+            *count += is_meant(filter, report);
+            dead.after = cdtx_report_int(report, 0);
+        }
+        cdtx_report_close(report);
+    } while (rows == JOBS_READ);
+    if (filter->most > 0 && *count > filter->most)
+        *count = filter->most;
+    return 0;
+}
+
+static enum status none_dead(const char *handler) {
+    status_say("no dead job of '%s' is like that", handler);
+    return STATUS_NO;
+}
+
+/* Looks first: how many there are is what is to be confirmed. */
+static enum status confirm_redrive(const struct options *options, const struct which *which,
+                                   const cdtx_redrive_filter *filter) {
+    struct session session;
+    cdtx_db *db = NULL;
+    cdtx_error err;
+    int64_t count = 0;
+    char question[2 * CDTX_NAME_MAX + 120];
+    enum status status = act_can_confirm(options);
+    if (status != STATUS_DONE || options_have(options, OPT_YES))
+        return status;
+    status = session_look(&session, options, 0);
+    if (status == STATUS_DONE)
+        status = which_find(&session, which, &db);
+    if (status == STATUS_DONE && count_dead(db, filter, &count, &err) != 0)
+        status = status_failed(&err);
+    else if (status == STATUS_DONE && count == 0)
+        status = none_dead(filter->handler);
+    session_close(&session);
+    if (status != STATUS_DONE)
+        return status;
+    (void)snprintf(question, sizeof question, "%" PRId64 " dead jobs of %s/%s get another life. Is that meant?", count,
+                   which->database, filter->handler);
+    return act_confirm(options, question);
+}
+
+static enum status redrive(const struct options *options, const struct which *which,
+                           const cdtx_redrive_filter *filter) {
+    struct session session;
+    cdtx_error err;
+    int64_t count = 0;
+    char subject[2 * CDTX_NAME_MAX + 2];
+    enum status status = session_act(&session, options, which->database);
+    if (status == STATUS_DONE && cdtx_job_redrive(session_find(&session, which->database), filter, act_actor(options),
+                                                  options->values[OPT_REASON], &count, &err) != 0) {
+        status = status_failed(&err);
+        if (count > 0)
+            status_say("%" PRId64 " dead jobs had another life before that", count);
+    } else if (status == STATUS_DONE && count == 0) {
+        status = none_dead(filter->handler);
+    } else if (status == STATUS_DONE) {
+        (void)snprintf(subject, sizeof subject, "%s/%s", which->database, filter->handler);
+        act_done_many(options, "job redrive", subject, count, "dead jobs have another life");
+    }
+    session_close(&session);
+    return status;
+}
+
+enum status job_redrive(const struct options *options, char **arguments) {
+    struct which which;
+    cdtx_redrive_filter filter = {.size = sizeof filter};
+    (void)arguments;
+    if (!options_have(options, OPT_HANDLER))
+        return status_usage("'job redrive' needs --handler [NAME/]HANDLER");
+    enum status status = which_handler(options, options->values[OPT_HANDLER], &which);
+    filter.handler = which.thing;
+    if (status == STATUS_DONE)
+        status = read_filter(options, &filter);
+    if (status == STATUS_DONE)
+        status = confirm_redrive(options, &which, &filter);
+    return status != STATUS_DONE ? status : redrive(options, &which, &filter);
 }

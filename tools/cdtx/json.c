@@ -68,28 +68,27 @@ static const char *state_of(const struct view *view, const char *name, int64_t n
     return NULL;
 }
 
-static void put_value(struct json_object *row, const struct view *view, const cdtx_report *report, uint32_t column) {
-    const char *name = cdtx_report_name(report, column);
-    int64_t number = cdtx_report_int(report, column);
+struct json_object *json_value(const struct view *view, const cdtx_report *report, const char *column) {
+    uint32_t at = view_find(report, column);
+    int64_t number = cdtx_report_int(report, at);
     size_t length = 0;
-    const char *text = cdtx_report_text(report, column, &length);
-    int32_t type = cdtx_report_type(report, column);
+    const char *text = cdtx_report_text(report, at, &length), *state = state_of(view, column, number);
+    int32_t type = cdtx_report_type(report, at);
     if (type == CDTX_BLOB && !view_is_text(text, length))
-        json_put(row, name, hexadecimal(text, length));
-    else if (type != CDTX_INT)
-        json_put(row, name, text == NULL ? NULL : json_text(text, length));
-    else if (state_of(view, name, number) != NULL)
-        json_put_text(row, name, state_of(view, name, number));
-    else
-        json_put_number(row, name, number);
+        return hexadecimal(text, length);
+    if (type != CDTX_INT)
+        return text == NULL ? NULL : json_text(text, length);
+    return state != NULL ? json_text(state, strlen(state)) : must(json_object_new_int64(number));
 }
 
 struct json_object *json_row(const struct view *view, const cdtx_report *report) {
     struct json_object *row = json_new_object();
     if (view->database != NULL)
         json_put_text(row, "database", view->database);
-    for (uint32_t i = 0; i < cdtx_report_columns(report); i++)
-        put_value(row, view, report, i);
+    for (uint32_t i = 0; i < cdtx_report_columns(report); i++) {
+        const char *name = cdtx_report_name(report, i);
+        json_put(row, name, json_value(view, report, name));
+    }
     return row;
 }
 

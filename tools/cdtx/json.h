@@ -8,6 +8,8 @@
 
 /* The report's current row as an object. */
 struct json_object *json_row(const struct view *view, const cdtx_report *report);
+/* The value of one of its columns. */
+struct json_object *json_value(const struct view *view, const cdtx_report *report, const char *column);
 /* Never NULL, like the next two. */
 struct json_object *json_new_object(void);
 struct json_object *json_new_array(void);

@@ -23,7 +23,7 @@ void listing_add(struct listing *listing, const struct view *view, const cdtx_re
     listing->count++;
 }
 
-static void keep_last(struct listing *listing) {
+void listing_keep_last(struct listing *listing) {
     if (listing->count <= listing->limit)
         return;
     if (listing->array != NULL)
@@ -58,7 +58,7 @@ static int32_t read_page(struct listing *listing, const struct view *view, struc
         move_on(pager, report);
     }
     if (listing->latest)
-        keep_last(listing);
+        listing_keep_last(listing);
     cdtx_report_close(report);
     return 0;
 }
@@ -94,6 +94,37 @@ int32_t listing_read_all(struct listing *listing, const struct view *view, const
         rc = listing_read(listing, &named, &own, err);
     }
     return rc;
+}
+
+static int32_t ask(struct listing *listing, const struct view *view, const struct session_database *database,
+                   question_fn question, cdtx_error *err) {
+    struct view named = *view;
+    cdtx_report *report = NULL;
+    named.database = database->name;
+    int32_t rc = question(database->db, &report, err);
+    while (rc == 0 && cdtx_report_next(report))
+        listing_add(listing, &named, report);
+    cdtx_report_close(report);
+    return rc;
+}
+
+enum status listing_command(const struct options *options, const char *what, const struct view *view,
+                            question_fn question) {
+    struct session session;
+    struct listing listing;
+    cdtx_error err;
+    int32_t rc = 0;
+    listing_start(&listing, what, view, options);
+    enum status status = session_look(&session, options, 0);
+    for (uint32_t i = 0; status == STATUS_DONE && rc == 0 && i < session.count; i++)
+        rc = ask(&listing, view, &session.databases[i], question, &err);
+    if (rc != 0)
+        status = status_failed(&err);
+    else if (status == STATUS_DONE)
+        listing_print(&listing);
+    listing_free(&listing);
+    session_close(&session);
+    return status;
 }
 
 void listing_print(struct listing *listing) {

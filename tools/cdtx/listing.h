@@ -42,6 +42,13 @@ int32_t listing_read_all(struct listing *listing, const struct view *view, const
                          const struct session *session, cdtx_error *err);
 /* Adds the report's current row. */
 void listing_add(struct listing *listing, const struct view *view, const cdtx_report *report);
+/* Forgets all but the last rows, as many as the limit says. */
+void listing_keep_last(struct listing *listing);
+
+/* A whole command: a question that is answered at once, asked of each database that the options give. */
+typedef int32_t (*question_fn)(cdtx_db *db, cdtx_report **report, cdtx_error *err);
+enum status listing_command(const struct options *options, const char *what, const struct view *view,
+                            question_fn question);
 /* Prints it: a table, or a document of its own. */
 void listing_print(struct listing *listing);
 /* The JSON array, for a larger document. */

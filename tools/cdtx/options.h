@@ -25,6 +25,12 @@ enum option_id {
     OPT_REASON,
     OPT_ACTOR,
     OPT_YES,
+    OPT_ERROR,
+    OPT_UPTO,
+    OPT_MOST,
+    OPT_RATE,
+    OPT_ZONE,
+    OPT_TIMES,
     OPT_COUNT
 };
 #define OPT_BIT(id) (UINT32_C(1) << (id))

@@ -1,4 +1,5 @@
 /* cdtx stats: how many of what there are, as the log and the databases tell it. */
+#include <cdtx/msg.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 #include "listing.h"
 #include "session.h"
 
-enum { PAGE = 1000, TX_STATES = CDTX_TX_REVERSED + 1, JOB_STATES = CDTX_JOB_DEAD + 1 };
+enum { PAGE = 1000, TX_STATES = CDTX_TX_REVERSED + 1 };
 
 /* ---- counting ---- */
 
@@ -19,16 +20,18 @@ struct tx_stats {
     int64_t oldest_ms; /* when the first of them began; 0: there is none */
 };
 
+/* The jobs of one handler. */
 struct job_stats {
     const char *database;
     char handler[CDTX_NAME_MAX + 1];
-    int64_t by_state[JOB_STATES];
+    int64_t ready, leased, waiting, dead;
+    int paused;
 };
 
 struct stats {
     struct tx_stats tx;
     cdtx_metrics gauges;
-    int64_t cases;
+    int64_t cases, dead, paused, lag, halves;
     struct job_stats *jobs;
     uint32_t job_count;
 };
@@ -79,43 +82,51 @@ static int32_t count_cases(cdtx_db *db, int64_t *count, cdtx_error *err) {
     return 0;
 }
 
-static struct job_stats *job_line(struct stats *stats, const char *database, const char *handler) {
-    for (uint32_t i = 0; i < stats->job_count; i++)
-        if (stats->jobs[i].database == database && strcmp(stats->jobs[i].handler, handler) == 0)
-            return &stats->jobs[i];
+static int64_t number(const cdtx_report *report, const char *column) {
+    return cdtx_report_int(report, view_find(report, column));
+}
+
+static void add_handler(struct stats *stats, const char *database, const cdtx_report *report) {
+    const char *handler = cdtx_report_text(report, view_find(report, "handler"), NULL);
     stats->jobs = status_memory(stats->jobs, (stats->job_count + 1) * sizeof *stats->jobs);
     struct job_stats *line = &stats->jobs[stats->job_count++];
-    *line = (struct job_stats){.database = database};
-    (void)snprintf(line->handler, sizeof line->handler, "%s", handler);
-    return line;
+    *line = (struct job_stats){.database = database,
+                               .ready = number(report, "ready"),
+                               .leased = number(report, "leased"),
+                               .waiting = number(report, "waiting"),
+                               .dead = number(report, "dead"),
+                               .paused = cdtx_report_type(report, view_find(report, "paused_ms")) != CDTX_NULL};
+    (void)snprintf(line->handler, sizeof line->handler, "%s", handler != NULL ? handler : "");
+    stats->dead += line->dead;
+    stats->paused += line->paused;
 }
 
-static void count_job(struct stats *stats, const char *database, const cdtx_report *report) {
-    const char *handler = cdtx_report_text(report, view_find(report, "handler"), NULL);
-    int64_t state = cdtx_report_int(report, view_find(report, "state"));
-    job_line(stats, database, handler != NULL ? handler : "")->by_state[state > 0 && state < JOB_STATES ? state : 0]++;
+static int32_t count_jobs(struct stats *stats, const struct session_database *database, cdtx_error *err) {
+    cdtx_report *report = NULL;
+    int32_t rc = cdtx_handler_list(database->db, &report, err);
+    while (rc == 0 && cdtx_report_next(report))
+        add_handler(stats, database->name, report);
+    cdtx_report_close(report);
+    return rc;
 }
 
-static int32_t count_jobs(struct stats *stats, const struct session_database *database, struct progress *progress,
-                          cdtx_error *err) {
-    cdtx_job_filter filter = {.size = sizeof filter, .limit = PAGE};
-    int64_t done = 0;
-    uint32_t rows;
-    do {
-        cdtx_report *report = NULL;
-        int32_t rc = cdtx_job_list(database->db, &filter, &report, err);
-        if (rc != 0)
-            return rc;
-        for (rows = 0; cdtx_report_next(report); rows++) {
-            count_job(stats, database->name, report);
-            filter.after = cdtx_report_int(report, 0);
-        }
-        cdtx_report_close(report);
-        done += rows;
-        if (rows == PAGE)
-            progress_at(progress, done);
-    } while (rows == PAGE);
-    return 0;
+/* Adds up one column of a question. */
+static int32_t add_up(cdtx_db *db, question_fn question, const char *column, int64_t *sum, cdtx_error *err) {
+    cdtx_report *report = NULL;
+    int32_t rc = question(db, &report, err);
+    while (rc == 0 && cdtx_report_next(report))
+        *sum += number(report, column);
+    cdtx_report_close(report);
+    return rc;
+}
+
+static int32_t count_database(struct stats *stats, const struct session_database *database, cdtx_error *err) {
+    int32_t rc = count_cases(database->db, &stats->cases, err);
+    if (rc == 0)
+        rc = count_jobs(stats, database, err);
+    if (rc == 0)
+        rc = add_up(database->db, cdtx_group_list, "lag", &stats->lag, err);
+    return rc != 0 ? rc : add_up(database->db, cdtx_topic_list, "halves", &stats->halves, err);
 }
 
 static int32_t count_all(struct stats *stats, const struct session *session, cdtx_error *err) {
@@ -125,13 +136,9 @@ static int32_t count_all(struct stats *stats, const struct session *session, cdt
     progress_start(&progress, "transactions", stats->gauges.log_open);
     if (rc == 0 && session_find(session, "log") != NULL)
         rc = count_transactions(session->engine, &stats->tx, &progress, err);
-    for (uint32_t i = 0; rc == 0 && i < session->count; i++)
-        rc = count_cases(session->databases[i].db, &stats->cases, err);
     progress_end(&progress);
-    progress_start(&progress, "jobs", 0);
     for (uint32_t i = 0; rc == 0 && i < session->count; i++)
-        rc = count_jobs(stats, &session->databases[i], &progress, err);
-    progress_end(&progress);
+        rc = count_database(stats, &session->databases[i], err);
     return rc;
 }
 
@@ -150,8 +157,11 @@ static struct json_object *json_jobs(const struct stats *stats) {
         struct json_object *line = json_new_object();
         json_put_text(line, "database", stats->jobs[i].database);
         json_put_text(line, "handler", stats->jobs[i].handler);
-        for (int state = 1; state < JOB_STATES; state++)
-            json_put_number(line, view_state(LOOK_JOB_STATE, state), stats->jobs[i].by_state[state]);
+        json_put_number(line, "READY", stats->jobs[i].ready);
+        json_put_number(line, "LEASED", stats->jobs[i].leased);
+        json_put_number(line, "WAITING", stats->jobs[i].waiting);
+        json_put_number(line, "DEAD", stats->jobs[i].dead);
+        json_put_truth(line, "paused", stats->jobs[i].paused);
         json_append(array, line);
     }
     return array;
@@ -181,6 +191,10 @@ static void print_json(const struct stats *stats, int has_log) {
     json_put_number(document, "cases", stats->cases);
     json_put(document, "jobs", json_jobs(stats));
     json_put_gauge(document, "jobs_due", stats->gauges.jobs_due);
+    json_put_number(document, "dead", stats->dead);
+    json_put_number(document, "paused", stats->paused);
+    json_put_number(document, "lag", stats->lag);
+    json_put_number(document, "halves", stats->halves);
     json_print(document);
 }
 
@@ -210,22 +224,36 @@ static void print_log(const struct stats *stats) {
 
 static void print_jobs(const struct stats *stats) {
     static const struct view_column columns[] = {
-        {"database", "JOBS IN", LOOK_PLAIN}, {"handler", "HANDLER", LOOK_PLAIN}, {"ready", "READY", LOOK_PLAIN},
-        {"leased", "LEASED", LOOK_PLAIN},    {"dead", "DEAD", LOOK_PLAIN},       {NULL, NULL, LOOK_PLAIN},
+        {"database", "JOBS IN", LOOK_PLAIN},
+        {"handler", "HANDLER", LOOK_PLAIN},
+        {"ready", "READY", LOOK_PLAIN},
+        {"leased", "LEASED", LOOK_PLAIN},
+        {"waiting", "WAITING", LOOK_PLAIN},
+        {"dead", "DEAD", LOOK_PLAIN},
+        {NULL, NULL, LOOK_PLAIN},
     };
     const struct view view = {.columns = columns};
     struct table *table = table_new(&view);
     for (uint32_t i = 0; i < stats->job_count; i++) {
         const struct job_stats *line = &stats->jobs[i];
-        char numbers[JOB_STATES][24];
-        for (int state = 1; state < JOB_STATES; state++)
-            (void)snprintf(numbers[state], sizeof numbers[state], "%" PRId64, line->by_state[state]);
-        table_add_texts(table, (const char *[]){line->database, line->handler, numbers[1], numbers[2], numbers[3]}, 2);
+        const int64_t counts[] = {line->ready, line->leased, line->waiting, line->dead};
+        char numbers[4][24];
+        for (int n = 0; n < 4; n++)
+            (void)snprintf(numbers[n], sizeof numbers[n], "%" PRId64, counts[n]);
+        table_add_texts(
+            table, (const char *[]){line->database, line->handler, numbers[0], numbers[1], numbers[2], numbers[3]}, 2);
     }
-    (void)printf("open cases              %" PRId64 "\n", stats->cases);
-    print_gauge("jobs due now            ", stats->gauges.jobs_due);
     table_print(table, "");
     table_free(table);
+}
+
+static void print_databases(const struct stats *stats) {
+    (void)printf("open cases              %" PRId64 "\n", stats->cases);
+    print_gauge("jobs due now            ", stats->gauges.jobs_due);
+    (void)printf("dead letters            %" PRId64 "\n", stats->dead);
+    (void)printf("paused handlers         %" PRId64 "\n", stats->paused);
+    (void)printf("lag of all groups       %" PRId64 "\n", stats->lag);
+    (void)printf("halves not resolved     %" PRId64 "\n", stats->halves);
 }
 
 enum status stats(const struct options *options, char **arguments) {
@@ -241,6 +269,7 @@ enum status stats(const struct options *options, char **arguments) {
     else if (status == STATUS_DONE) {
         if (session_find(&session, "log") != NULL)
             print_log(&stats);
+        print_databases(&stats);
         print_jobs(&stats);
     }
     free(stats.jobs);

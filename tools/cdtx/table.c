@@ -77,13 +77,24 @@ void table_add(struct table *table, const struct view *view, const cdtx_report *
         row[i] = make_cell(view, &table->columns[i], report);
 }
 
+/* Escaped, as a report's are. */
+static struct cell text_cell(const char *text, int number) {
+    struct cell cell = {.number = number};
+    size_t length = 0;
+    FILE *out = open_memstream(&cell.text, &length);
+    if (out == NULL)
+        status_no_memory();
+    view_write_text(out, text, strlen(text), 0);
+    if (fclose(out) != 0)
+        status_no_memory();
+    cell.width = width_of(cell.text);
+    return cell;
+}
+
 void table_add_texts(struct table *table, const char *const *texts, uint32_t numbers) {
     struct cell *row = new_row(table);
-    for (uint32_t i = 0; i < table->column_count; i++) {
-        size_t size = strlen(texts[i]) + 1;
-        row[i] = (struct cell){.text = status_memory(NULL, size), .width = width_of(texts[i]), .number = i >= numbers};
-        memcpy(row[i].text, texts[i], size);
-    }
+    for (uint32_t i = 0; i < table->column_count; i++)
+        row[i] = text_cell(texts[i], i >= numbers);
 }
 
 void table_keep_last(struct table *table, uint32_t rows) {
@@ -197,15 +208,25 @@ void table_free(struct table *table) {
     free(table);
 }
 
-void fields_print(FILE *out, const struct view *view, const cdtx_report *report) {
+static void print_title(FILE *out, const struct view *view, const char *title) {
     uint32_t width = 0;
     for (const struct view_column *column = view->columns; column->name != NULL; column++)
         width = width_of(column->title) > width ? width_of(column->title) : width;
+    (void)fprintf(out, "%s%*s", title, (int)(width - width_of(title) + GAP), "");
+}
+
+void fields_print(FILE *out, const struct view *view, const cdtx_report *report) {
     for (const struct view_column *column = view->columns; column->name != NULL; column++) {
         if (view_is_null(column, report))
             continue;
-        (void)fprintf(out, "%s%*s", column->title, (int)(width - width_of(column->title) + GAP), "");
+        print_title(out, view, column->title);
         view_write_full(out, view, column, report);
         (void)fputc('\n', out);
     }
+}
+
+void fields_print_text(FILE *out, const struct view *view, const char *title, const char *text) {
+    print_title(out, view, title);
+    view_write_text(out, text, strlen(text), 0);
+    (void)fputc('\n', out);
 }

@@ -21,5 +21,7 @@ void table_free(struct table *table);
 
 /* One row as fields, "title  value" a line; what is NULL is left out. */
 void fields_print(FILE *out, const struct view *view, const cdtx_report *report);
+/* One more field among them, of a text. */
+void fields_print_text(FILE *out, const struct view *view, const char *title, const char *text);
 
 #endif

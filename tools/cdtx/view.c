@@ -15,10 +15,13 @@ enum { BYTES_SHOWN = 40, SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE
 
 static const char *const tx_states[] = {"ACTIVE",      "COMMITTING", "ROLLING_BACK", "COMMITTED",
                                         "ROLLED_BACK", "REVERSING",  "REVERSED",     NULL};
-static const char *const job_states[] = {"READY", "LEASED", "DEAD", NULL};
+static const char *const job_states[] = {"READY", "LEASED", "DEAD", "WAITING", "NEXT", NULL};
 static const char *const case_states[] = {"OPEN", "CLOSED", NULL};
-static const char *const *const states[LOOK_COUNT] = {
-    [LOOK_TX_STATE] = tx_states, [LOOK_JOB_STATE] = job_states, [LOOK_CASE_STATE] = case_states};
+static const char *const half_states[] = {"OPEN", "COMMITTED", "ROLLED_BACK", NULL};
+static const char *const *const states[LOOK_COUNT] = {[LOOK_TX_STATE] = tx_states,
+                                                      [LOOK_JOB_STATE] = job_states,
+                                                      [LOOK_CASE_STATE] = case_states,
+                                                      [LOOK_HALF_STATE] = half_states};
 
 const char *view_state(enum look look, int64_t number) {
     for (int64_t i = 1; states[look] != NULL && states[look][i - 1] != NULL; i++)
@@ -208,6 +211,8 @@ static void write_time(FILE *out, enum look look, int64_t ms) {
         view_write_ago(out, ms);
     else if (look == LOOK_SINCE)
         write_ago(out, ms);
+    else if (look == LOOK_SPAN)
+        write_span(out, ms);
     else
         write_due(out, ms);
 }
@@ -231,6 +236,11 @@ void view_write(FILE *out, const struct view *view, const struct view_column *co
     else if (column->look == LOOK_NAMED && view->database != NULL) {
         (void)fprintf(out, "%s/", view->database);
         write_plain(out, report, at);
+    } else if (column->look == LOOK_GROUP) {
+        (void)fprintf(out, "%s/", view->database);
+        write_plain(out, report, view_find(report, "topic"));
+        (void)fputc('/', out);
+        write_plain(out, report, view_find(report, "group"));
     } else if (column->look == LOOK_BYTES)
         write_bytes(out, text, length, BYTES_SHOWN);
     else

@@ -10,13 +10,16 @@ enum look {
     LOOK_TX_STATE,   /* one of cdtx_tx_state, as a word; and whether it is parked */
     LOOK_JOB_STATE,  /* one of cdtx_job_state */
     LOOK_CASE_STATE, /* one of cdtx_case_state */
+    LOOK_HALF_STATE, /* one of cdtx_half_state */
     LOOK_AT,         /* ms since 1970: "3m ago" */
     LOOK_SINCE,      /* so many ms ago */
+    LOOK_SPAN,       /* so many ms: "2h" */
     LOOK_DUE,        /* so many ms from now: "in 4s", "2m late" */
     LOOK_ANSWERED,   /* "1/2": of the report's column `branches` */
     LOOK_YES,        /* yes or no */
     LOOK_BYTES,      /* text where it is text, else hexadecimal; cut in a table */
     LOOK_NAMED,      /* NAME/ID or NAME/HANDLER, where NAME is the report's database */
+    LOOK_GROUP,      /* NAME/TOPIC/GROUP, of the report's columns `topic` and `group` */
     LOOK_COUNT
 };
 

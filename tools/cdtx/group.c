@@ -1,0 +1,89 @@
+/* cdtx group: who gets a topic's messages, and how far behind each is. */
+#include <cdtx/msg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "act.h"
+#include "command.h"
+#include "listing.h"
+#include "session.h"
+#include "which.h"
+
+static const struct view_column columns[] = {
+    {"topic", "GROUP", LOOK_GROUP},      {"in_order", "IN ORDER", LOOK_YES}, {"paused_ms", "PAUSED", LOOK_AT},
+    {"lag", "LAG", LOOK_PLAIN},          {"leased", "LEASED", LOOK_PLAIN},   {"dead", "DEAD", LOOK_PLAIN},
+    {"oldest_ms", "OLDEST", LOOK_SINCE}, {NULL, NULL, LOOK_PLAIN},
+};
+static const struct view list_view = {.columns = columns};
+
+enum status group_list(const struct options *options, char **arguments) {
+    (void)arguments;
+    return listing_command(options, "groups", &list_view, cdtx_group_list);
+}
+
+/* ---- remove ---- */
+
+static const struct view_column fields[] = {
+    {"topic", "group", LOOK_GROUP},      {"paused_ms", "paused", LOOK_AT},     {"lag", "not consumed", LOOK_PLAIN},
+    {"leased", "under way", LOOK_PLAIN}, {"dead", "dead letters", LOOK_PLAIN}, {NULL, NULL, LOOK_PLAIN},
+};
+
+static int is_text(const cdtx_report *report, const char *column, const char *wanted) {
+    const char *text = cdtx_report_text(report, view_find(report, column), NULL);
+    return text != NULL && strcmp(text, wanted) == 0;
+}
+
+/* What would be lost; a group that is not there is told by the action. */
+static enum status show(cdtx_db *db, const struct which_group *group) {
+    const struct view view = {.columns = fields, .database = group->which.database};
+    cdtx_report *report = NULL;
+    cdtx_error err;
+    if (cdtx_group_list(db, &report, &err) != 0)
+        return status_failed(&err);
+    while (cdtx_report_next(report))
+        if (is_text(report, "topic", group->topic) && is_text(report, "group", group->group))
+            fields_print(stderr, &view, report);
+    cdtx_report_close(report);
+    return STATUS_DONE;
+}
+
+/* Looks first: what is to be confirmed can be shown then. */
+static enum status confirm(const struct options *options, const struct which_group *group) {
+    struct session session;
+    cdtx_db *db = NULL;
+    enum status status = act_can_confirm(options);
+    if (status != STATUS_DONE || options_have(options, OPT_YES))
+        return status;
+    status = session_look(&session, options, 0);
+    if (status == STATUS_DONE)
+        status = which_find(&session, &group->which, &db);
+    if (status == STATUS_DONE)
+        status = show(db, group);
+    if (status == STATUS_DONE)
+        status = act_confirm(options, "What it has not consumed is lost to it, dead letters included. Is that meant?");
+    session_close(&session);
+    return status;
+}
+
+enum status group_remove(const struct options *options, char **arguments) {
+    struct session session = {0};
+    struct which_group group;
+    cdtx_error err;
+    char subject[2 * CDTX_NAME_MAX + 2];
+    enum status status = which_group(options, arguments[0], &group);
+    if (status == STATUS_DONE)
+        status = confirm(options, &group);
+    if (status != STATUS_DONE)
+        return status;
+    status = session_act(&session, options, group.which.database);
+    if (status == STATUS_DONE &&
+        cdtx_group_remove(session_find(&session, group.which.database), group.topic, group.group, act_actor(options),
+                          options->values[OPT_REASON], &err) != 0)
+        status = status_failed(&err);
+    if (status == STATUS_DONE) {
+        (void)snprintf(subject, sizeof subject, "%s/%s", group.which.database, group.which.thing);
+        act_done(options, "group remove", subject, "is removed");
+    }
+    session_close(&session);
+    return status;
+}
