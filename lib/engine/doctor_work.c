@@ -93,7 +93,7 @@ static int64_t late_ms(const struct look *look, uint32_t row) {
 }
 
 static int say_waiting(struct doctor *d, cdtx_db *db, const struct look *look, uint32_t row) {
-    char name[CDTX_NAME_MAX + 1];
+    char name[CDTX_NAME_MAX + 1], since[64] = "none is due yet";
     struct called called;
     const char *handler = name_at(look, row, 0, name);
     if (cdtx__handler_is_here(db, handler))
@@ -101,12 +101,13 @@ static int say_waiting(struct doctor *d, cdtx_db *db, const struct look *look, u
     int64_t late = late_ms(look, row);
     /* Whoever only looks has no handlers; that nobody else has this one is seen by what it leaves undone. */
     int problem = !d->engine->options.passive || late > DOCTOR_OLD_MS;
+    if (late > 0)
+        snprintf(since, sizeof since, "the first has been due for %lld s", (long long)late / 1000);
     call(handler, &called);
     cdtx__doctor_say(d, problem ? DOCTOR_PROBLEM : DOCTOR_NOTE, db->store->name, "handlers",
                      "make sure that some process on this database has it; cdtx handler list shows how many wait",
-                     "%lld %s wait for %s, which nobody has here; the first has been due for %lld s",
-                     (long long)int_at(look, row, 1), called.jobs, called.owner,
-                     (long long)(late < 0 ? 0 : late) / 1000);
+                     "%lld %s wait for %s, which nobody has here; %s", (long long)int_at(look, row, 1), called.jobs,
+                     called.owner, since);
     return 1;
 }
 
