@@ -51,11 +51,12 @@ static int32_t place(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error 
     size_t length;
     const void *payload = cdtx_tcc_payload(call, &length);
     int32_t rc = order_line_read(payload, length, &line, err);
+    int to_pay = terms != NULL && terms->within_ms > 0;
     if (rc == 0)
         rc = must_be_new(sql, line.request, err);
     if (rc == 0)
-        rc = insert(sql, &line, terms->within_ms > 0, call, err);
-    if (rc == 0 && terms->within_ms > 0)
+        rc = insert(sql, &line, to_pay, call, err);
+    if (rc == 0 && to_pay)
         rc = payment_expect(sql, terms, &line, err);
     return rc;
 }
@@ -83,9 +84,8 @@ static int32_t confirm(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_erro
 
 static int32_t cancel(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
     char request[ORDER_REQUEST_MAX + 1];
-    (void)user;
     int32_t rc = leave_new(sql, call, "CANCELLED", request, err);
-    return rc != 0 ? rc : payment_expect_no_more(sql, request, err);
+    return rc != 0 || user == NULL ? rc : payment_expect_no_more(sql, request, err);
 }
 
 int32_t order_service_open(cdtx *engine, const char *url, struct payment_terms *terms, cdtx_db **db, cdtx_error *err) {
@@ -94,7 +94,7 @@ int32_t order_service_open(cdtx *engine, const char *url, struct payment_terms *
     int32_t rc = cdtx_db_open(engine, "orders", url, db, err);
     if (rc == 0)
         rc = cdtx_local(*db, make_table, NULL, err);
-    if (rc == 0)
+    if (rc == 0 && terms != NULL)
         rc = payment_open(*db, terms, err);
     if (rc == 0)
         rc = cdtx_tcc_add(*db, ORDER_PLACE, &handlers, err);

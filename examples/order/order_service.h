@@ -8,7 +8,8 @@
 
 #define ORDER_PLACE "order.place"
 
-/* Opens the service's database, makes its tables and registers the participant. The terms must outlive the engine. */
+/* Opens the service's database, makes its tables and registers the participant. The terms must outlive the engine;
+ * NULL: orders are on account. */
 int32_t order_service_open(cdtx *engine, const char *url, struct payment_terms *terms, cdtx_db **db, cdtx_error *err);
 
 #endif

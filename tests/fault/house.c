@@ -78,7 +78,7 @@ int32_t house_open(struct house *house, const struct house_site *site, const str
     int32_t rc = cdtx_open(&o, &house->engine, err);
     url_of(site, "orders.db", url);
     if (rc == 0)
-        rc = order_service_open(house->engine, url, &house->orders, err);
+        rc = order_service_open(house->engine, url, NULL, &house->orders, err);
     url_of(site, "stock.db", url);
     if (rc == 0)
         rc = stock_service_open(house->engine, url, &house->stock, err);
