@@ -20,7 +20,8 @@ check "attempt 1 at the mail to ann: no answer
 attempt 2 at the mail to ann: no answer
 attempt 3 at the mail to ann: sent" "the first run"
 
-# On a busy machine the kill may come when all is done: then another customer is tried.
+# On a busy machine the kill may come when all is done: then another customer is tried. One that comes within the third
+# attempt makes a fourth.
 for customer in bob cid dan eve flo; do
     "$later" $customer >out &
     pid=$!
@@ -35,6 +36,6 @@ done
 grep -q "attempt 1 at the mail to $customer: no answer" out || { echo "no first attempt after $tick ticks"; exit 1; }
 ! grep -q sent out || { echo "sent before it was killed, five times"; exit 1; }
 "$later" >out
-grep -q "^attempt 3 at the mail to $customer: sent\$" out || { echo "the run after the kill said:"; cat out; exit 1; }
+grep -Eq "^attempt [34] at the mail to $customer: sent\$" out || { echo "the run after the kill said:"; cat out; exit 1; }
 "$later" >out
 check "" "a run with nothing to do"
