@@ -13,6 +13,7 @@ struct checker {
     cdtx_db *db; /* with the halves */
     cdtx_half_checker options;
     const cdtx_env *env;
+    int64_t away_until_us; /* atomic: the guard_db was held; nobody waits for it again before */
 };
 
 /* ---- what is asked ---- */
@@ -21,16 +22,18 @@ struct checker {
 struct check {
     struct waited_rider waited;
     struct checker *checker;
+    struct job *job;
     int64_t number;
     char handle[CDTX_GID_MAX];
     int open; /* it is still to be resolved */
+    int deaf; /* none of the last checks came to an end: it is not asked this time */
     uint32_t checks;
-    int parked;
+    int parked, parks; /* it is parked; it has just been, so an alarm is to be raised */
     char topic[TOPIC_NAME_MAX + 1];
     uint8_t *payload;
     uint32_t length;
     int32_t answer;
-    int fails; /* of a park: the alarm is to be raised */
+    int64_t pause_ms; /* before it is asked about again */
     struct resolution resolution;
 };
 
@@ -39,29 +42,63 @@ static void forget_payload(struct check *check, const cdtx_env *env) {
     check->payload = NULL;
 }
 
+static int32_t keep_half(struct check *check, const cdtx_env *env, const struct half *half, cdtx_error *err) {
+    check->open = 1;
+    check->checks = half->checks;
+    check->parked = half->parked;
+    snprintf(check->topic, sizeof check->topic, "%s", half->message.topic);
+    check->length = (uint32_t)half->message.length;
+    check->payload = cdtx__alloc(env, (size_t)check->length + 1);
+    if (check->payload == NULL)
+        return cdtx__fail(err, CDTX_NO_MEMORY, "no memory to check half message %lld", (long long)check->number);
+    memcpy(check->payload, half->message.payload, check->length);
+    return 0;
+}
+
+static int32_t park(struct check *check, cdtx_sql *sql, const char *reason, cdtx_error *err) {
+    char evidence[256];
+    snprintf(evidence, sizeof evidence, "half message of topic '%s', %u bytes", check->topic, check->length);
+    cdtx_value arguments[] = {cdtx__sql_text(reason), SQL_INT(check->number)};
+    int32_t rc =
+        cdtx__sql_run(sql, "UPDATE cdtx_half SET parked = ? WHERE id = ? AND state = 1", arguments, 2, NULL, NULL, err);
+    return rc != 0 ? rc
+                   : cdtx__case_open(sql, "half", check->handle, reason, evidence, AUDIT_ENGINE, &check->parks, err);
+}
+
+/* A function of the host's may die of what it is asked. So it is written down before (R3), and after so many that came
+ * to no end the half is left alone for long. */
+static int32_t begin(struct check *check, cdtx_sql *sql, const struct half *half, cdtx_error *err) {
+    uint32_t most = check->checker->options.checks_max;
+    char reason[80];
+    check->deaf = half->begun >= most;
+    cdtx_value arguments[] = {SQL_INT(check->deaf ? 0 : (int64_t)half->begun + 1), SQL_INT(check->number)};
+    int32_t rc =
+        cdtx__sql_run(sql, "UPDATE cdtx_half SET begun = ? WHERE id = ? AND state = 1", arguments, 2, NULL, NULL, err);
+    if (rc != 0 || !check->deaf || half->parked)
+        return rc;
+    snprintf(reason, sizeof reason, "%u checks were begun and did not end", most);
+    return park(check, sql, reason, err);
+}
+
+/* It has waited for its turn, so its lease begins here: what had lost it was not asked, and is not counted. */
 static int32_t run_read(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct check *check = LIST_OF(rider, struct check, waited.rider);
     const cdtx_env *env = sql->store->env;
     struct half half;
     cdtx_rows rows;
     forget_payload(check, env);
-    check->open = 0;
+    check->open = check->deaf = check->parks = 0;
+    int32_t rc = cdtx__job_extend(check->job, sql, err);
+    if (rc != 0)
+        return rc;
     cdtx__rows_init(&rows, env, PAYLOAD_LIMIT + 65536);
-    int32_t rc = cdtx__half_read(sql, check->number, &rows, &half, err);
-    if (rc == CDTX_EXPIRED || rc == CDTX_NOT_FOUND) {
+    rc = cdtx__half_read(sql, check->number, &rows, &half, err);
+    if (rc == CDTX_EXPIRED || rc == CDTX_NOT_FOUND)
         rc = 0;
-    } else if (rc == 0 && half.state == CDTX_HALF_OPEN) {
-        check->open = 1;
-        check->checks = half.checks;
-        check->parked = half.parked;
-        snprintf(check->topic, sizeof check->topic, "%s", half.message.topic);
-        check->length = (uint32_t)half.message.length;
-        check->payload = cdtx__alloc(env, (size_t)check->length + 1);
-        if (check->payload == NULL)
-            rc = cdtx__fail(err, CDTX_NO_MEMORY, "no memory to check half message %lld", (long long)check->number);
-        else
-            memcpy(check->payload, half.message.payload, check->length);
-    }
+    else if (rc == 0 && half.state == CDTX_HALF_OPEN)
+        rc = keep_half(check, env, &half, err);
+    if (rc == 0 && check->open && check->checker->options.check != NULL)
+        rc = begin(check, sql, &half, err);
     cdtx__rows_free(&rows);
     return rc;
 }
@@ -83,31 +120,20 @@ static int32_t ride(struct check *check, cdtx_db *db, int32_t (*run)(struct ride
 
 /* ---- what becomes of the answer ---- */
 
-static int32_t park(struct check *check, cdtx_sql *sql, cdtx_error *err) {
-    char evidence[256], reason[80];
-    int opened = 0;
-    snprintf(reason, sizeof reason, "%u checks without an answer", check->checks + 1);
-    snprintf(evidence, sizeof evidence, "half message of topic '%s', %u bytes; every answer was that it is not known",
-             check->topic, check->length);
-    cdtx_value arguments[] = {cdtx__sql_text(reason), SQL_INT(check->number)};
-    int32_t rc =
-        cdtx__sql_run(sql, "UPDATE cdtx_half SET parked = ? WHERE id = ? AND state = 1", arguments, 2, NULL, NULL, err);
-    if (rc == 0)
-        rc = cdtx__case_open(sql, "half", check->handle, reason, evidence, AUDIT_ENGINE, &opened, err);
-    check->fails = opened;
-    return rc;
-}
-
 /* Counted once the answer is there: a check that was not made costs no quota (M5). */
 static int32_t run_count(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct check *check = LIST_OF(rider, struct check, waited.rider);
     cdtx_value key = SQL_INT(check->number);
     int64_t changes = 0;
-    check->fails = 0;
-    int32_t rc = cdtx__sql_run(sql, "UPDATE cdtx_half SET checks = checks + 1 WHERE id = ? AND state = 1", &key, 1,
-                               NULL, &changes, err);
+    char reason[80];
+    check->parks = 0;
+    int32_t rc = cdtx__sql_run(sql, "UPDATE cdtx_half SET checks = checks + 1, begun = 0 WHERE id = ? AND state = 1",
+                               &key, 1, NULL, &changes, err);
     int last = changes == 1 && !check->parked && check->checks + 1 >= check->checker->options.checks_max;
-    return rc == 0 && last ? park(check, sql, err) : rc;
+    if (rc != 0 || !last)
+        return rc;
+    snprintf(reason, sizeof reason, "%u checks without an answer", check->checks + 1);
+    return park(check, sql, reason, err);
 }
 
 static int32_t run_resolve(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
@@ -116,21 +142,24 @@ static int32_t run_resolve(struct rider *rider, cdtx_sql *sql, cdtx_error *err) 
     return cdtx__half_resolve(sql, &check->resolution, err);
 }
 
-static int32_t again(struct check *check, cdtx_work *work, int64_t times, const char *why, cdtx_error *err) {
-    int64_t in_ms = check->checker->options.interval_ms;
-    in_ms = in_ms > CDTX_TIME_MAX_MS / times ? CDTX_TIME_MAX_MS : in_ms * times;
-    return cdtx_work_snooze(work, in_ms, why, err);
+static int32_t again(const struct check *check, cdtx_work *work, const char *why, cdtx_error *err) {
+    return cdtx_work_snooze(work, check->pause_ms, why, err);
 }
 
 static int32_t not_known(struct check *check, cdtx_work *work, cdtx_error *err) {
-    int32_t rc = ride(check, check->checker->db, run_count, err);
-    if (rc != 0)
-        return rc;
-    if (check->fails)
+    int rarely = check->deaf || check->parked || check->parks;
+    if (check->parks)
         cdtx__alarm(check->checker->db->engine,
-                    "half message %s is parked and has become a case: %u checks without an answer", check->handle,
-                    check->checks + 1);
-    return again(check, work, check->parked || check->fails ? PARKED_TIMES : 1, "its outcome is not known yet", err);
+                    "half message %s is parked and has become a case: nobody can tell its outcome", check->handle);
+    if (rarely)
+        check->pause_ms =
+            check->pause_ms > CDTX_TIME_MAX_MS / PARKED_TIMES ? CDTX_TIME_MAX_MS : check->pause_ms * PARKED_TIMES;
+    return again(check, work, "its outcome is not known yet", err);
+}
+
+static int32_t count(struct check *check, cdtx_work *work, cdtx_error *err) {
+    int32_t rc = ride(check, check->checker->db, run_count, err);
+    return rc != 0 ? rc : not_known(check, work, err);
 }
 
 static int32_t known(struct check *check, cdtx_error *err) {
@@ -147,29 +176,51 @@ static int32_t known(struct check *check, cdtx_error *err) {
 
 /* ---- one check ---- */
 
+/* Whoever waits for a database holds a thread, so of many halves only one does; and for a turn of the host's nobody
+ * waits, but looks again soon. Where its marks are gone, nobody can tell any more. */
+static int32_t ask_marks(struct check *check, cdtx_error *err) {
+    struct checker *checker = check->checker;
+    if (!cdtx__host_lends(checker->options.guard_db)) {
+        check->pause_ms = check->pause_ms / 10 + 1;
+        return cdtx__busy(err, 0, "the producer's database is lent no turn now");
+    }
+    if (cdtx__now_us(checker->env) < __atomic_load_n(&checker->away_until_us, __ATOMIC_RELAXED))
+        return cdtx__busy(err, 0, "the producer's database was held a moment ago");
+    int32_t rc = ride(check, checker->options.guard_db, run_rule_out, err);
+    if (rc == CDTX_BUSY)
+        __atomic_store_n(&checker->away_until_us, cdtx__now_us(checker->env) + check->pause_ms * 1000,
+                         __ATOMIC_RELAXED);
+    if (rc == CDTX_EXPIRED)
+        check->answer = CDTX_HALF_OPEN;
+    return rc == CDTX_EXPIRED ? 0 : rc;
+}
+
 static int32_t ask(struct check *check, cdtx_error *err) {
     const cdtx_half_checker *o = &check->checker->options;
     if (o->guard_db != NULL)
-        return ride(check, o->guard_db, run_rule_out, err);
+        return ask_marks(check, err);
     check->answer = o->check(check->handle, check->topic, check->payload, check->length, o->user);
     return 0;
 }
 
 static int32_t check_one(struct check *check, cdtx_work *work, cdtx_error *err) {
     int32_t rc = ride(check, check->checker->db, run_read, err);
+    check->pause_ms = check->checker->options.interval_ms;
     if (rc != 0 || !check->open)
         return rc;
+    if (check->deaf)
+        return not_known(check, work, err);
     cdtx_error why = {0};
     if (ask(check, &why) != 0) /* the producer's database is held, down or away: nobody was asked */
-        return again(check, work, 1, why.text, err);
+        return again(check, work, why.text, err);
     int answered = check->answer == CDTX_HALF_COMMITTED || check->answer == CDTX_HALF_ROLLED_BACK;
-    return answered ? known(check, err) : not_known(check, work, err);
+    return answered ? known(check, err) : count(check, work, err);
 }
 
 static int32_t run_check(cdtx_work *work, void *user, cdtx_error *err) {
     size_t length = 0;
     const char *text = cdtx_work_payload(work, &length);
-    struct check check = {.checker = user, .number = strtoll(text, NULL, 10)};
+    struct check check = {.checker = user, .job = cdtx__job_of(work), .number = strtoll(text, NULL, 10)};
     cdtx__gid_text(check.checker->db->store->uuid, check.number, check.handle);
     int32_t rc = check_one(&check, work, err);
     forget_payload(&check, check.checker->env);
@@ -209,6 +260,9 @@ static int32_t fill(cdtx_db *db, const char *producer, cdtx_half_checker *o, cdt
                           o->check == NULL ? "neither" : "both");
     if (o->guard_db != NULL && o->guard_db->engine != db->engine)
         return cdtx__fail(err, CDTX_MISUSE, "the guard_db of '%s' is a database of another engine", producer);
+    rc = o->guard_db == NULL ? 0 : cdtx__may_write(o->guard_db, "keeping marks", err);
+    if (rc != 0)
+        return rc;
     if (o->checks_max == 0)
         o->checks_max = 15;
     if (o->interval_ms == 0)
@@ -231,7 +285,7 @@ static int32_t add(cdtx_db *db, const char *producer, const cdtx_half_checker *o
         .user = checker,
         .drop = drop,
         .attempts_max = UINT32_MAX,
-        .crashes_max = o->checks_max < 3 ? 3 : o->checks_max,
+        .crashes_max = UINT32_MAX,
         .backoff_min_ms = o->interval_ms,
         .backoff_max_ms = o->interval_ms,
         .rate_per_s = o->rate_per_s,
@@ -252,12 +306,12 @@ int32_t cdtx_half_checker_add(cdtx_db *db, const char *producer, const cdtx_half
         return cdtx__fail(err, CDTX_MISUSE, "the database is NULL");
     int32_t rc = cdtx__options(checker, &o, sizeof o, sizeof o, "cdtx_half_checker", err);
     if (rc == 0)
-        rc = fill(db, producer, &o, err);
-    if (rc == 0)
         rc = cdtx__enter(db->engine, err);
     if (rc != 0)
         return rc;
-    rc = add(db, producer, &o, err);
+    rc = fill(db, producer, &o, err);
+    if (rc == 0)
+        rc = add(db, producer, &o, err);
     cdtx__leave(db->engine);
     return rc;
 }

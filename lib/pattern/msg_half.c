@@ -31,12 +31,11 @@ static int32_t parse(const char *handle, uint8_t uuid[16], int64_t *number, cdtx
     return cdtx__fail(err, CDTX_INVALID, "'%.80s' is no handle of a half message", handle == NULL ? "" : handle);
 }
 
-static int32_t parse_own(const cdtx_db *db, const char *handle, int64_t *number, cdtx_error *err) {
+static int32_t parse_own(const struct store *store, const char *handle, int64_t *number, cdtx_error *err) {
     uint8_t uuid[16];
     int32_t rc = parse(handle, uuid, number, err);
-    if (rc == 0 && memcmp(uuid, db->store->uuid, sizeof uuid) != 0)
-        rc = cdtx__fail(err, CDTX_INVALID, "%s is a half message of another database than '%s'", handle,
-                        db->store->name);
+    if (rc == 0 && memcmp(uuid, store->uuid, sizeof uuid) != 0)
+        rc = cdtx__fail(err, CDTX_INVALID, "%s is a half message of another database than '%s'", handle, store->name);
     return rc;
 }
 
@@ -68,10 +67,11 @@ static int32_t insert_half(cdtx_sql *sql, const struct preparation *half, cdtx_e
                               SQL_INT(cdtx__store_stamp_ms(sql->store)),
                               cdtx__sql_text(m->topic)};
     int64_t changes = 0;
-    int32_t rc = cdtx__sql_run(sql,
-                               "INSERT INTO cdtx_half (id, state, topic, key, priority, delay_ms, payload, producer,"
-                               " checks, at) SELECT ?, 1, name, ?, ?, ?, ?, ?, 0, ? FROM cdtx_topic WHERE name = ?",
-                               arguments, 8, NULL, &changes, err);
+    int32_t rc =
+        cdtx__sql_run(sql,
+                      "INSERT INTO cdtx_half (id, state, topic, key, priority, delay_ms, payload, producer,"
+                      " checks, begun, at) SELECT ?, 1, name, ?, ?, ?, ?, ?, 0, 0, ? FROM cdtx_topic WHERE name = ?",
+                      arguments, 8, NULL, &changes, err);
     if (rc == 0 && changes == 0)
         rc = cdtx__fail(err, CDTX_NOT_FOUND, "database '%s' has no topic '%s'", sql->store->name, m->topic);
     return rc;
@@ -208,13 +208,24 @@ int32_t cdtx_half_rule_out(cdtx_sql *sql, const char *handle, int32_t *state, cd
 
 /* ---- reading ---- */
 
-enum { COL_STATE, COL_TOPIC, COL_KEY, COL_PRIORITY, COL_DELAY, COL_PAYLOAD, COL_PRODUCER, COL_CHECKS, COL_PARKED };
+enum {
+    COL_STATE,
+    COL_TOPIC,
+    COL_KEY,
+    COL_PRIORITY,
+    COL_DELAY,
+    COL_PAYLOAD,
+    COL_PRODUCER,
+    COL_CHECKS,
+    COL_BEGUN,
+    COL_PARKED
+};
 
 int32_t cdtx__half_read(cdtx_sql *sql, int64_t number, cdtx_rows *rows, struct half *half, cdtx_error *err) {
     cdtx_value key = SQL_INT(number);
     cdtx__rows_reset(rows);
     int32_t rc = cdtx__sql_run(sql,
-                               "SELECT state, topic, key, priority, delay_ms, payload, producer, checks,"
+                               "SELECT state, topic, key, priority, delay_ms, payload, producer, checks, begun,"
                                " parked IS NOT NULL FROM cdtx_half WHERE id = ?",
                                &key, 1, rows, NULL, err);
     if (rc != 0)
@@ -226,6 +237,7 @@ int32_t cdtx__half_read(cdtx_sql *sql, int64_t number, cdtx_rows *rows, struct h
         .number = number,
         .state = (int32_t)cdtx__rows_int(rows, 0, COL_STATE),
         .checks = (uint32_t)cdtx__rows_int(rows, 0, COL_CHECKS),
+        .begun = (uint32_t)cdtx__rows_int(rows, 0, COL_BEGUN),
         .parked = cdtx__rows_int(rows, 0, COL_PARKED) != 0,
         .producer = cdtx__rows_at(rows, 0, COL_PRODUCER)->bytes,
         .message = {.number = number,
@@ -338,7 +350,7 @@ static int32_t resolve(cdtx_db *db, const char *handle, struct resolution *r, cd
         rc = cdtx__enter(db->engine, err);
     if (rc != 0)
         return rc;
-    rc = parse_own(db, handle, &r->number, err);
+    rc = parse_own(db->store, handle, &r->number, err);
     if (rc == 0)
         rc = cdtx_local(db, run_resolve, r, err);
     if (rc == 0 && r->lowest > 0)
@@ -389,7 +401,7 @@ int32_t cdtx_half_query(cdtx_db *db, const char *handle, int32_t *state, cdtx_er
     int32_t rc = cdtx__enter(db->engine, err);
     if (rc != 0)
         return rc;
-    rc = parse_own(db, handle, &query.number, err);
+    rc = parse_own(db->store, handle, &query.number, err);
     if (rc == 0)
         rc = cdtx_local(db, run_query, &query, err);
     cdtx__leave(db->engine);
@@ -403,18 +415,20 @@ enum { LIST_AGE = 5, LIST_COLUMNS = 7 };
 
 struct list_ask {
     struct ask ask;
-    int64_t after;
+    const char *after;
     uint32_t limit;
 };
 
 static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     const struct list_ask *list = LIST_OF(ask, struct list_ask, ask);
-    int64_t now = cdtx__store_clock_ms(sql->store);
-    cdtx_value arguments[] = {SQL_INT(list->after), SQL_INT(list->limit)};
-    int32_t rc = cdtx__sql_run(sql,
-                               "SELECT id, topic, producer, checks, parked, at, length(payload) FROM cdtx_half"
-                               " WHERE state = 1 AND id > ? ORDER BY id LIMIT ?",
-                               arguments, 2, &ask->rows, NULL, err);
+    int64_t now = cdtx__store_clock_ms(sql->store), after = 0;
+    int32_t rc = list->after == NULL ? 0 : parse_own(sql->store, list->after, &after, err);
+    cdtx_value arguments[] = {SQL_INT(after), SQL_INT(list->limit)};
+    if (rc == 0)
+        rc = cdtx__sql_run(sql,
+                           "SELECT id, topic, producer, checks, parked, at, length(payload) FROM cdtx_half"
+                           " WHERE state = 1 AND id > ? ORDER BY id LIMIT ?",
+                           arguments, 2, &ask->rows, NULL, err);
     for (uint32_t i = 0; rc == 0 && i < ask->rows.count; i++) {
         char handle[CDTX_GID_MAX];
         cdtx_value values[LIST_COLUMNS];
@@ -429,10 +443,7 @@ static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
 }
 
 int32_t cdtx_half_list(cdtx_db *db, const char *after, uint32_t limit, cdtx_report **report, cdtx_error *err) {
-    struct list_ask list = {.ask.run = run_list};
-    uint8_t uuid[16];
+    struct list_ask list = {.ask.run = run_list, .after = after};
     int32_t rc = cdtx__ask_limit(limit, &list.limit, err);
-    if (rc == 0 && after != NULL)
-        rc = parse(after, uuid, &list.after, err);
     return rc != 0 ? rc : cdtx__ask_report_db(db, "cdtx_half_list", names, &list.ask, report, err);
 }

@@ -9,7 +9,7 @@
 struct half {
     int64_t number;
     int32_t state;
-    uint32_t checks;
+    uint32_t checks, begun;
     int parked;
     const char *producer;
     struct message message;

@@ -184,6 +184,7 @@ static const char *const version_4[] = {
     " payload BLOB NOT NULL,"
     " producer TEXT NOT NULL,"      /* whose checker answers for it */
     " checks INTEGER NOT NULL,"     /* answered with 'unknown' */
+    " begun INTEGER NOT NULL,"      /* since the last that was answered; whoever made them died */
     " parked TEXT,"                 /* why; NULL: it is not */
     " at INTEGER NOT NULL) STRICT", /* since when it is in its state, on the durable clock */
     "CREATE INDEX cdtx_half_open ON cdtx_half (id) WHERE state = 1",
