@@ -52,6 +52,17 @@ int32_t cdtx_msg_put(cdtx_sql *sql, const char *topic, const void *payload, size
 int32_t cdtx_msg_send(cdtx_db *db, const char *topic, const void *payload, size_t length,
                       const cdtx_msg_options *options, char id[64], cdtx_error *err);
 
+/* What branches hold here, by number: until the branch hears of the decision, or for good once a person has declared
+ * its gid ended (cdtx_tx_resolve). Columns: id, topic, key (NULL: none), gid, branch, payload (its length). At most
+ * limit rows (0: 100; 10000 at most), numbers above that of the message after (NULL: all). */
+int32_t cdtx_held_list(cdtx_db *db, const char *after, uint32_t limit, cdtx_report **report, cdtx_error *err);
+/* Of a gid that has ended without its branches here: what they hold becomes visible (CDTX_TX_COMMITTED) or is dropped
+ * (CDTX_TX_ROLLED_BACK, CDTX_TX_REVERSED), with a line in the audit chain. count (or NULL) gets how many. Blocks.
+ * Errors: NOT_FOUND (none is held of it), MISUSE (this engine's log says that it has not ended), CONFLICT (that it has
+ * ended otherwise), INVALID, UNKNOWN. Of a gid of another log, the caller has asked there. */
+int32_t cdtx_held_settle(cdtx_db *db, const char *gid, int32_t outcome, const char *actor, const char *reason,
+                         int64_t *count, cdtx_error *err);
+
 /* ---- consuming ---- */
 
 /* Where a new group begins among the messages that are kept. */

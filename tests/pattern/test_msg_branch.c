@@ -348,6 +348,107 @@ START_TEST(an_empty_cancel_and_a_late_try) {
 }
 END_TEST
 
+/* ---- ended without its branch ---- */
+
+/* A branch that cannot be reached is parked, and a person declares its transaction ended: nobody calls the branch any
+ * more, so what it holds is that person's, too. */
+static void park_and_resolve(int commit, char gid[CDTX_GID_MAX]) {
+    puts_in[CDTX_CALL_TRY] = 3;
+    cdtx_tx *tx = begin((cdtx_tx_options){.wait_for = CDTX_WAIT_DECIDED});
+    OK(cdtx_tx_try(tx, "order", "x", 1, &E));
+    snprintf(gid, CDTX_GID_MAX, "%s", cdtx_tx_gid(tx));
+    int64_t count = 77;
+    FAILS(CDTX_MISUSE, "not ended", cdtx_held_settle(queue, gid, CDTX_TX_COMMITTED, "ann", "too early", &count, &E));
+    says[CDTX_CALL_CONFIRM] = says[CDTX_CALL_CANCEL] = CDTX_USER;
+    OK(commit ? cdtx_tx_commit(tx, &E) : cdtx_tx_rollback(tx, &E));
+    cdtx_tx_close(tx);
+    run_ms(60000);
+    FAILS(CDTX_MISUSE, "not ended", cdtx_held_settle(queue, gid, CDTX_TX_COMMITTED, "ann", "too early", &count, &E));
+    OK(cdtx_tx_resolve(engine, gid, "ann", "done by hand", &E));
+    run_ms(3600000);
+    ck_assert_uint_eq(calls, 0);
+    ck_assert_int_eq(count, 77);
+}
+
+START_TEST(held_ones_of_what_a_person_has_ended) {
+    branch_world();
+    char gid[CDTX_GID_MAX];
+    int commit = _i == 0;
+    park_and_resolve(commit, gid);
+    cdtx_report *report = NULL;
+    OK(cdtx_held_list(queue, NULL, 2, &report, &E));
+    static const char *const names[] = {"id", "topic", "key", "gid", "branch", "payload"};
+    for (uint32_t i = 0; i < 6; i++)
+        ck_assert_str_eq(cdtx_report_name(report, i), names[i]);
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_str_eq(cdtx_report_text(report, 1, NULL), "orders");
+    ck_assert_int_eq(cdtx_report_type(report, 2), CDTX_NULL);
+    ck_assert_str_eq(cdtx_report_text(report, 3, NULL), gid);
+    ck_assert_int_eq(cdtx_report_int(report, 4), 0);
+    ck_assert_int_eq(cdtx_report_int(report, 5), 3);
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    char second[CDTX_GID_MAX];
+    snprintf(second, sizeof second, "%s", cdtx_report_text(report, 0, NULL));
+    ck_assert_int_eq(cdtx_report_next(report), 0);
+    cdtx_report_close(report);
+    OK(cdtx_held_list(queue, second, 0, &report, &E));
+    ck_assert_int_eq(cdtx_report_next(report), 1);
+    ck_assert_str_eq(cdtx_report_text(report, 0, NULL), last_id);
+    ck_assert_int_eq(cdtx_report_next(report), 0);
+    cdtx_report_close(report);
+
+    int32_t right = commit ? CDTX_TX_COMMITTED : CDTX_TX_ROLLED_BACK;
+    FAILS(CDTX_CONFLICT, commit ? "ended committed" : "ended rolled back",
+          cdtx_held_settle(queue, gid, commit ? CDTX_TX_ROLLED_BACK : CDTX_TX_COMMITTED, "ann", "wrong", NULL, &E));
+    int64_t count = 0;
+    OK(cdtx_held_settle(queue, gid, right, "ann", "as it ended", &count, &E));
+    ck_assert_int_eq(count, 3);
+    FAILS(CDTX_NOT_FOUND, "holds no message", cdtx_held_settle(queue, gid, right, "ann", "again", &count, &E));
+    run_ms(1000);
+    ck_assert_uint_eq(calls, commit ? 3 : 0);
+    ck_assert_int_eq(in_queue("cdtx_msg"), 0);
+    char line[200];
+    snprintf(line, sizeof line,
+             "cdtx_audit WHERE actor = 'ann' AND subject = 'tx %s' AND action = '%s'"
+             " AND reason = '3 messages: as it ended'",
+             gid, commit ? "held-release" : "held-drop");
+    ck_assert_int_eq(in_queue(line), 1);
+    tear_down();
+}
+END_TEST
+
+START_TEST(held_ones_are_checked) {
+    branch_world();
+    char gid[CDTX_GID_MAX];
+    cdtx_report *report = NULL;
+    park_and_resolve(1, gid);
+    FAILS(CDTX_MISUSE, "NULL", cdtx_held_list(NULL, NULL, 0, &report, &E));
+    FAILS(CDTX_INVALID, "NULL", cdtx_held_list(queue, NULL, 0, NULL, &E));
+    FAILS(CDTX_INVALID, "limit", cdtx_held_list(queue, NULL, 10001, &report, &E));
+    FAILS(CDTX_INVALID, "no gid", cdtx_held_list(queue, "x", 0, &report, &E));
+    FAILS(CDTX_INVALID, "another database", cdtx_held_list(queue, gid, 0, &report, &E));
+    FAILS(CDTX_MISUSE, "NULL", cdtx_held_settle(NULL, gid, CDTX_TX_COMMITTED, "ann", "why", NULL, &E));
+    FAILS(CDTX_INVALID, "gid", cdtx_held_settle(queue, NULL, CDTX_TX_COMMITTED, "ann", "why", NULL, &E));
+    FAILS(CDTX_INVALID, "no gid", cdtx_held_settle(queue, "x", CDTX_TX_COMMITTED, "ann", "why", NULL, &E));
+    FAILS(CDTX_INVALID, "actor", cdtx_held_settle(queue, gid, CDTX_TX_COMMITTED, NULL, "why", NULL, &E));
+    FAILS(CDTX_INVALID, "reason", cdtx_held_settle(queue, gid, CDTX_TX_COMMITTED, "ann", "", NULL, &E));
+    static const int32_t wrong[] = {0, CDTX_TX_ACTIVE, CDTX_TX_COMMITTING, CDTX_TX_ROLLING_BACK, CDTX_TX_REVERSING, 8};
+    for (int i = 0; i < 6; i++)
+        FAILS(CDTX_INVALID, "no outcome", cdtx_held_settle(queue, gid, wrong[i], "ann", "why", NULL, &E));
+    FAILS(CDTX_NOT_FOUND, "holds no message", cdtx_held_settle(shop, gid, CDTX_TX_COMMITTED, "ann", "why", NULL, &E));
+    run_ms(8 * (int64_t)86400000); /* its log has forgotten it */
+    int64_t count = 0;
+    OK(cdtx_held_settle(queue, gid, CDTX_TX_COMMITTED, "ann", "why", &count, &E));
+    ck_assert_int_eq(count, 3);
+    /* One of a log that is not ours, in which somebody else has looked. */
+    ck_assert_int_eq(serve(1, CDTX_CALL_TRY, 0), 0);
+    OK(cdtx_held_settle(queue, "616e6f74686572206c6f672773206964-1", CDTX_TX_REVERSED, "ann", "looked", &count, &E));
+    ck_assert_int_eq(count, 3);
+    ck_assert_int_eq(in_queue("cdtx_msg"), 0);
+    tear_down();
+}
+END_TEST
+
 /* ---- a lot at once ---- */
 
 static int32_t large_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
@@ -409,6 +510,8 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, what_a_reverse_puts_is_visible_with_it);
     tcase_add_test(tcase, calls_in_every_order);
     tcase_add_test(tcase, an_empty_cancel_and_a_late_try);
+    tcase_add_loop_test(tcase, held_ones_of_what_a_person_has_ended, 0, 2);
+    tcase_add_test(tcase, held_ones_are_checked);
     tcase_add_test(tcase, large_payloads);
 }
 
