@@ -63,7 +63,8 @@ int32_t cdtx_tx_park(cdtx *engine, const char *gid, const char *actor, const cha
 /* Ends the parking; it is tried at once and as often as others. Closes its case. */
 int32_t cdtx_tx_unpark(cdtx *engine, const char *gid, const char *actor, const char *reason, cdtx_error *err);
 /* Declares a parked one ended in the way it was decided: a person has done what was left. Nobody is called any more;
- * guards of branches that have not answered stay until the floor passes them. Closes its case. */
+ * guards of branches that have not answered stay until the floor passes them, and messages that they hold until
+ * cdtx_held_settle. Closes its case. */
 int32_t cdtx_tx_resolve(cdtx *engine, const char *gid, const char *actor, const char *reason, cdtx_error *err);
 
 /* ---- jobs ---- */

@@ -105,7 +105,7 @@ static int32_t run_read(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
 
 static int32_t run_rule_out(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct check *check = LIST_OF(rider, struct check, waited.rider);
-    if (MUTANT(sql->store->env, "bug-18")) { /* looks, and takes an absent mark for a rollback (M6) */
+    if (MUTANT(sql->store->env, "bug-18")) { /* looks, and takes an absent mark for a rollback (N3) */
         check->answer = CDTX_HALF_ROLLED_BACK;
         return 0;
     }
@@ -120,7 +120,7 @@ static int32_t ride(struct check *check, cdtx_db *db, int32_t (*run)(struct ride
 
 /* ---- what becomes of the answer ---- */
 
-/* Counted once the answer is there: a check that was not made costs no quota (M5). */
+/* Counted once the answer is there: a check that was not made costs no quota (N4). */
 static int32_t run_count(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct check *check = LIST_OF(rider, struct check, waited.rider);
     cdtx_value key = SQL_INT(check->number);

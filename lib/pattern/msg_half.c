@@ -267,7 +267,7 @@ static int32_t note(cdtx_sql *sql, const struct resolution *r, const char *actio
     return cdtx__audit_append(sql, &line, err);
 }
 
-/* It was resolved before: the same is the same, and a contradiction is refused and recorded (M4). */
+/* It was resolved before: the same is the same, and a contradiction is refused and recorded (N2). */
 static int32_t resolved_before(cdtx_sql *sql, struct resolution *r, const struct half *half, cdtx_error *err) {
     if (half->state == r->outcome || MUTANT(sql->store->env, "bug-23"))
         return 0;
