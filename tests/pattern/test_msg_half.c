@@ -923,6 +923,62 @@ START_TEST(what_is_not_resolved) {
 }
 END_TEST
 
+/* ---- memory that runs out ---- */
+
+/* The nth allocation of all that follows fails. What was answered with success is delivered once, what was not is
+ * never; 0: there was no nth. */
+static int life_without_memory(uint64_t nth) {
+    asked = 0;
+    set_up();
+    join("mail", (cdtx_consumer_options){.in_local = 1});
+    cdtx_half_options h = {.size = sizeof h, .producer = "shop", .immunity_ms = 1000};
+    cdtx_half_checker k = {.size = sizeof k, .guard_db = shop, .interval_ms = 1000};
+    cdtx_consumer_options c = {.size = sizeof c, .handler = consume};
+    cdtx_report *report = NULL;
+    char marked[CDTX_GID_MAX], resolved[CDTX_GID_MAX];
+    uint64_t before = cdtx_test_env_allocations(env);
+    cdtx_test_env_fail_memory(env, nth, 0);
+    int sent = cdtx_msg_send(queue, "orders", "sent", 4, NULL, NULL, NULL) == 0;
+    int added = cdtx_topic_add(queue, "more", NULL, NULL) == 0;
+    int joined = added && cdtx_consumer_add(queue, "more", "mail", &c, NULL) == 0;
+    int checked = cdtx_half_checker_add(queue, "shop", &k, NULL) == 0;
+    int committed = cdtx_half_prepare(queue, "orders", "marked", 6, &h, marked, NULL) == 0 &&
+                    cdtx_local(shop, mark, marked, NULL) == 0;
+    int visible = cdtx_half_prepare(queue, "orders", "resolved", 8, &h, resolved, NULL) == 0 &&
+                  cdtx_half_resolve(queue, resolved, CDTX_HALF_COMMITTED, NULL) == 0;
+    (void)cdtx_run(engine, 5000, NULL);
+    if (cdtx_topic_list(queue, &report, NULL) == 0)
+        cdtx_report_close(report);
+    if (cdtx_group_list(queue, &report, NULL) == 0)
+        cdtx_report_close(report);
+    if (cdtx_half_list(queue, NULL, 0, &report, NULL) == 0)
+        cdtx_report_close(report);
+    uint64_t made = cdtx_test_env_allocations(env) - before;
+    cdtx_test_env_fail_memory(env, 0, 0);
+    if (!added)
+        OK(cdtx_topic_add(queue, "more", NULL, &E));
+    if (!joined)
+        OK(cdtx_consumer_add(queue, "more", "mail", &c, &E));
+    if (!checked)
+        OK(cdtx_half_checker_add(queue, "shop", &k, &E));
+    run_ms(120000);
+    ck_assert_int_eq(in_queue("seen WHERE payload = 'sent'"), sent);
+    ck_assert_int_eq(in_queue("seen WHERE payload = 'marked'"), committed);
+    ck_assert_int_eq(in_queue("seen WHERE payload = 'resolved'"), visible);
+    ck_assert_int_eq(in_queue("cdtx_half WHERE state = 1"), 0);
+    tear_down();
+    lab_teardown(), lab_setup();
+    return made >= nth;
+}
+
+START_TEST(memory_runs_out_anywhere) {
+    uint64_t nth = 1;
+    while (life_without_memory(nth))
+        nth++;
+    ck_assert_uint_gt(nth, 50);
+}
+END_TEST
+
 static void tests(TCase *tcase) {
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, a_half_is_checked);
@@ -956,6 +1012,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, another_engine_resolves_and_checks);
     tcase_add_test(tcase, after_its_retention_it_is_expired);
     tcase_add_test(tcase, what_is_not_resolved);
+    tcase_add_test(tcase, memory_runs_out_anywhere);
 }
 
 int main(void) {
