@@ -767,6 +767,8 @@ START_TEST(parked_ones_are_asked_about_rarely_and_resolved_by_a_check) {
     int64_t number;
     OK(cdtx_half_list(queue, NULL, 0, &report, &E));
     ck_assert_str_eq(cell(report, handle, "parked", &number), "4 checks without an answer");
+    OK(cdtx_case_list(queue, NULL, &report, &E));
+    ck_assert_str_eq(cell(report, NULL, "subject", &number), handle);
     run_ms(41000);
     ck_assert_uint_eq(asked, 6); /* every twenty intervals */
     ck_assert_uint_eq(lab_metrics(engine).alarms, 1);
