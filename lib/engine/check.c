@@ -105,6 +105,7 @@ void cdtx__unref(cdtx *engine) {
     struct list *link;
     while ((link = list_pop(&engine->databases)) != NULL) {
         cdtx_db *db = LIST_OF(link, struct cdtx_db, link);
+        cdtx__jobs_free(db);
         cdtx__host_free(env, db->host);
         cdtx__free(env, db, sizeof *db);
     }

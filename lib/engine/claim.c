@@ -90,6 +90,7 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
         .token = MUTANT(claim->rows.env, "bug-28-token") ? 1 : cdtx__rows_int(&claim->rows, row, ROW_TOKEN) + 1,
         .curve = (uint32_t)cdtx__rows_int(&claim->rows, row, ROW_CURVE),
         .deadline = deadline->type == CDTX_INT ? deadline->integer : INT64_MAX,
+        .leased_us = cdtx__now_us(claim->rows.env) + handler->options.lease_ms * 1000,
         .message = cdtx__rows_int(&claim->rows, row, ROW_MESSAGE),
         .size = size,
         .length = payload->length,
@@ -403,10 +404,21 @@ static int32_t by_running(cdtx_sql *sql, const struct handler *handler, uint32_t
     return rc;
 }
 
+/* So many plain jobs as one thread gets through in a quarter of their lease, and others might begin meanwhile; one, as
+ * long as nobody knows how long they take. */
+static uint32_t claim_at_most(const struct handler *handler) {
+    int64_t takes = __atomic_load_n(&handler->takes_us, __ATOMIC_RELAXED);
+    if (handler->options.handler == NULL || handler->options.in_local)
+        return CLAIM_MAX;
+    int64_t count = takes == 0 ? 1 : handler->options.lease_ms * 250 / takes;
+    return count < 1 ? 1 : count < CLAIM_MAX ? (uint32_t)count : CLAIM_MAX;
+}
+
 static int32_t find_share(struct claim *claim, cdtx_sql *sql, struct share *share, cdtx_error *err) {
     struct handler *handler = share->handler;
     uint32_t claimed = __atomic_load_n(&handler->claimed, __ATOMIC_RELAXED);
-    share->room = claimed < CLAIM_MAX ? CLAIM_MAX - claimed : 0;
+    uint32_t most = claim_at_most(handler);
+    share->room = claimed < most ? most - claimed : 0;
     if (handler->options.handler == NULL) {
         uint32_t hungry = cdtx__pump_hungry(&claim->room->db->engine->pump);
         share->few_takers = hungry < share->room;

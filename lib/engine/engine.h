@@ -220,6 +220,9 @@ void cdtx__doctor_warn(cdtx_db *db);
 void cdtx__jobs_ring(cdtx_db *db);
 /* Gives back what was claimed and nobody has taken or run. */
 void cdtx__inbox_close(cdtx *engine);
+/* The handlers' users are not needed any more; work that is still out may ask for their names until ... */
 void cdtx__jobs_close(cdtx_db *db);
+/* ... it is gone, too. */
+void cdtx__jobs_free(cdtx_db *db);
 
 #endif

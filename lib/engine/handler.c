@@ -185,17 +185,17 @@ int32_t cdtx_handler_add(cdtx_db *db, const char *name, const cdtx_handler_optio
 }
 
 void cdtx__jobs_close(cdtx_db *db) {
-    struct job_room *room = db->jobs;
-    if (room == NULL)
-        return;
-    const cdtx_env *env = db->engine->env;
-    struct list *link;
-    while ((link = list_pop(&room->handlers)) != NULL) {
-        struct handler *handler = LIST_OF(link, struct handler, link);
+    struct handler *handler = NULL;
+    while (db->jobs != NULL && (handler = cdtx__handler_after(db->jobs, handler)) != NULL)
         if (handler->options.drop != NULL)
             handler->options.drop(handler->options.user);
-        free_handler(env, handler);
-    }
-    db->jobs = NULL;
+}
+
+void cdtx__jobs_free(cdtx_db *db) {
+    struct job_room *room = db->jobs;
+    const cdtx_env *env = db->engine->env;
+    struct list *link;
+    while (room != NULL && (link = list_pop(&room->handlers)) != NULL)
+        free_handler(env, LIST_OF(link, struct handler, link));
     cdtx__free(env, room, sizeof *room);
 }

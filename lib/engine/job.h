@@ -41,6 +41,7 @@ struct handler {
     cdtx_handler_options options;
     uint32_t claimed;      /* atomic: by us, and not ended */
     uint32_t successes;    /* atomic: in a row, of those in a local transaction; more than a few do not matter */
+    int64_t takes_us;      /* atomic: a plain attempt, on the average; 0: none was made yet */
     int64_t tokens_us;     /* rate_per_s: time saved up and not spent on attempts, ... */
     int64_t counted_at_us; /* ... as of then; only the claim at work reads them */
     uint8_t space[16];     /* with local_db: what stands for the log in the guards of its jobs; zero: not known yet */
@@ -76,6 +77,7 @@ struct job {
     int64_t id, token;
     uint32_t attempt, curve;
     int64_t deadline;    /* on the durable clock; INT64_MAX: none */
+    int64_t leased_us;   /* until when at least, on the monotonic clock */
     struct batch *batch; /* it is being settled with (work.c) */
     enum job_wish wish;
     int64_t wish_ms;

@@ -94,8 +94,9 @@ static const struct job *delivery(const cdtx_work *work) {
 void cdtx_msg_id(const cdtx_work *work, char id[CDTX_GID_MAX]) {
     const struct job *job = delivery(work);
     id[0] = '\0';
-    if (job != NULL)
-        cdtx__gid_text(job->handler->room->db->store->uuid, job->message, id);
+    const struct store *store = job == NULL ? NULL : job->handler->room->db->store;
+    if (store != NULL) /* else the engine is closed */
+        cdtx__gid_text(store->uuid, job->message, id);
 }
 
 const char *cdtx_msg_topic(const cdtx_work *work) {

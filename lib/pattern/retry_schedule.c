@@ -401,8 +401,9 @@ static int32_t run_remove(cdtx_sql *sql, void *user, cdtx_error *err) {
                           (const char *)user);
     if (rc != 0)
         return rc;
-    return cdtx__sql_run(sql, "DELETE FROM cdtx_job WHERE handler = ? AND unique_key = ? AND state <> 2", arguments, 2,
-                         NULL, NULL, err);
+    return cdtx__sql_run(
+        sql, "DELETE FROM cdtx_job WHERE handler = ? AND unique_key = ? AND " JOB_HOLDS_KEY " AND state <> 2",
+        arguments, 2, NULL, NULL, err);
 }
 
 int32_t cdtx_cron_remove(cdtx_db *db, const char *name, cdtx_error *err) {

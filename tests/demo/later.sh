@@ -36,6 +36,7 @@ done
 grep -q "attempt 1 at the mail to $customer: no answer" out || { echo "no first attempt after $tick ticks"; exit 1; }
 ! grep -q sent out || { echo "sent before it was killed, five times"; exit 1; }
 "$later" >out
-grep -Eq "^attempt [34] at the mail to $customer: sent\$" out || { echo "the run after the kill said:"; cat out; exit 1; }
+grep -Eq "^attempt [34] at the mail to $customer: sent\$" out ||
+    { echo "the run after the kill said:"; cat out; exit 1; }
 "$later" >out
 check "" "a run with nothing to do"

@@ -992,7 +992,47 @@ START_TEST(a_herd_scatters) {
 }
 END_TEST
 
+/* ---- work that waits for its thread, and work that outlives its engine ---- */
+
+static int32_t be_slow(cdtx_work *work, cdtx_error *err) {
+    (void)work, (void)err;
+    cdtx_test_env_advance(world, 700);
+    return 0;
+}
+
+/* The third has waited for its thread for longer than its lease: it is not begun then, and that is no attempt. */
+START_TEST(what_waits_for_a_thread_too_long_is_given_back) {
+    make_shop();
+    shop_script = be_slow;
+    handle("print", (cdtx_handler_options){.handler = shop_handler, .lease_ms = 1000});
+    put("print", "a", (cdtx_job_options){0});
+    put("print", "b", (cdtx_job_options){0});
+    put("print", "c", (cdtx_job_options){0});
+    OK(cdtx_run(engine, 5000, &E));
+    check_runs("abc");
+    ck_assert_uint_eq(shop_runs[2].attempt, 1);
+    ck_assert_int_eq(jobs("handler = 'print'"), 0);
+    free_shop();
+}
+END_TEST
+
+START_TEST(work_can_be_asked_when_its_engine_is_closed) {
+    make_shop();
+    handle("print", (cdtx_handler_options){0});
+    put("print", "a", (cdtx_job_options){0});
+    cdtx_work *work = take_this(0, "a");
+    close_shop();
+    ck_assert_str_eq(cdtx_work_handler(work), "print");
+    ck_assert_uint_eq(cdtx_work_attempt(work), 1);
+    FAILS(CDTX_MISUSE, "closed", cdtx_settle(work, 0, NULL, &E));
+    ck_assert_uint_eq(cdtx_test_env_bytes(world), 0);
+    cdtx_test_env_free(world);
+}
+END_TEST
+
 static void tests(TCase *tcase) {
+    tcase_add_test(tcase, what_waits_for_a_thread_too_long_is_given_back);
+    tcase_add_test(tcase, work_can_be_asked_when_its_engine_is_closed);
     tcase_add_test(tcase, put_alone);
     tcase_add_test(tcase, put_alone_is_checked);
     tcase_add_test(tcase, put_options_are_checked);
