@@ -44,7 +44,7 @@ static void drop_claimed(struct claim *claim) {
 
 /* ---- one row ---- */
 
-#define ROW_COLUMNS "id, attempts, token, payload, curve, deadline, unique_key, concurrency_key, msg, msg_key"
+#define ROW_COLUMNS "id, attempts, token, payload, curve, deadline, unique_key, concurrency_key, msg, msg_key, msg_id"
 enum {
     ROW_ID,
     ROW_ATTEMPTS,
@@ -55,7 +55,8 @@ enum {
     ROW_UNIQUE,
     ROW_KEY,
     ROW_MESSAGE,
-    ROW_MESSAGE_KEY
+    ROW_MESSAGE_KEY,
+    ROW_MESSAGE_ID
 };
 
 static size_t room_for(const cdtx_value *text) {
@@ -77,7 +78,8 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
     const cdtx_value *key = cdtx__rows_at(&claim->rows, row, ROW_KEY);
     const cdtx_value *deadline = cdtx__rows_at(&claim->rows, row, ROW_DEADLINE);
     const cdtx_value *message_key = cdtx__rows_at(&claim->rows, row, ROW_MESSAGE_KEY);
-    size_t texts = room_for(unique) + room_for(key) + room_for(message_key);
+    const cdtx_value *message_id = cdtx__rows_at(&claim->rows, row, ROW_MESSAGE_ID);
+    size_t texts = room_for(unique) + room_for(key) + room_for(message_key) + room_for(message_id);
     size_t size = sizeof(struct job) + payload->length + 1 + texts;
     struct job *job = cdtx__alloc(claim->rows.env, size);
     if (job == NULL)
@@ -101,6 +103,7 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
     job->unique_key = keep_text(&behind, unique);
     job->concurrency_key = keep_text(&behind, key);
     job->message_key = keep_text(&behind, message_key);
+    job->message_id = keep_text(&behind, message_id);
     cdtx__hook_gid(job->unique_key, job->gid);
     __atomic_add_fetch(&handler->claimed, 1, __ATOMIC_RELAXED);
     list_push(&claim->jobs, &job->work.link);

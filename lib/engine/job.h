@@ -94,6 +94,7 @@ struct job {
     char gid[CDTX_GID_MAX]; /* whose hook it is; "" for other jobs */
     int64_t message;        /* that it delivers, by number; 0: none */
     const char *message_key;
+    const char *message_id; /* that it came under from elsewhere; NULL: its number is its id */
 };
 
 /* Names that hosts can neither register nor put for. */
@@ -159,8 +160,9 @@ struct job_put {
     size_t length;
     cdtx_job_options options; /* filled in and checked */
     int64_t lane;             /* of its handler and queue; 0: to be looked up */
-    int64_t message;          /* a delivery: the message's number and key; 0: it is none */
+    int64_t message;          /* a delivery: the message's number, key and id; 0: it is none */
     const char *message_key;
+    const char *message_id;
 };
 
 /* Fills the options' defaults in and checks all of it. */

@@ -92,12 +92,12 @@ static int32_t find_lane(cdtx_sql *sql, struct job_put *put, cdtx_error *err) {
 }
 
 /* A row, and the marks of its values in their order. */
-enum { ROW_VALUES = 15, PACK = 16 };
-#define ROW       "(?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?)"
+enum { ROW_VALUES = 16, PACK = 16 };
+#define ROW       "(?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 #define FOUR_ROWS ROW ", " ROW ", " ROW ", " ROW
 #define INSERT_INTO                                                                                                    \
     "INSERT INTO cdtx_job (id, queue, handler, state, priority, clock, due, attempts, crashes, token, unique_key,"     \
-    " concurrency_key, payload, deadline, put, msg, msg_key, lane) VALUES "
+    " concurrency_key, payload, deadline, put, msg, msg_key, msg_id, lane) VALUES "
 
 static void fill_row(cdtx_sql *sql, const struct job_put *put, int64_t state, int64_t id, int64_t now,
                      cdtx_value values[ROW_VALUES]) {
@@ -116,6 +116,7 @@ static void fill_row(cdtx_sql *sql, const struct job_put *put, int64_t state, in
                                   SQL_INT(now),
                                   put->message == 0 ? SQL_NULL : SQL_INT(put->message),
                                   cdtx__sql_text(put->message_key),
+                                  cdtx__sql_text(put->message_id),
                                   SQL_INT(put->lane)};
     memcpy(values, row, sizeof row);
 }

@@ -63,6 +63,7 @@ static int32_t deliver(cdtx_sql *sql, const struct message *message, const char 
         .lane = lane,
         .message = message->number,
         .message_key = message->key,
+        .message_id = message->id,
         .options = {.queue = "default",
                     .priority = message->priority,
                     .delay_ms = message->delay_ms,
@@ -88,9 +89,10 @@ static int32_t insert_row(cdtx_sql *sql, const struct message *message, const cd
                               *visible,
                               branch == NULL ? SQL_NULL : cdtx__sql_blob(branch->log, sizeof branch->log),
                               branch == NULL ? SQL_NULL : SQL_INT(branch->sequence),
-                              branch == NULL ? SQL_NULL : SQL_INT(branch->branch)};
-    return cdtx__sql_run(sql, "INSERT INTO cdtx_msg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", arguments, 10, NULL, NULL,
-                         err);
+                              branch == NULL ? SQL_NULL : SQL_INT(branch->branch),
+                              cdtx__sql_text(message->id)};
+    return cdtx__sql_run(sql, "INSERT INTO cdtx_msg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", arguments, 11, NULL,
+                         NULL, err);
 }
 
 static int32_t deliver_to_all(cdtx_sql *sql, struct message *message, cdtx_error *err) {
@@ -106,9 +108,26 @@ static int32_t deliver_to_all(cdtx_sql *sql, struct message *message, cdtx_error
     return insert_row(sql, message, &now, err);
 }
 
+/* A conflicting write, in the commit that makes it visible; msg_topic.c forgets what is old. */
+static int32_t note_id(cdtx_sql *sql, const struct message *message, int *first, cdtx_error *err) {
+    int64_t changes = 0;
+    cdtx_value arguments[] = {cdtx__sql_text(message->topic), cdtx__sql_text(message->id),
+                              SQL_INT(cdtx__store_stamp_ms(sql->store))};
+    *first = 1;
+    if (message->id == NULL)
+        return 0;
+    int32_t rc = cdtx__sql_run(sql, "INSERT INTO cdtx_msg_once VALUES (?, ?, ?) ON CONFLICT DO NOTHING", arguments, 3,
+                               NULL, &changes, err);
+    *first = changes == 1;
+    return rc;
+}
+
 int32_t cdtx__message_publish(cdtx_sql *sql, struct message *message, cdtx_error *err) {
+    int first = 0;
     int32_t rc = read_groups(sql, message->topic, err);
-    return rc != 0 ? rc : deliver_to_all(sql, message, err);
+    if (rc == 0)
+        rc = note_id(sql, message, &first, err);
+    return rc != 0 || !first ? rc : deliver_to_all(sql, message, err);
 }
 
 /* ---- held ---- */

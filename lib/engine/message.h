@@ -8,6 +8,7 @@
 
 struct message {
     int64_t number; /* of the message, the same on every copy; 0: not given out yet */
+    const char *id; /* that it comes under from elsewhere: visible once only; NULL: the number is its id */
     const char *topic;
     const char *key; /* NULL: none */
     const void *payload;
@@ -22,7 +23,8 @@ void cdtx__delivery_handler(const char *topic, const char *group, char name[CDTX
 /* Gives out the number of a message that has none. */
 int32_t cdtx__message_number(cdtx_sql *sql, int64_t *number, cdtx_error *err);
 /* Visible with the open transaction's commit: a delivery for each group, and kept if its topic keeps them or has no
- * group. Gives out the number if it has none. NOT_FOUND: no such topic. */
+ * group. Gives out the number if it has none. A repeat of an id that is remembered changes nothing. NOT_FOUND: no such
+ * topic. */
 int32_t cdtx__message_publish(cdtx_sql *sql, struct message *message, cdtx_error *err);
 /* To one group only. */
 int32_t cdtx__message_deliver(cdtx_sql *sql, const struct message *message, const char *group, int in_order,

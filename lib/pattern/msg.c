@@ -94,8 +94,12 @@ static const struct job *delivery(const cdtx_work *work) {
 void cdtx_msg_id(const cdtx_work *work, char id[CDTX_GID_MAX]) {
     const struct job *job = delivery(work);
     id[0] = '\0';
-    const struct store *store = job == NULL ? NULL : job->handler->room->db->store;
-    if (store != NULL) /* else the engine is closed */
+    if (job == NULL)
+        return;
+    const struct store *store = job->handler->room->db->store;
+    if (job->message_id != NULL)
+        snprintf(id, CDTX_GID_MAX, "%s", job->message_id);
+    else if (store != NULL) /* else the engine is closed */
         cdtx__gid_text(store->uuid, job->message, id);
 }
 

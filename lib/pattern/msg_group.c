@@ -37,7 +37,7 @@ static int32_t read_state(cdtx_sql *sql, const struct new_group *group, struct t
 }
 
 enum { PAGE = 256, KEPT_ROWS_MAX = 64 << 20 };
-enum { KEPT_ID, KEPT_KEY, KEPT_PRIORITY, KEPT_PAYLOAD, KEPT_VISIBLE, KEPT_DELAY };
+enum { KEPT_ID, KEPT_KEY, KEPT_PRIORITY, KEPT_PAYLOAD, KEPT_VISIBLE, KEPT_DELAY, KEPT_MSG_ID };
 
 /* Its delay began when it became visible. */
 static int64_t left_of_delay(const cdtx_sql *sql, const cdtx_rows *rows, uint32_t row) {
@@ -52,6 +52,7 @@ static int32_t deliver_page(cdtx_sql *sql, const struct new_group *group, const 
         const cdtx_value *payload = cdtx__rows_at(rows, i, KEPT_PAYLOAD);
         struct message message = {
             .number = cdtx__rows_int(rows, i, KEPT_ID),
+            .id = cdtx__rows_at(rows, i, KEPT_MSG_ID)->bytes,
             .topic = group->topic,
             .key = cdtx__rows_at(rows, i, KEPT_KEY)->bytes,
             .payload = payload->bytes,
@@ -67,7 +68,7 @@ static int32_t deliver_page(cdtx_sql *sql, const struct new_group *group, const 
 static int32_t read_page(cdtx_sql *sql, const cdtx_value *arguments, cdtx_rows *rows, cdtx_error *err) {
     cdtx__rows_reset(rows);
     return cdtx__sql_run(sql,
-                         "SELECT id, key, priority, payload, visible, delay_ms FROM cdtx_msg WHERE topic = ?"
+                         "SELECT id, key, priority, payload, visible, delay_ms, msg_id FROM cdtx_msg WHERE topic = ?"
                          " AND (visible, id) > (?, ?) AND visible IS NOT NULL ORDER BY visible, id LIMIT ?",
                          arguments, 4, rows, NULL, err);
 }

@@ -65,13 +65,14 @@ static int32_t insert_half(cdtx_sql *sql, const struct preparation *half, cdtx_e
                               cdtx__sql_blob(m->payload, m->length),
                               cdtx__sql_text(half->producer),
                               SQL_INT(cdtx__store_stamp_ms(sql->store)),
+                              cdtx__sql_text(m->id),
                               cdtx__sql_text(m->topic)};
     int64_t changes = 0;
-    int32_t rc =
-        cdtx__sql_run(sql,
-                      "INSERT INTO cdtx_half (id, state, topic, key, priority, delay_ms, payload, producer,"
-                      " checks, begun, at) SELECT ?, 1, name, ?, ?, ?, ?, ?, 0, 0, ? FROM cdtx_topic WHERE name = ?",
-                      arguments, 8, NULL, &changes, err);
+    int32_t rc = cdtx__sql_run(sql,
+                               "INSERT INTO cdtx_half (id, state, topic, key, priority, delay_ms, payload, producer,"
+                               " checks, begun, at, msg_id) SELECT ?, 1, name, ?, ?, ?, ?, ?, 0, 0, ?, ?"
+                               " FROM cdtx_topic WHERE name = ?",
+                               arguments, 9, NULL, &changes, err);
     if (rc == 0 && changes == 0)
         rc = cdtx__fail(err, CDTX_NOT_FOUND, "database '%s' has no topic '%s'", sql->store->name, m->topic);
     return rc;
@@ -218,7 +219,8 @@ enum {
     COL_PRODUCER,
     COL_CHECKS,
     COL_BEGUN,
-    COL_PARKED
+    COL_PARKED,
+    COL_ID
 };
 
 int32_t cdtx__half_read(cdtx_sql *sql, int64_t number, cdtx_rows *rows, struct half *half, cdtx_error *err) {
@@ -226,7 +228,7 @@ int32_t cdtx__half_read(cdtx_sql *sql, int64_t number, cdtx_rows *rows, struct h
     cdtx__rows_reset(rows);
     int32_t rc = cdtx__sql_run(sql,
                                "SELECT state, topic, key, priority, delay_ms, payload, producer, checks, begun,"
-                               " parked IS NOT NULL FROM cdtx_half WHERE id = ?",
+                               " parked IS NOT NULL, msg_id FROM cdtx_half WHERE id = ?",
                                &key, 1, rows, NULL, err);
     if (rc != 0)
         return rc;
@@ -241,6 +243,7 @@ int32_t cdtx__half_read(cdtx_sql *sql, int64_t number, cdtx_rows *rows, struct h
         .parked = cdtx__rows_int(rows, 0, COL_PARKED) != 0,
         .producer = cdtx__rows_at(rows, 0, COL_PRODUCER)->bytes,
         .message = {.number = number,
+                    .id = cdtx__rows_at(rows, 0, COL_ID)->bytes,
                     .topic = cdtx__rows_at(rows, 0, COL_TOPIC)->bytes,
                     .key = cdtx__rows_at(rows, 0, COL_KEY)->bytes,
                     .priority = (int32_t)cdtx__rows_int(rows, 0, COL_PRIORITY),

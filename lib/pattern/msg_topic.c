@@ -30,14 +30,26 @@ static int32_t forget_halves(cdtx_sql *sql, int64_t *gone, cdtx_error *err) {
                          arguments, 2, NULL, gone, err);
 }
 
+/* The window of repeats is as long (cdtx_queue_embedded says so). */
+static int32_t forget_ids(cdtx_sql *sql, int64_t *gone, cdtx_error *err) {
+    int64_t kept_ms = cdtx__engine_of(sql)->options.retention_ms;
+    cdtx_value arguments[] = {SQL_INT(cdtx__store_clock_ms(sql->store) - kept_ms), SQL_INT(KEEPER_ROWS)};
+    return cdtx__sql_run(sql,
+                         "DELETE FROM cdtx_msg_once WHERE (topic, msg_id) IN"
+                         " (SELECT topic, msg_id FROM cdtx_msg_once WHERE at <= ? ORDER BY at LIMIT ?)",
+                         arguments, 2, NULL, gone, err);
+}
+
 static int32_t keep(cdtx_work *work, void *user, cdtx_error *err) {
     cdtx_sql *sql = cdtx_work_sql(work);
-    int64_t messages = 0, halves = 0;
+    int64_t messages = 0, halves = 0, ids = 0;
     (void)user;
     int32_t rc = forget_messages(sql, &messages, err);
     if (rc == 0)
         rc = forget_halves(sql, &halves, err);
-    int more = messages == KEEPER_ROWS || halves == KEEPER_ROWS;
+    if (rc == 0)
+        rc = forget_ids(sql, &ids, err);
+    int more = messages == KEEPER_ROWS || halves == KEEPER_ROWS || ids == KEEPER_ROWS;
     return rc != 0 ? rc : cdtx__msg_keeper_put(sql, more ? 0 : KEEPER_MS, err);
 }
 

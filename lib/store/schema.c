@@ -149,9 +149,11 @@ static const char *const version_4[] = {
     " deadline_ms INTEGER NOT NULL,"
     " settled_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID", /* slots up to then are never fired again; wall clock */
 
-    /* A delivery is a job of its group: the message's number and key. */
+    /* A delivery is a job of its group: the message's number and key, and the id that it came under from elsewhere;
+     * NULL: the number is its id. */
     "ALTER TABLE cdtx_job ADD COLUMN msg INTEGER",
     "ALTER TABLE cdtx_job ADD COLUMN msg_key TEXT",
+    "ALTER TABLE cdtx_job ADD COLUMN msg_id TEXT",
     "CREATE TABLE cdtx_topic ("
     " name TEXT PRIMARY KEY,"
     " retention_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID",
@@ -171,7 +173,8 @@ static const char *const version_4[] = {
     " visible INTEGER," /* since when, on the durable clock; NULL: held by the branch of ... */
     " log BLOB,"        /* ... (log, seq), the gid */
     " seq INTEGER,"
-    " branch INTEGER) STRICT",
+    " branch INTEGER,"
+    " msg_id TEXT) STRICT",
     "CREATE INDEX cdtx_msg_kept ON cdtx_msg (topic, visible) WHERE visible IS NOT NULL",
     "CREATE INDEX cdtx_msg_held ON cdtx_msg (log, seq, branch) WHERE visible IS NULL",
     "CREATE TABLE cdtx_half ("
@@ -186,9 +189,17 @@ static const char *const version_4[] = {
     " checks INTEGER NOT NULL,"     /* answered with 'unknown' */
     " begun INTEGER NOT NULL,"      /* since the last that was answered; whoever made them died */
     " parked TEXT,"                 /* why; NULL: it is not */
-    " at INTEGER NOT NULL) STRICT", /* since when it is in its state, on the durable clock */
+    " at INTEGER NOT NULL,"         /* since when it is in its state, on the durable clock */
+    " msg_id TEXT) STRICT",
     "CREATE INDEX cdtx_half_open ON cdtx_half (id) WHERE state = 1",
     "CREATE INDEX cdtx_half_ended ON cdtx_half (at) WHERE state > 1",
+    /* Ids that messages came under from elsewhere: none takes effect twice while it is remembered. */
+    "CREATE TABLE cdtx_msg_once ("
+    " topic TEXT NOT NULL,"
+    " msg_id TEXT NOT NULL,"
+    " at INTEGER NOT NULL," /* when it became visible, on the durable clock */
+    " PRIMARY KEY (topic, msg_id)) STRICT, WITHOUT ROWID",
+    "CREATE INDEX cdtx_msg_once_at ON cdtx_msg_once (at)",
     NULL,
 };
 

@@ -218,7 +218,7 @@ START_TEST(the_keeper_keeps_up) {
     OK(cdtx_topic_add(queue, "orders", &o, &E));
     join("mail", (cdtx_consumer_options){.start = CDTX_START_LAST});
     lab_sql("queue.db", "WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
-                        " INSERT INTO cdtx_msg SELECT 1000000 + i, 'orders', NULL, 0, 0, x'', 0, NULL, NULL, NULL"
+                        " INSERT INTO cdtx_msg SELECT 1000000 + i, 'orders', NULL, 0, 0, x'', 0, NULL, NULL, NULL, NULL"
                         " FROM n");
     run_ms(75000);
     ck_assert_int_eq(topic_number("orders", "kept"), 0);
