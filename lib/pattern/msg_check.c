@@ -12,6 +12,7 @@ enum { PARKED_TIMES = 20 };
 struct checker {
     cdtx_db *db; /* with the halves */
     cdtx_half_checker options;
+    half_ask_fn ask; /* instead of options.check; NULL: that */
     const cdtx_env *env;
     int64_t away_until_us; /* atomic: the guard_db was held; nobody waits for it again before */
 };
@@ -29,7 +30,8 @@ struct check {
     int deaf; /* none of the last checks came to an end: it is not asked this time */
     uint32_t checks;
     int parked, parks; /* it is parked; it has just been, so an alarm is to be raised */
-    char topic[TOPIC_NAME_MAX + 1];
+    char topic[TOPIC_NAME_MAX + 1], key[CDTX_NAME_MAX + 1], id[CDTX_GID_MAX];
+    int keyed;
     uint8_t *payload;
     uint32_t length;
     int32_t answer;
@@ -46,6 +48,9 @@ static int32_t keep_half(struct check *check, const cdtx_env *env, const struct 
     check->open = 1;
     check->checks = half->checks;
     check->parked = half->parked;
+    check->keyed = half->message.key != NULL;
+    snprintf(check->id, sizeof check->id, "%s", half->message.id == NULL ? check->handle : half->message.id);
+    snprintf(check->key, sizeof check->key, "%s", check->keyed ? half->message.key : "");
     snprintf(check->topic, sizeof check->topic, "%s", half->message.topic);
     check->length = (uint32_t)half->message.length;
     check->payload = cdtx__alloc(env, (size_t)check->length + 1);
@@ -97,7 +102,7 @@ static int32_t run_read(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
         rc = 0;
     else if (rc == 0 && half.state == CDTX_HALF_OPEN)
         rc = keep_half(check, env, &half, err);
-    if (rc == 0 && check->open && check->checker->options.check != NULL)
+    if (rc == 0 && check->open && check->checker->options.guard_db == NULL)
         rc = begin(check, sql, &half, err);
     cdtx__rows_free(&rows);
     return rc;
@@ -199,7 +204,13 @@ static int32_t ask(struct check *check, cdtx_error *err) {
     const cdtx_half_checker *o = &check->checker->options;
     if (o->guard_db != NULL)
         return ask_marks(check, err);
-    check->answer = o->check(check->handle, check->topic, check->payload, check->length, o->user);
+    struct message message = {.topic = check->topic,
+                              .key = check->keyed ? check->key : NULL,
+                              .payload = check->payload,
+                              .length = check->length};
+    check->answer = check->checker->ask != NULL
+                        ? check->checker->ask(check->handle, check->id, &message, o->user)
+                        : o->check(check->handle, check->topic, check->payload, check->length, o->user);
     return 0;
 }
 
@@ -249,13 +260,13 @@ static void drop(void *user) {
     cdtx__free(checker->env, checker, sizeof *checker);
 }
 
-static int32_t fill(cdtx_db *db, const char *producer, cdtx_half_checker *o, cdtx_error *err) {
+static int32_t fill(cdtx_db *db, const char *producer, cdtx_half_checker *o, half_ask_fn asked, cdtx_error *err) {
     int32_t rc = cdtx__check_text(producer, CDTX_PRODUCER_NAME_MAX, "the producer's name", err);
     if (rc == 0)
         rc = cdtx__check_ms(o->interval_ms, "interval_ms", err);
     if (rc != 0)
         return rc;
-    if ((o->guard_db == NULL) == (o->check == NULL))
+    if ((o->guard_db == NULL) == (o->check == NULL && asked == NULL))
         return cdtx__fail(err, CDTX_INVALID, "a checker of '%s' has a guard_db or a function, not %s", producer,
                           o->check == NULL ? "neither" : "both");
     if (o->guard_db != NULL && o->guard_db->engine != db->engine)
@@ -272,12 +283,12 @@ static int32_t fill(cdtx_db *db, const char *producer, cdtx_half_checker *o, cdt
     return 0;
 }
 
-static int32_t add(cdtx_db *db, const char *producer, const cdtx_half_checker *o, cdtx_error *err) {
+static int32_t add(cdtx_db *db, const char *producer, const cdtx_half_checker *o, half_ask_fn asked, cdtx_error *err) {
     char name[CDTX_NAME_MAX + 1];
     struct checker *checker = cdtx__alloc(db->engine->env, sizeof *checker);
     if (checker == NULL)
         return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for the checker of '%s'", producer);
-    *checker = (struct checker){.db = db, .options = *o, .env = db->engine->env};
+    *checker = (struct checker){.db = db, .options = *o, .ask = asked, .env = db->engine->env};
     cdtx__half_handler(producer, name);
     cdtx_handler_options handler = {
         .size = sizeof handler,
@@ -300,18 +311,23 @@ static int32_t add(cdtx_db *db, const char *producer, const cdtx_half_checker *o
     return rc;
 }
 
-int32_t cdtx_half_checker_add(cdtx_db *db, const char *producer, const cdtx_half_checker *checker, cdtx_error *err) {
+int32_t cdtx__half_checker_add(cdtx_db *db, const char *producer, const cdtx_half_checker *options, half_ask_fn asked,
+                               cdtx_error *err) {
     cdtx_half_checker o = {0};
     if (db == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "the database is NULL");
-    int32_t rc = cdtx__options(checker, &o, sizeof o, sizeof o, "cdtx_half_checker", err);
+    int32_t rc = cdtx__options(options, &o, sizeof o, sizeof o, "cdtx_half_checker", err);
     if (rc == 0)
         rc = cdtx__enter(db->engine, err);
     if (rc != 0)
         return rc;
-    rc = fill(db, producer, &o, err);
+    rc = fill(db, producer, &o, asked, err);
     if (rc == 0)
-        rc = add(db, producer, &o, err);
+        rc = add(db, producer, &o, asked, err);
     cdtx__leave(db->engine);
     return rc;
+}
+
+int32_t cdtx_half_checker_add(cdtx_db *db, const char *producer, const cdtx_half_checker *checker, cdtx_error *err) {
+    return cdtx__half_checker_add(db, producer, checker, NULL, err);
 }

@@ -120,10 +120,10 @@ static int32_t fill(cdtx_db *db, struct preparation *half, const cdtx_half_optio
     return rc != 0 ? rc : cdtx__check_ms(o->immunity_ms, "immunity_ms", err);
 }
 
-int32_t cdtx_half_prepare(cdtx_db *db, const char *topic, const void *payload, size_t length,
-                          const cdtx_half_options *options, char handle[CDTX_GID_MAX], cdtx_error *err) {
+int32_t cdtx__half_prepare(cdtx_db *db, const struct message *message, const cdtx_half_options *options,
+                           char handle[CDTX_GID_MAX], cdtx_error *err) {
     cdtx_half_options o = {0};
-    struct preparation half = {.message = {.topic = topic, .payload = payload, .length = length}};
+    struct preparation half = {.message = *message};
     if (db == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "the database is NULL");
     if (handle == NULL)
@@ -140,6 +140,12 @@ int32_t cdtx_half_prepare(cdtx_db *db, const char *topic, const void *payload, s
     if (rc == 0)
         memcpy(handle, half.handle, sizeof half.handle);
     return rc;
+}
+
+int32_t cdtx_half_prepare(cdtx_db *db, const char *topic, const void *payload, size_t length,
+                          const cdtx_half_options *options, char handle[CDTX_GID_MAX], cdtx_error *err) {
+    struct message message = {.topic = topic, .payload = payload, .length = length};
+    return cdtx__half_prepare(db, &message, options, handle, err);
 }
 
 /* ---- the mark ---- */
@@ -272,7 +278,8 @@ static int32_t note(cdtx_sql *sql, const struct resolution *r, const char *actio
 
 /* It was resolved before: the same is the same, and a contradiction is refused and recorded (N2). */
 static int32_t resolved_before(cdtx_sql *sql, struct resolution *r, const struct half *half, cdtx_error *err) {
-    if (half->state == r->outcome || MUTANT(sql->store->env, "bug-23"))
+    r->already = half->state == r->outcome || MUTANT(sql->store->env, "bug-23");
+    if (r->already)
         return 0;
     r->code = cdtx__fail(&r->err, CDTX_CONFLICT, "half message %lld is %s already, and cannot be %s",
                          (long long)r->number, state_name(half->state), state_name(r->outcome));
@@ -317,6 +324,7 @@ static int32_t find_lowest(cdtx_sql *sql, struct resolution *r, cdtx_error *err)
 
 static int32_t resolve_read(cdtx_sql *sql, struct resolution *r, struct half *half, cdtx_error *err) {
     r->code = 0;
+    r->already = 0;
     r->lowest = 0;
     if (half->state != CDTX_HALF_OPEN && !MUTANT(sql->store->env, "half-twice"))
         return resolved_before(sql, r, half, err);
@@ -345,7 +353,7 @@ static int32_t run_resolve(cdtx_sql *sql, void *user, cdtx_error *err) {
     return cdtx__half_resolve(sql, user, err);
 }
 
-static int32_t resolve(cdtx_db *db, const char *handle, struct resolution *r, cdtx_error *err) {
+int32_t cdtx__half_end(cdtx_db *db, const char *handle, struct resolution *r, cdtx_error *err) {
     if (db == NULL)
         return cdtx__fail(err, CDTX_MISUSE, "the database is NULL");
     int32_t rc = cdtx__half_check_outcome(r->outcome, err);
@@ -366,14 +374,14 @@ static int32_t resolve(cdtx_db *db, const char *handle, struct resolution *r, cd
 
 int32_t cdtx_half_resolve(cdtx_db *db, const char *handle, int32_t outcome, cdtx_error *err) {
     struct resolution r = {.outcome = outcome};
-    return resolve(db, handle, &r, err);
+    return cdtx__half_end(db, handle, &r, err);
 }
 
 int32_t cdtx_half_settle(cdtx_db *db, const char *handle, int32_t outcome, const char *actor, const char *reason,
                          cdtx_error *err) {
     struct resolution r = {.outcome = outcome, .actor = actor, .reason = reason};
     int32_t rc = cdtx__audit_check(actor, reason, err);
-    return rc != 0 ? rc : resolve(db, handle, &r, err);
+    return rc != 0 ? rc : cdtx__half_end(db, handle, &r, err);
 }
 
 /* ---- asking ---- */

@@ -25,11 +25,24 @@ struct resolution {
     const char *actor; /* for the audit chain; NULL: nobody but the program itself */
     const char *reason;
     int32_t code; /* answered: 0, or CONFLICT with err, which is recorded and committed */
+    int already;  /* answered: it was resolved so before */
     cdtx_error err;
     char producer[CDTX_PRODUCER_NAME_MAX + 1];
     int64_t lowest; /* answered: below it no half is open, so that nobody asks for their marks */
 };
 int32_t cdtx__half_resolve(cdtx_sql *sql, struct resolution *resolution, cdtx_error *err);
+/* The same as cdtx_half_resolve or cdtx_half_settle. */
+int32_t cdtx__half_end(cdtx_db *db, const char *handle, struct resolution *resolution, cdtx_error *err);
+
+/* As cdtx_half_prepare, for a message that may have an id from elsewhere. */
+int32_t cdtx__half_prepare(cdtx_db *db, const struct message *message, const cdtx_half_options *options,
+                           char handle[CDTX_GID_MAX], cdtx_error *err);
+
+/* A checker that is told more: the message's id as consumers get it, and its key. */
+typedef int32_t (*half_ask_fn)(const char *handle, const char *id, const struct message *message, void *user);
+/* As cdtx_half_checker_add; ask, if not NULL, is asked instead of options->check. */
+int32_t cdtx__half_checker_add(cdtx_db *db, const char *producer, const cdtx_half_checker *options, half_ask_fn ask,
+                               cdtx_error *err);
 
 /* The handler that checks halves of that producer. */
 void cdtx__half_handler(const char *producer, char name[CDTX_NAME_MAX + 1]);
