@@ -388,6 +388,14 @@ static void by_rate(struct share *share, const cdtx_env *env) {
     share->by_rate_ms = (each - handler->tokens_us % each) / 1000 + 1;
 }
 
+static void by_rest(struct share *share, const cdtx_env *env) {
+    int64_t left_us = __atomic_load_n(&share->handler->rests_until_us, __ATOMIC_RELAXED) - cdtx__now_us(env);
+    if (left_us <= 0)
+        return;
+    share->room = 0;
+    share->by_rate_ms = left_us / 1000 + 1;
+}
+
 static void spend(struct handler *handler, uint32_t attempts) {
     if (handler->options.rate_per_s > 0)
         handler->tokens_us -= attempts * time_of_one(handler);
@@ -408,11 +416,13 @@ static int32_t by_running(cdtx_sql *sql, const struct handler *handler, uint32_t
 }
 
 /* So many plain jobs as one thread gets through in a quarter of their lease, and others might begin meanwhile; one, as
- * long as nobody knows how long they take. */
+ * long as nobody knows how long they take. What is given out in batches waits for the one batch before it. */
 static uint32_t claim_at_most(const struct handler *handler) {
     int64_t takes = __atomic_load_n(&handler->takes_us, __ATOMIC_RELAXED);
     if (handler->options.handler == NULL || handler->options.in_local)
         return CLAIM_MAX;
+    if (__atomic_load_n(&handler->many, __ATOMIC_ACQUIRE) != NULL)
+        return 2 * handler->many_max;
     int64_t count = takes == 0 ? 1 : handler->options.lease_ms * 250 / takes;
     return count < 1 ? 1 : count < CLAIM_MAX ? (uint32_t)count : CLAIM_MAX;
 }
@@ -430,6 +440,7 @@ static int32_t find_share(struct claim *claim, cdtx_sql *sql, struct share *shar
     }
     uint32_t before = share->room;
     by_rate(share, claim->rows.env);
+    by_rest(share, claim->rows.env);
     int32_t rc = by_running(sql, handler, &share->room, err);
     share->few_takers &= share->room == before;
     return rc;

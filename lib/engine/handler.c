@@ -168,6 +168,12 @@ int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_opti
     return rc;
 }
 
+void cdtx__handler_set_many(struct handler *handler, job_many_fn many, uint32_t most) {
+    INVARIANT(most > 0 && most <= JOB_MANY_MAX);
+    handler->many_max = most;
+    __atomic_store_n(&handler->many, many, __ATOMIC_RELEASE);
+}
+
 int32_t cdtx_handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err) {
     cdtx_handler_options o = {0};
     if (db == NULL)

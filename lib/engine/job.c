@@ -274,6 +274,32 @@ static void run_plain(struct task *task) {
     end(job);
 }
 
+static void run_many(struct task *task);
+
+static int of_handler(const struct task *task, const void *handler) {
+    return task->run == run_many && LIST_OF((struct task *)(uintptr_t)task, struct job, task)->handler == handler;
+}
+
+/* With those of its handler that are there. Their ends ride together. */
+static void run_many(struct task *task) {
+    struct job *jobs[JOB_MANY_MAX] = {LIST_OF(task, struct job, task)};
+    struct handler *handler = jobs[0]->handler;
+    struct pump *pump = &jobs[0]->work.engine->pump;
+    struct list more, *link;
+    uint32_t count = 1;
+    list_init(&more);
+    cdtx__pump_gather(pump, of_handler, handler, handler->many_max - 1, &more);
+    while ((link = list_pop(&more)) != NULL)
+        jobs[count++] = LIST_OF(link, struct job, task.link);
+    for (uint32_t i = 0; i < count; i++)
+        jobs[i]->wish = WISH_NONE;
+    handler->many(jobs, count, handler->options.user);
+    cdtx__pump_hold(pump);
+    for (uint32_t i = 0; i < count; i++)
+        end(jobs[i]);
+    cdtx__pump_let_go(pump);
+}
+
 void cdtx__job_start(struct job *job) {
     cdtx *engine = job->work.engine;
     cdtx__add(&engine->jobs_run);
@@ -282,7 +308,7 @@ void cdtx__job_start(struct job *job) {
     } else if (job->handler->options.in_local) {
         run_local(job);
     } else {
-        job->task.run = run_plain;
+        job->task.run = __atomic_load_n(&job->handler->many, __ATOMIC_ACQUIRE) == NULL ? run_plain : run_many;
         cdtx__pump_post_work(&engine->pump, &job->task);
     }
 }

@@ -34,6 +34,11 @@ enum { JOB_LANES_MAX = (1 << 15) - 1, JOB_LANE_BIT = 48, JOB_CLOCK_BIT = 47, JOB
 /* What a person gives a job back. Its deadline was for the life that has ended. */
 #define JOB_NEW_LIFE "state = 1, clock = 0, attempts = 0, crashes = 0, curve = 0, died = NULL, deadline = NULL"
 
+struct job;
+/* Answers several attempts at once: code and err of each. */
+typedef void (*job_many_fn)(struct job *const *jobs, uint32_t count, void *user);
+enum { JOB_MANY_MAX = 64 };
+
 struct handler {
     struct list link; /* job_room->handlers */
     struct job_room *room;
@@ -52,6 +57,10 @@ struct handler {
     char topic[TOPIC_NAME_MAX + 1], group[TOPIC_NAME_MAX + 1]; /* of deliveries; "" for other jobs */
     int recovering;                                            /* a claim looks at leases of an earlier life, ... */
     int recovered;                                             /* ... and has */
+
+    job_many_fn many;       /* atomic: instead of the plain function; NULL: none */
+    uint32_t many_max;      /* jobs that it is given at once */
+    int64_t rests_until_us; /* atomic: nothing of it is claimed here before */
 };
 
 /* The jobs side of one database. */
@@ -118,6 +127,9 @@ struct handler *cdtx__handler_after(struct job_room *room, struct handler *handl
 int32_t cdtx__handler_check(const cdtx_db *db, const char *name, cdtx_handler_options *options, cdtx_error *err);
 /* Registers one of any name. */
 int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err);
+/* From now on attempts of a plain handler go to many, up to most (of JOB_MANY_MAX) that are there at a time, and about
+ * twice as many are claimed. */
+void cdtx__handler_set_many(struct handler *handler, job_many_fn many, uint32_t most);
 /* Fires the room's scan. */
 void cdtx__claim_fire(struct timer *timer);
 /* Looks for due jobs after that time at the latest. A passive engine claims none. */

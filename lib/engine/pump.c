@@ -105,6 +105,22 @@ void cdtx__pump_post_work(struct pump *pump, struct task *task) {
     unlock_and_wake(pump, rouse_one_locked(pump, PUMP_WORK));
 }
 
+uint32_t cdtx__pump_gather(struct pump *pump, int (*like)(const struct task *task, const void *that), const void *that,
+                           uint32_t most, struct list *taken) {
+    uint32_t count = 0;
+    cdtx__lock(pump->env, &pump->lock);
+    for (struct list *link = pump->work.next, *next; link != &pump->work && count < most; link = next) {
+        next = link->next;
+        if (!like(LIST_OF(link, struct task, link), that))
+            continue;
+        list_remove(link);
+        list_push(taken, link);
+        count++;
+    }
+    unlock_and_wake(pump, NULL);
+    return count;
+}
+
 /* ---- turns ---- */
 
 void cdtx__pump_add_turn(struct pump *pump, struct turn *turn) {

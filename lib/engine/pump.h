@@ -69,6 +69,9 @@ void cdtx__pump_post(struct pump *pump, struct task *task);
 void cdtx__pump_hold(struct pump *pump);
 void cdtx__pump_let_go(struct pump *pump);
 void cdtx__pump_post_work(struct pump *pump, struct task *task);
+/* Takes out of the posted work what is like that, oldest first: at most `most` tasks, put into taken. */
+uint32_t cdtx__pump_gather(struct pump *pump, int (*like)(const struct task *task, const void *that), const void *that,
+                           uint32_t most, struct list *taken);
 /* Sets the timer (1), or moves it when set already (0). */
 int cdtx__pump_arm(struct pump *pump, struct timer *timer, int64_t at_us);
 /* Moves it only to an earlier time. */
