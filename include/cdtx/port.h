@@ -216,6 +216,158 @@ int32_t cdtx_serve(cdtx *engine, const cdtx_call *call, cdtx_answer_fn answer, v
 /* 1 when this engine has a participant of that name, else 0. */
 int32_t cdtx_serves(cdtx *engine, const char *participant);
 
+/* ---- queue port: a message engine ---- */
+
+enum {
+    CDTX_QUEUE_ID_MAX = 63,      /* bytes of a message's id */
+    CDTX_QUEUE_HANDLE_MAX = 256, /* room for a half's handle with its NUL */
+    CDTX_QUEUE_GROUP_MAX = 56    /* bytes of a topic's or a group's name; the letters that every engine takes are
+                                    A to Z, a to z, 0 to 9, '-' and '_' */
+};
+
+/* What the engine behind a port is certain of, as it is set up: a bit that holds "mostly" is not set. What is not
+ * promised may happen all the same; every caller must be right without it. */
+enum cdtx_queue_capability {
+    CDTX_QUEUE_KEEPS_ID = 1,      /* a delivery has the id that its message was sent under, on every copy */
+    CDTX_QUEUE_DURABLE = 2,       /* what was answered 0 outlives a power failure of the engine */
+    CDTX_QUEUE_ORDER = 4,         /* a group subscribed in order gets messages of one key one by one, as they were
+                                     stored; those of one send are stored in their order */
+    CDTX_QUEUE_DROPS_REPEATS = 8, /* an id that was stored is not stored again for repeat_ms in its topic: 0 is
+                                     answered, and nothing comes of it */
+    CDTX_QUEUE_DELAY = 16,        /* delay_ms of a message */
+    CDTX_QUEUE_NACK_DELAY = 32,   /* delay_ms of a nack */
+    CDTX_QUEUE_COUNTS = 64,       /* attempt of a delivery, exact while its subscriber lives */
+    CDTX_QUEUE_KEEPS_DEAD = 128,  /* what was settled as dead is kept with its payload for a person */
+    CDTX_QUEUE_HALVES = 256,      /* prepare, resolve and checker_add are there; a half is durable once it is
+                                     prepared, and invisible until a commit of it */
+    CDTX_QUEUE_REMEMBERS = 512    /* a half's first resolution is durable and stands: the same again changes nothing,
+                                     the opposite is CONFLICT. Without it each accepted commit may make a further copy,
+                                     and a commit behind a rollback may be obeyed */
+};
+
+/* A message on its way in. Frozen. */
+typedef struct cdtx_queue_message {
+    const char *id; /* 1 to CDTX_QUEUE_ID_MAX bytes; the same on every repeat, and on no other message */
+    const char *topic;
+    const char *key; /* what ORDER goes by; NULL: none */
+    const void *payload;
+    size_t length;
+    int64_t delay_ms; /* to consumers not before so long after it was stored */
+    uint64_t reserved;
+} cdtx_queue_message;
+
+/* A message on its way out. Texts and bytes are the port's, until the token is used up. Frozen. */
+typedef struct cdtx_queue_delivery {
+    uint64_t token; /* for settle, in this process, never 0 and never used again */
+    const char *id; /* "": the engine does not keep it */
+    const char *topic;
+    const char *group;
+    const char *key; /* NULL: none */
+    const void *payload;
+    size_t length;
+    uint32_t attempt; /* from 1; 0: the engine does not count */
+    uint32_t reserved;
+} cdtx_queue_delivery;
+
+enum cdtx_queue_answer_kind {
+    CDTX_QUEUE_ACK = 1,  /* done */
+    CDTX_QUEUE_NACK = 2, /* again */
+    CDTX_QUEUE_DEAD = 3  /* never again for this group */
+};
+
+/* What becomes of a delivery. Frozen. */
+typedef struct cdtx_queue_answer {
+    uint64_t token;
+    int32_t kind; /* one of cdtx_queue_answer_kind */
+    uint32_t reserved;
+    int64_t delay_ms;   /* of a nack: not before so long; 0: as the engine itself backs off */
+    const char *reason; /* of a nack or dead one, for people; NULL: none */
+} cdtx_queue_answer;
+
+/* Sizes as for options; NULL: all defaults. */
+typedef struct cdtx_queue_subscription {
+    uint32_t size;
+    int32_t in_order; /* 1: messages of one key one by one; needs ORDER */
+    int64_t lease_ms; /* what is not settled by then may come again, to whoever fetches; default the engine's own. An
+                         engine that cannot be told keeps its own */
+} cdtx_queue_subscription;
+
+/* The same numbers as cdtx_half_state of cdtx/msg.h. */
+enum cdtx_queue_outcome { CDTX_QUEUE_OPEN = 1, CDTX_QUEUE_COMMIT = 2, CDTX_QUEUE_ROLLBACK = 3 };
+
+enum cdtx_queue_applied {
+    CDTX_QUEUE_APPLIED = 1, /* by this call, as far as the engine can tell */
+    CDTX_QUEUE_ALREADY = 2  /* it stood like that before; only with REMEMBERS */
+};
+
+/* Did the local transaction of that half commit? Answers one of cdtx_queue_outcome, OPEN as long as it may still be
+ * running; another answer counts as OPEN. Ask what is durable, by the id: handle may be another than prepare gave
+ * (RocketMQ appends a half anew for each check), one id may have two halves (a prepare that was repeated), and any
+ * process of the producer may be asked, about any topic. Borrowed for the call, which is made inside fetch or poll. */
+typedef int32_t (*cdtx_queue_check_fn)(const char *handle, const cdtx_queue_message *message, void *user);
+
+typedef struct cdtx_queue_checker {
+    uint32_t size;
+    uint32_t reserved;
+    cdtx_queue_check_fn check;
+    void *user;
+    void (*drop)(void *user); /* called once when the port no longer needs user, also if it was not added; optional */
+} cdtx_queue_checker;
+
+/* One message engine, or a connection to one. Whoever got it fills or copies the table, and calls close once. Functions
+ * may be called from any thread, several at once; those said to block do so for as long as the engine takes, within
+ * time-outs of the port's own, and none may be called inside a local transaction. err and results are never NULL.
+ * Messages, names and payloads given to a function are borrowed for its length.
+ *
+ * What a code says is the same everywhere. UNKNOWN: it may have happened, and only a repeat under the same id tells;
+ * every answer that was lost is UNKNOWN, never a no. IO, BUSY, TIMEOUT, NO_MEMORY, STOPPED, NOT_FOUND (no such topic
+ * yet): it did not happen and may yet. REFUSED, INVALID, LIMIT, UNSUPPORTED: it did not and never will. */
+typedef struct cdtx_queue_port {
+    uint32_t size;
+    uint32_t capabilities; /* of cdtx_queue_capability */
+    void *user;
+    uint32_t batch_max;   /* messages that one send takes in one round trip; 1 to CDTX_MANY_MAX, more are LIMIT */
+    uint32_t payload_max; /* bytes; more are LIMIT; 0: not known before */
+    int64_t repeat_ms;    /* of DROPS_REPEATS, from when it was first stored */
+    /* Stores each message; results[i] gets a code and, with another than 0, a sentence. What one meets does not keep
+     * the others from being stored, but without ORDER any order may come of them. Blocks. Answers 0 when all are
+     * stored, else the first other code. */
+    int32_t (*send)(void *user, const cdtx_queue_message *messages, uint32_t count, cdtx_error *results);
+    /* Stores a half of that producer; handle gets a text that names it in any process, for a caller to keep beside its
+     * data. Blocks. UNKNOWN: it may be there without a handle; the checker will be asked for it, so answer for the id
+     * and prepare anew (RocketMQ counts such a one as a second half). Optional, with HALVES only. */
+    int32_t (*prepare)(void *user, const cdtx_queue_message *message, const char *producer, char handle[256],
+                       cdtx_error *err);
+    /* Resolves a half to COMMIT or ROLLBACK. Blocks. 0: *applied gets one of cdtx_queue_applied. UNKNOWN: nobody knows;
+     * with REMEMBERS ask again, without it leave it to the checker, for a second commit may make a second copy.
+     * CONFLICT: it was resolved the other way (only with REMEMBERS). EXPIRED, NOT_FOUND: no longer kept; never there.
+     * Optional, with HALVES only. */
+    int32_t (*resolve)(void *user, const char *handle, int32_t outcome, int32_t *applied, cdtx_error *err);
+    /* Answers from now on, in this process, for halves of that producer that nobody resolves. Add it before the first
+     * prepare, after each start. CONFLICT: the producer has one here. Optional, with HALVES only. */
+    int32_t (*checker_add)(void *user, const char *producer, const cdtx_queue_checker *checker, cdtx_error *err);
+    /* This port takes part in a group, which is made if it is new and then gets what is stored from now on, perhaps
+     * older messages too. Blocks. CONFLICT (it takes part already, or the group is of another order), UNSUPPORTED
+     * (in_order without ORDER). */
+    int32_t (*subscribe)(void *user, const char *topic, const char *group, const cdtx_queue_subscription *options,
+                         cdtx_error *err);
+    /* Waits up to for_ms (0: not at all) until a subscription has something, and takes with it what else is there, at
+     * most `most` (1 to CDTX_MANY_MAX). *count is 0 when nothing came. Blocks. Every token must be settled. */
+    int32_t (*fetch)(void *user, int64_t for_ms, cdtx_queue_delivery *deliveries, uint32_t most, uint32_t *count,
+                     cdtx_error *err);
+    /* Answers deliveries; results[i] as in send. Blocks. INVALID, UNSUPPORTED (delay_ms of a nack without NACK_DELAY):
+     * the token stays. NOT_FOUND: it is used up, or of an earlier life of the port. Everything else uses it up: 0;
+     * CONFLICT (its lease was lost: another may have it, and nothing changed); UNKNOWN and what did not happen: it may
+     * come again. */
+    int32_t (*settle)(void *user, const cdtx_queue_answer *answers, uint32_t count, cdtx_error *results);
+    /* Does for for_ms (0: what is due now) what no caller waits for: heart-beats, checks, confirms. fetch does it too;
+     * who does not fetch calls this at least once a second. No thread of the port's own does it behind anybody's back.
+     * Optional: there is nothing to do. */
+    int32_t (*poll)(void *user, int64_t for_ms, cdtx_error *err);
+    /* Frees it; nobody may be inside, and deliveries that are not settled come again. */
+    void (*close)(void *user);
+} cdtx_queue_port;
+
 /* cdtx declarations end */
 
 #pragma GCC visibility pop
