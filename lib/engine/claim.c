@@ -4,7 +4,7 @@
 
 /* Somebody may set the wall clock while we wait for a time of day. */
 enum { WALL_LOOK_MS = 5000 };
-enum { CLAIM_MAX = 512, ROWS_MAX = 64 << 20 };
+enum { CLAIM_MAX = 512, PROBES = 2, ROWS_MAX = 64 << 20 };
 /* How far a handler's floor is looked for at a time; when rows are looked at again that could not be claimed. */
 enum { FLOOR_STEP = 20000, FLOOR_AGAIN_MS = 10, DAMAGED_AGAIN_MS = 5000 };
 
@@ -388,12 +388,19 @@ static void by_rate(struct share *share, const cdtx_env *env) {
     share->by_rate_ms = (each - handler->tokens_us % each) / 1000 + 1;
 }
 
+/* After a rest a few find out whether it is over. */
 static void by_rest(struct share *share, const cdtx_env *env) {
-    int64_t left_us = __atomic_load_n(&share->handler->rests_until_us, __ATOMIC_RELAXED) - cdtx__now_us(env);
-    if (left_us <= 0)
+    int64_t until_us = __atomic_load_n(&share->handler->rests_until_us, __ATOMIC_RELAXED);
+    int64_t left_us = until_us - cdtx__now_us(env);
+    uint32_t claimed = __atomic_load_n(&share->handler->claimed, __ATOMIC_RELAXED);
+    if (until_us == 0)
         return;
-    share->room = 0;
-    share->by_rate_ms = left_us / 1000 + 1;
+    uint32_t most = left_us > 0 || claimed >= PROBES ? 0 : PROBES - claimed;
+    if (most >= share->room)
+        return;
+    share->room = most;
+    if (left_us > 0)
+        share->by_rate_ms = left_us / 1000 + 1;
 }
 
 static void spend(struct handler *handler, uint32_t attempts) {

@@ -60,7 +60,7 @@ struct handler {
 
     job_many_fn many;       /* atomic: instead of the plain function; NULL: none */
     uint32_t many_max;      /* jobs that it is given at once */
-    int64_t rests_until_us; /* atomic: nothing of it is claimed here before */
+    int64_t rests_until_us; /* atomic: nothing is claimed here before, and little after; 0: no rest */
 };
 
 /* The jobs side of one database. */
