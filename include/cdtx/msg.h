@@ -184,6 +184,56 @@ int32_t cdtx_half_rule_out(cdtx_sql *sql, const char *handle, int32_t *state, cd
  * (NULL: all). */
 int32_t cdtx_half_list(cdtx_db *db, const char *after, uint32_t limit, cdtx_report **report, cdtx_error *err);
 
+/* ---- other message engines (cdtx/port.h) ---- */
+
+struct cdtx_queue_port;
+
+/* Fills port, whose size the caller has set, with the queue in db as a message engine that has all capabilities. Topics
+ * are added by cdtx_topic_add; a send is one local transaction; an id is stored once in a topic for the engine's
+ * retention_ms; handles of halves are those of cdtx_half_mark and cdtx_half_resolve; a subscription is a consumer group
+ * that is pulled, and its groups and checkers stay until the engine is closed. Its fetch and poll also do the engine's
+ * work, as cdtx_take and cdtx_run do. fetch takes deliveries of db only. Other pulled work (deliveries elsewhere,
+ * pulled jobs, completions of cdtx_tx_submit) stays for cdtx_take; while some is there fetch answers MISUSE if it has
+ * no delivery at hand, so an engine behind a port should have none. Call port->close, also after cdtx_close. Errors:
+ * INVALID, MISUSE, NO_MEMORY. */
+int32_t cdtx_queue_embedded(cdtx_db *db, struct cdtx_queue_port *port, cdtx_error *err);
+
+enum { CDTX_RELAY_BATCH_MAX = 64 };
+
+/* Fields as in cdtx_consumer_options unless said otherwise. */
+typedef struct cdtx_relay_options {
+    uint32_t size;
+    int32_t in_order;  /* needs CDTX_QUEUE_ORDER of the engine behind the port */
+    const char *topic; /* its name there; default the same */
+    int32_t start;
+    int32_t not_durable; /* 1: also where CDTX_QUEUE_DURABLE is not promised: what that engine has confirmed may be lost
+                            with it, and is not here any more either */
+    int64_t start_ms;
+    uint32_t attempts_max; /* default: no limit. A message that is dead by it may have been stored all the same: its
+                              history tells */
+    uint32_t crashes_max;  /* default: no limit */
+    int64_t lease_ms;      /* longer than the engine takes for a batch; default 60000 */
+    int64_t backoff_min_ms;
+    int64_t backoff_max_ms; /* default 60000 */
+    int64_t dead_retention_ms;
+    uint32_t running_max;
+    uint32_t rate_per_s;
+    uint32_t batch_max; /* messages in one send; default the port's, at most CDTX_RELAY_BATCH_MAX */
+    uint32_t reserved;
+    void (*drop)(void *user); /* called once with the port's user when it is no longer needed: the port's close, or NULL
+                                 where somebody else closes it, after the engine */
+} cdtx_relay_options;
+
+/* A consumer group that hands each message of the topic on to the engine behind the port, under its id, until that
+ * confirms it: at least once there, each copy with the same id. port is copied. What the engine may or may not have
+ * stored (UNKNOWN) and what it could not take yet comes again after back-off; what it refuses for good (REFUSED,
+ * INVALID, LIMIT, UNSUPPORTED, CONFLICT) is a dead letter. When a whole batch meets nothing but silence the relay rests
+ * for a back-off. A half becomes visible to it exactly if it is resolved to commit, so an engine without halves gets
+ * exactly the committed ones. Errors: UNSUPPORTED (the port keeps no id, no order, or is not durable), INVALID, and
+ * those of cdtx_consumer_add. */
+int32_t cdtx_relay_add(cdtx_db *db, const char *topic, const char *name, const struct cdtx_queue_port *port,
+                       const cdtx_relay_options *options, cdtx_error *err);
+
 /* cdtx declarations end */
 
 #pragma GCC visibility pop
