@@ -226,23 +226,27 @@ enum {
 };
 
 /* What the engine behind a port is certain of, as it is set up: a bit that holds "mostly" is not set. What is not
- * promised may happen all the same; every caller must be right without it. */
+ * promised may happen all the same; every caller must be right without it. lib/port/README.md has it by engine. */
 enum cdtx_queue_capability {
-    CDTX_QUEUE_KEEPS_ID = 1,      /* a delivery has the id that its message was sent under, on every copy */
-    CDTX_QUEUE_DURABLE = 2,       /* what was answered 0 outlives a power failure of the engine */
-    CDTX_QUEUE_ORDER = 4,         /* a group subscribed in order gets messages of one key one by one, as they were
-                                     stored; those of one send are stored in their order */
-    CDTX_QUEUE_DROPS_REPEATS = 8, /* an id that was stored is not stored again for repeat_ms in its topic: 0 is
-                                     answered, and nothing comes of it */
-    CDTX_QUEUE_DELAY = 16,        /* delay_ms of a message */
-    CDTX_QUEUE_NACK_DELAY = 32,   /* delay_ms of a nack */
-    CDTX_QUEUE_COUNTS = 64,       /* attempt of a delivery, exact while its subscriber lives */
-    CDTX_QUEUE_KEEPS_DEAD = 128,  /* what was settled as dead is kept with its payload for a person */
-    CDTX_QUEUE_HALVES = 256,      /* prepare, resolve and checker_add are there; a half is durable once it is
-                                     prepared, and invisible until a commit of it */
-    CDTX_QUEUE_REMEMBERS = 512    /* a half's first resolution is durable and stands: the same again changes nothing,
-                                     the opposite is CONFLICT. Without it each accepted commit may make a further copy,
-                                     and a commit behind a rollback may be obeyed */
+    CDTX_QUEUE_KEEPS_ID = 1,        /* a delivery has the id that its message was sent under, on every copy */
+    CDTX_QUEUE_DURABLE = 2,         /* what was answered 0 outlives a power failure of the engine. Not where it confirms
+                                       before it has synced: NATS 2.9, RocketMQ with ASYNC_FLUSH, Redis by default */
+    CDTX_QUEUE_ORDER = 4,           /* a group subscribed in order gets messages of one key one by one, as they were
+                                       stored; those of one send are stored in their order */
+    CDTX_QUEUE_DROPS_REPEATS = 8,   /* an id that was stored is not stored again for repeat_ms in its topic: 0 is
+                                       answered, and nothing comes of it */
+    CDTX_QUEUE_DELAY = 16,          /* delay_ms of a message */
+    CDTX_QUEUE_NACK_DELAY = 32,     /* delay_ms of a nack */
+    CDTX_QUEUE_COUNTS = 64,         /* attempt of a delivery, exact while its subscriber lives */
+    CDTX_QUEUE_KEEPS_DEAD = 128,    /* what was settled as dead is kept with its payload for a person */
+    CDTX_QUEUE_HALVES = 256,        /* prepare, resolve and checker_add are there; a half is durable, as far as DURABLE
+                                       goes, once it is prepared, and invisible until a commit of it */
+    CDTX_QUEUE_HALVES_NATIVE = 512, /* and they are the engine's own: a commit is one step there. Without it the port
+                                      takes several (NATS: publish, then delete the half), and one that broke off
+                                      between them is done again, under the same id */
+    CDTX_QUEUE_REMEMBERS = 1024     /* a half's first resolution is durable and stands: the same again changes nothing,
+                                       the opposite is CONFLICT. Without it, as on RocketMQ, each accepted commit may
+                                       make a further copy, and a commit behind a rollback may be obeyed */
 };
 
 /* A message on its way in. Frozen. */
@@ -330,8 +334,9 @@ typedef struct cdtx_queue_port {
     uint32_t payload_max; /* bytes; more are LIMIT; 0: not known before */
     int64_t repeat_ms;    /* of DROPS_REPEATS, from when it was first stored */
     /* Stores each message; results[i] gets a code and, with another than 0, a sentence. What one meets does not keep
-     * the others from being stored, but without ORDER any order may come of them. Blocks. Answers 0 when all are
-     * stored, else the first other code. */
+     * the others from being stored, but without ORDER any order may come of them. UNKNOWN is also what was stored less
+     * safely than it should be (RocketMQ: the flush, or the replica, was late). Blocks. Answers 0 when all are stored,
+     * else the first other code. */
     int32_t (*send)(void *user, const cdtx_queue_message *messages, uint32_t count, cdtx_error *results);
     /* Stores a half of that producer; handle gets a text that names it in any process, for a caller to keep beside its
      * data. Blocks. UNKNOWN: it may be there without a handle; the checker will be asked for it, so answer for the id
@@ -344,7 +349,8 @@ typedef struct cdtx_queue_port {
      * Optional, with HALVES only. */
     int32_t (*resolve)(void *user, const char *handle, int32_t outcome, int32_t *applied, cdtx_error *err);
     /* Answers from now on, in this process, for halves of that producer that nobody resolves. Add it before the first
-     * prepare, after each start. CONFLICT: the producer has one here. Optional, with HALVES only. */
+     * prepare, after each start. Some engines give a half up in the end (RocketMQ: after 15 checks, made or not, or 72
+     * hours, without a word). CONFLICT: the producer has one here. Optional, with HALVES only. */
     int32_t (*checker_add)(void *user, const char *producer, const cdtx_queue_checker *checker, cdtx_error *err);
     /* This port takes part in a group, which is made if it is new and then gets what is stored from now on, perhaps
      * older messages too. Blocks. CONFLICT (it takes part already, or the group is of another order), UNSUPPORTED
@@ -356,9 +362,10 @@ typedef struct cdtx_queue_port {
     int32_t (*fetch)(void *user, int64_t for_ms, cdtx_queue_delivery *deliveries, uint32_t most, uint32_t *count,
                      cdtx_error *err);
     /* Answers deliveries; results[i] as in send. Blocks. INVALID, UNSUPPORTED (delay_ms of a nack without NACK_DELAY):
-     * the token stays. NOT_FOUND: it is used up, or of an earlier life of the port. Everything else uses it up: 0;
-     * CONFLICT (its lease was lost: another may have it, and nothing changed); UNKNOWN and what did not happen: it may
-     * come again. */
+     * the token stays. NOT_FOUND: it is used up, of an earlier life of the port, or lost for long. Everything else uses
+     * it up: 0; CONFLICT (its lease was lost: another may have it, and nothing changed); UNKNOWN and what did not
+     * happen: it may come again. Where an engine acknowledges only up to a place in a stream (Kafka), the port holds
+     * later answers back until the earlier ones are there, and repeats more. */
     int32_t (*settle)(void *user, const cdtx_queue_answer *answers, uint32_t count, cdtx_error *results);
     /* Does for for_ms (0: what is due now) what no caller waits for: heart-beats, checks, confirms. fetch does it too;
      * who does not fetch calls this at least once a second. No thread of the port's own does it behind anybody's back.

@@ -352,7 +352,7 @@ static const cdtx_queue_port table = {
     .size = sizeof(cdtx_queue_port),
     .capabilities = CDTX_QUEUE_KEEPS_ID | CDTX_QUEUE_DURABLE | CDTX_QUEUE_ORDER | CDTX_QUEUE_DROPS_REPEATS |
                     CDTX_QUEUE_DELAY | CDTX_QUEUE_NACK_DELAY | CDTX_QUEUE_COUNTS | CDTX_QUEUE_KEEPS_DEAD |
-                    CDTX_QUEUE_HALVES | CDTX_QUEUE_REMEMBERS,
+                    CDTX_QUEUE_HALVES | CDTX_QUEUE_HALVES_NATIVE | CDTX_QUEUE_REMEMBERS,
     .batch_max = CDTX_MANY_MAX,
     .send = send_all,
     .prepare = prepare,

@@ -121,7 +121,7 @@ START_TEST(the_table_fits_its_promises) {
     ck_assert_int_eq(halves, port->prepare != NULL);
     ck_assert_int_eq(halves, port->resolve != NULL);
     ck_assert_int_eq(halves, port->checker_add != NULL);
-    ck_assert(halves || !promises(CDTX_QUEUE_REMEMBERS));
+    ck_assert(halves || !(port->capabilities & (CDTX_QUEUE_REMEMBERS | CDTX_QUEUE_HALVES_NATIVE)));
     ck_assert_int_eq(promises(CDTX_QUEUE_KEEPS_DEAD), on->dead != NULL);
 }
 END_TEST
