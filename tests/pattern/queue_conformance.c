@@ -202,7 +202,7 @@ START_TEST(what_is_no_message_does_not_keep_others_back) {
             ck_assert_int_eq(send_one(all[i]), large_one ? CDTX_LIMIT : CDTX_INVALID);
             continue;
         }
-        char before[16], behind[16];
+        char before[32], behind[32];
         snprintf(before, sizeof before, "before-%d", i), snprintf(behind, sizeof behind, "behind-%d", i);
         batch[0].id = before, batch[2].id = behind;
         memset(results, 0x55, sizeof results);
