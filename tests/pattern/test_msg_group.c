@@ -291,7 +291,7 @@ START_TEST(in_order_over_several_engines) {
     char expected[256] = "";
     fail_next = 2;
     for (int i = 0; i < 20; i++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof text, i == 7 ? "!%d" : "%d", i);
         if (i != 7)
             snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s ", text);
@@ -450,7 +450,7 @@ START_TEST(a_new_group_in_order_gets_kept_ones_in_order) {
     OK(cdtx_topic_add(queue, "orders", &o, &E));
     char expected[4096] = "";
     for (int i = 0; i < 600; i++) { /* more than a page, many in one millisecond */
-        char text[8];
+        char text[16];
         snprintf(text, sizeof text, "%d", i);
         snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s ", text);
         send_keyed(text, "k");
