@@ -323,8 +323,9 @@ START_TEST(what_is_dead_never_comes_again_to_that_group) {
     join_with("mail", 0, 0), join_with("stock", 0, 0);
     send_text("id", NULL, "x");
     fetch_all(2);
-    ck_assert_int_eq(settle_with(find("mail", "x")->token, CDTX_QUEUE_DEAD, 0), 0);
-    ck_assert_int_eq(settle_with(find("stock", "x")->token, CDTX_QUEUE_NACK, 0), 0);
+    uint64_t mail = find("mail", "x")->token, stock = find("stock", "x")->token;
+    ck_assert_int_eq(settle_with(mail, CDTX_QUEUE_DEAD, 0), 0);
+    ck_assert_int_eq(settle_with(stock, CDTX_QUEUE_NACK, 0), 0);
     on->advance(HOUR);
     fetch_all(1);
     find("stock", "x");
@@ -411,9 +412,9 @@ START_TEST(one_key_comes_in_order_if_promised) {
     join_with("mail", 1, 0);
     send_text("a1", "a", "a1"), send_text("a2", "a", "a2"), send_text("b1", "b", "b1"), send_text("a3", "a", "a3");
     fetch_all(2);
-    find("mail", "b1");
-    ck_assert_int_eq(settle_with(find("mail", "a1")->token, CDTX_QUEUE_NACK, 0), 0);
-    ck_assert_int_eq(settle_with(find("mail", "b1")->token, CDTX_QUEUE_ACK, 0), 0);
+    uint64_t a1 = find("mail", "a1")->token, b1 = find("mail", "b1")->token;
+    ck_assert_int_eq(settle_with(a1, CDTX_QUEUE_NACK, 0), 0);
+    ck_assert_int_eq(settle_with(b1, CDTX_QUEUE_ACK, 0), 0);
     on->advance(HOUR);
     fetch_all(1);
     ck_assert_int_eq(settle_with(find("mail", "a1")->token, CDTX_QUEUE_ACK, 0), 0);
