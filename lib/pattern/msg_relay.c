@@ -51,7 +51,7 @@ struct batch {
 /* It has waited for the batches before it so long that its lease may end while it is sent: somebody else may send it
  * then, and what comes behind it, before us. No attempt was made. */
 static int is_stale(const struct relay *relay, const struct job *job) {
-    return cdtx__now_us(relay->env) - job->claimed_us > job->handler->options.lease_ms * 500;
+    return cdtx__now_us(relay->env) > job->leased_us - job->handler->options.lease_ms * 500;
 }
 
 static void put_off(struct job *job) {
