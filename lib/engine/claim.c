@@ -526,6 +526,8 @@ static int32_t run_claim(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     struct old_jobs old = {.rows = &claim->rows, .next_ms = INT64_MAX};
     struct handler *handler = NULL;
     int32_t rc = 0;
+    if (FAILPOINT(claim->rows.env, "retry.claim"))
+        return cdtx__fail(err, CDTX_IO, "failpoint retry.claim");
     while (rc == 0 && (handler = cdtx__handler_after(room, handler)) != NULL) {
         rc = find_lane(sql, handler, err);
         if (rc == 0)

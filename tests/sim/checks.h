@@ -23,6 +23,8 @@ void check_init(struct sim *sim);
 
 /* A local transaction of that life has just committed: looks at all its connections that are at rest. */
 void check_commit(struct life *life);
+/* Rows of the patterns are being written in that database: its next commit is looked at for them. */
+void check_touched(struct sim *sim, int which);
 /* A process has died: what it committed last may show only later. */
 void check_died(struct sim *sim);
 /* A call leaves for a participant. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "checks.h"
+#include "chore.h"
 #include "cover.h"
 #include "errand.h"
 #include "scenario.h"
@@ -51,7 +52,9 @@ void clerk_init(struct sim *sim) {
 int32_t clerk_tables(cdtx_sql *sql, cdtx_error *err) {
     int32_t rc =
         cdtx_sql_exec(sql, "CREATE TABLE IF NOT EXISTS clerk (number INTEGER PRIMARY KEY, life TEXT)", NULL, err);
-    return rc != 0 ? rc : errand_tables(sql, err);
+    if (rc == 0)
+        rc = errand_tables(sql, err);
+    return rc != 0 ? rc : chore_tables(sql, err);
 }
 
 static int32_t write_line(cdtx_sql *sql, const struct line *line, const char *statement, cdtx_error *err) {
@@ -153,6 +156,8 @@ static void clerk_live(void *argument) {
             write_one(clerk);
         if (life->open && prng_chance(work, 2, 3))
             errand_put(life, clerk->which);
+        if (life->open && life->sim->knobs.chores)
+            chore_step(life, clerk->which);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "checks.h"
+#include "chore.h"
 #include "cover.h"
 #include "errand.h"
 #include "net.h"
@@ -313,6 +314,13 @@ static void complete(struct sim *sim, cdtx_work *work) {
     learn_result(op, cdtx_work_gid(work), cdtx_work_result(work, &err), "completion");
 }
 
+static void pulled(struct life *life, cdtx_work *work) {
+    if (strncmp(cdtx_work_handler(work), "chore", 5) == 0)
+        chore_pulled(life, work);
+    else
+        errand_pulled(life, work);
+}
+
 static void take(void *argument) {
     struct life *life = argument;
     struct sim *sim = life->sim;
@@ -324,7 +332,7 @@ static void take(void *argument) {
         if (prng_chance(&sim->world.work, 1, 20))
             cdtx_stop(life->engine); /* everybody inside comes out, and goes in again */
         if (work != NULL && cdtx_work_kind(work) == CDTX_WORK_JOB) {
-            errand_pulled(life, work);
+            pulled(life, work);
         } else if (work != NULL) {
             complete(sim, work);
             cdtx_settle(work, 0, NULL, NULL);

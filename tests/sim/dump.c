@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chore.h"
 #include "clerk.h"
 #include "mirror.h"
+#include "rogue.h"
 #include "shop.h"
 
 static sqlite3_stmt *prepare(sqlite3 *db, const char *query) {
@@ -141,6 +143,14 @@ static void look_effects(struct sim *sim, sqlite3 *db, enum participant particip
                 (long long)ledger->last);
 }
 
+/* Is that guard or floor of a log, the real one or the rogue's? */
+static int is_log(const struct sim *sim, sqlite3_stmt *s) {
+    const struct book *book = &sim->checker->books[REAL];
+    const void *log = sqlite3_column_blob(s, 0);
+    return !knobs_have_patterns(&sim->knobs) || rogue_is(sim, log) ||
+           (book->known && memcmp(book->log, log, sizeof book->log) == 0);
+}
+
 /* Floors, which come first, and guards. -1: they could not be read. */
 static int64_t look_guards(struct sim *sim, sqlite3 *db, enum participant participant) {
     sqlite3_stmt *s = prepare(db, "SELECT log, floor, 0, 0 FROM cdtx_floor UNION ALL"
@@ -148,6 +158,8 @@ static int64_t look_guards(struct sim *sim, sqlite3 *db, enum participant partic
     int64_t rows = 0;
     int rc = SQLITE_ERROR;
     while (s != NULL && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+        if (!is_log(sim, s)) /* of jobs and halves */
+            continue;
         if (sqlite3_column_int(s, 3) == 0) {
             mirror_floor(sim, participant, sqlite3_column_blob(s, 0), sqlite3_column_int64(s, 1));
             continue;
@@ -179,7 +191,30 @@ static void look_stock(struct sim *sim, sqlite3 *db) {
     sqlite3_finalize(s);
 }
 
+static int which_of(const char *file) {
+    return strcmp(file, "log.db") == 0 ? CLERK_LOG : strcmp(file, shop_file(ORDER)) == 0 ? (int)ORDER : (int)STOCK;
+}
+
+/* Does somebody have a transaction open in that file? Then the next look is to see it too. */
+static int is_open(const struct sim *sim, const char *file) {
+    for (const struct node *node = sim->nodes; node < sim->nodes + sim->node_count; node++)
+        for (const struct connection *c = node->life == NULL ? NULL : node->life->connections; c != NULL; c = c->next) {
+            const char *name = sqlite3_db_filename(c->db, "main");
+            if (!sqlite3_get_autocommit(c->db) && name != NULL && strcmp(name, file) == 0)
+                return 1;
+        }
+    return 0;
+}
+
+static void look_patterns(struct sim *sim, sqlite3 *db, const char *file) {
+    int which = which_of(file);
+    sim->touched[which] = is_open(sim, file);
+    chore_look(sim, which, db);
+}
+
 void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life *writer, int first) {
+    if (first || sim->checker->healed != 0 || sim->touched[which_of(file)])
+        look_patterns(sim, db, file);
     if (strcmp(file, "log.db") == 0) {
         if (first)
             look_uuid(sim, db);
@@ -213,7 +248,7 @@ void check_commit(struct life *life) {
             continue;
         count_commit(life->sim, file);
         int changes = sqlite3_total_changes(c->db);
-        if (c->scanned && changes == c->changes)
+        if (c->scanned && changes == c->changes && !life->sim->touched[which_of(file)])
             continue; /* it only read */
         c->changes = changes;
         life->sim->looking = 1;
@@ -331,6 +366,7 @@ static void look_file(struct sim *sim, const char *file, int clerk) {
         dump_look(sim, db, file, NULL, 1);
         look_residue(sim, db, file);
         clerk_final(sim, clerk, db);
+        chore_read(sim, clerk, db);
     } else {
         violate(&sim->world, "C2", "%s cannot be opened at the end: %s", file, sqlite3_errmsg(db));
     }
@@ -341,4 +377,5 @@ void dump_final(struct sim *sim) {
     look_file(sim, "log.db", CLERK_LOG);
     look_file(sim, shop_file(ORDER), ORDER);
     look_file(sim, shop_file(STOCK), STOCK);
+    chore_final(sim);
 }

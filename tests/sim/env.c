@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "checks.h"
+#include "clerk.h"
 #include "cover.h"
 #include "scenario.h"
 #include "sim.h"
@@ -252,6 +253,9 @@ static int32_t failpoint(void *user, const char *name) {
     if (strcmp(name, "store.commit.after") == 0)
         check_commit(life);
     cover(name);
+    for (int which = 0; which < CLERKS && strcmp(name, "retry.claim") == 0; which++)
+        if (life->dbs[which] != NULL)
+            check_touched(sim, which); /* leases are about to be written */
     if (strcmp(name, "drive.decide") == 0 && sim_fault(sim, FAULT_SYNC, &world->faults, 25))
         life->sync_fails = 1; /* most likely the decision's */
     world->current->at = name;

@@ -62,6 +62,10 @@ static int excused(const struct life *life, int which, const struct errand *erra
     return life->sim->errands->opened[which] >= since && host_jumped_ahead(errand->host, since);
 }
 
+int errand_clock_moved(const struct life *life, int which, int64_t since) {
+    return life->sim->errands->opened[which] >= since && host_jumped_ahead(life->node->host, since);
+}
+
 /* R4 and L4: not before its time, and not again before the shortest back-off. */
 static void check_time(struct life *life, const struct note *note, const struct errand *errand, int64_t token) {
     struct sim *sim = life->sim;
@@ -317,8 +321,10 @@ static void count_rows(sqlite3 *db, const char *query, uint32_t *counts) {
 
 static void note_jobs(sqlite3 *db, int state, uint32_t *counts) {
     sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(db, "SELECT payload FROM cdtx_job WHERE CASE ? WHEN 3 THEN state = 3 ELSE state < 3 END", -1,
-                           &s, NULL) == SQLITE_OK) {
+    if (sqlite3_prepare_v2(db,
+                           "SELECT payload FROM cdtx_job WHERE CASE ? WHEN 3 THEN state = 3 ELSE state <> 3 END"
+                           " AND handler GLOB 'errand-*'",
+                           -1, &s, NULL) == SQLITE_OK) {
         sqlite3_bind_int(s, 1, state);
         while (sqlite3_step(s) == SQLITE_ROW) {
             struct note note;

@@ -16,6 +16,8 @@ void errand_put(struct life *life, int which);
 void errand_pulled(struct life *life, cdtx_work *work);
 /* A person retries or cancels one of the jobs. */
 void errand_step_in(struct life *life, int which);
+/* Has that database's clock followed a wall clock that jumped ahead since then? It does while nobody has it open. */
+int errand_clock_moved(const struct life *life, int which, int64_t since);
 void errand_final(struct sim *sim, int which, sqlite3 *db);
 
 #endif

@@ -40,6 +40,17 @@ static void one_is_dead(struct knobs *knobs, struct prng *prng) {
     knobs->timeout_max_ms = 2000;
 }
 
+static void draw_patterns(struct knobs *knobs, uint64_t seed) {
+    struct prng prng = prng_new(seed, "patterns");
+    if (knobs->dead != 0)
+        return;
+    knobs->chores = prng_chance(&prng, 1, 2);
+    knobs->hooks_in = pick(&prng, (const uint32_t[]){0, 0, 2, 4}, 4);
+    knobs->posts = prng_chance(&prng, 1, 2);
+    knobs->halves = prng_chance(&prng, 1, 2);
+    knobs->cron = prng_chance(&prng, 1, 3);
+}
+
 void knobs_draw(struct knobs *knobs, uint64_t seed) {
     struct prng prng = prng_new(seed, "knobs");
     *knobs = (struct knobs){0};
@@ -77,6 +88,7 @@ void knobs_draw(struct knobs *knobs, uint64_t seed) {
     knobs->person = knobs->dead == 0 && prng_chance(&prng, 1, 3);
     if (knobs->dead == 0 && prng_chance(&prng, 1, 8))
         knobs->night = prng_range(&prng, 10, 300) * 60 * SECOND;
+    draw_patterns(knobs, seed);
 }
 
 void knobs_tell(struct world *world, const struct knobs *knobs) {
@@ -102,6 +114,8 @@ void knobs_tell(struct world *world, const struct knobs *knobs) {
     if (knobs->dead != 0)
         tell(world, "knobs", "participant %d is dead for most of the run, open_max %u", knobs->dead - 1,
              knobs->open_max);
+    tell(world, "knobs", "chores %d, hooks one in %u, messages %d, halves %d, cron %d", knobs->chores, knobs->hooks_in,
+         knobs->posts, knobs->halves, knobs->cron);
     tell(world, "knobs", "one in: crash %u, disk fault %u, loss %u", knobs->crash_in, knobs->fault_in, knobs->loss_in);
 }
 

@@ -62,12 +62,23 @@ struct knobs {
     uint32_t open_max;  /* 0: the library's own */
     int64_t night;      /* half way all processes end, and go on so much later; 0: they do not */
     int dead;           /* one participant is gone for most of the run; 0: none, else 1 + which */
+    /* Patterns beside TCC; each has a stream of its own, so that what was there before goes on as it did. */
+    int chores;        /* jobs with keys that wait, deadlines, heartbeats, and people who pause and redrive them */
+    uint32_t hooks_in; /* one transaction in so many has hooks; 0: none */
+    int posts;         /* messages and consumer groups */
+    int halves;        /* half messages and check-backs */
+    int cron;          /* a schedule */
+    int spare;
 };
 
 void knobs_draw(struct knobs *knobs, uint64_t seed);
 void knobs_tell(struct world *world, const struct knobs *knobs);
 static inline int knobs_have(const struct knobs *knobs, enum fault_kind kind) {
     return (knobs->faults >> kind & 1) != 0;
+}
+/* Are there guards of others than global transactions? */
+static inline int knobs_have_patterns(const struct knobs *knobs) {
+    return knobs->chores || knobs->posts || knobs->halves;
 }
 const char *fault_name(enum fault_kind kind);
 const char *topology_name(int topology);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "checks.h"
+#include "chore.h"
 #include "clerk.h"
 #include "client.h"
 #include "cover.h"
@@ -205,6 +206,8 @@ static int32_t open_all(struct life *life, cdtx_error *err) {
             rc = shop_open(life, (enum participant)p, err);
     if (rc == 0 && life->node->coordinator)
         rc = open_log(life, err);
+    if (rc == 0)
+        rc = chore_register(life, err);
     env_alive(life);
     if (rc != 0) {
         life->attached = 0;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clerk.h"
 #include "cover.h"
 #include "rogue.h"
 
@@ -515,8 +516,14 @@ int check_all_ended(struct sim *sim, char *why, size_t size) {
     return 1;
 }
 
+void check_touched(struct sim *sim, int which) {
+    sim->touched[which] = 1;
+}
+
 void check_died(struct sim *sim) {
     sim->checker->unattributed = 1;
+    for (int which = 0; which < CLERKS; which++)
+        check_touched(sim, which);
 }
 
 void check_healed(struct sim *sim) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "checks.h"
+#include "chore.h"
 #include "clerk.h"
 #include "client.h"
 #include "cover.h"
@@ -38,6 +39,7 @@ void sim_build(struct sim *sim) {
     client_init(sim);
     clerk_init(sim);
     errand_init(sim);
+    chore_init(sim);
     rogue_init(sim);
     person_init(sim);
     int topology = sim->knobs.topology;
@@ -103,6 +105,7 @@ static void run_to_the_end(struct sim *sim) {
     if (!world_run(world, world->now + 40 * sim->knobs.latency_max + 3 * SECOND))
         return;
     check_healed(sim);
+    chore_heal(sim);
     while (!sim_all_up(sim) || !rogue_done(sim) || !check_all_ended(sim, why, sizeof why)) {
         if (world->now > end && !sim_all_up(sim))
             who_is_down(sim, why, sizeof why);
@@ -114,6 +117,9 @@ static void run_to_the_end(struct sim *sim) {
             return;
     }
     world_run(world, world->now + 6 * SECOND); /* jobs: three leases and as many pauses between attempts */
+    while (!chore_quiet(sim) && world->now < end)
+        if (!world_run(world, world->now + 500 * MS))
+            return;
 }
 
 static void ask(void *argument) {

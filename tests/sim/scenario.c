@@ -92,17 +92,43 @@ static const struct {
 } fields[] = {
 #define FIELD(name)                                                                                                    \
     { #name, offsetof(struct knobs, name), sizeof(((struct knobs *)NULL)->name) }
-    FIELD(loopback),       FIELD(rogue),           FIELD(pumps),          FIELD(clients),        FIELD(ops),
-    FIELD(group_max),      FIELD(call_timeout_ms), FIELD(backoff_min_ms), FIELD(backoff_max_ms), FIELD(wait_ms),
-    FIELD(timeout_min_ms), FIELD(timeout_max_ms),  FIELD(latency_min),    FIELD(latency_max),    FIELD(run),
-    FIELD(crash_in),       FIELD(fault_in),        FIELD(loss_in),        FIELD(stock),          FIELD(retention_ms),
-    FIELD(park_retry_ms),  FIELD(park_attempts),   FIELD(policy_in),      FIELD(open_max),       FIELD(dead),
-    FIELD(person),         FIELD(night),
+    FIELD(loopback),
+    FIELD(rogue),
+    FIELD(pumps),
+    FIELD(clients),
+    FIELD(ops),
+    FIELD(group_max),
+    FIELD(call_timeout_ms),
+    FIELD(backoff_min_ms),
+    FIELD(backoff_max_ms),
+    FIELD(wait_ms),
+    FIELD(timeout_min_ms),
+    FIELD(timeout_max_ms),
+    FIELD(latency_min),
+    FIELD(latency_max),
+    FIELD(run),
+    FIELD(crash_in),
+    FIELD(fault_in),
+    FIELD(loss_in),
+    FIELD(stock),
+    FIELD(retention_ms),
+    FIELD(park_retry_ms),
+    FIELD(park_attempts),
+    FIELD(policy_in),
+    FIELD(open_max),
+    FIELD(dead),
+    FIELD(person),
+    FIELD(night),
+    FIELD(chores),
+    FIELD(hooks_in),
+    FIELD(posts),
+    FIELD(halves),
+    FIELD(cron),
 #undef FIELD
 };
 
 /* A new knob needs its FIELD: what a scenario does not say is 0. */
-_Static_assert(sizeof(struct knobs) == 176, "struct knobs has changed");
+_Static_assert(sizeof(struct knobs) == 200, "struct knobs has changed");
 
 enum { FIELDS = sizeof fields / sizeof fields[0], WORDS_MAX = 80 };
 

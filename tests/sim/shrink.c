@@ -99,6 +99,21 @@ static int simplify(struct scenario *scenario, int what, int *changed) {
     case 7:
         knobs->pumps = 1;
         break;
+    case 8:
+        knobs->chores = 0;
+        break;
+    case 9:
+        knobs->hooks_in = 0;
+        break;
+    case 10:
+        knobs->posts = 0;
+        break;
+    case 11:
+        knobs->halves = 0;
+        break;
+    case 12:
+        knobs->cron = 0;
+        break;
     default:
         return 0;
     }

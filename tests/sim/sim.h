@@ -96,6 +96,7 @@ struct net;
 struct clerks;
 struct errands;
 struct persons;
+struct chores;
 
 struct sim {
     struct world world;
@@ -121,7 +122,9 @@ struct sim {
     struct clerks *clerks;
     struct errands *errands;
     struct persons *persons;
+    struct chores *chores;
     uint32_t images;
+    int touched[PARTICIPANTS + 1]; /* rows of the patterns may have changed in that database since the last look */
 };
 
 /* Faults are on, of this kind, and this time it happens: one in `in`. */
