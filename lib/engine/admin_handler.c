@@ -113,9 +113,10 @@ static int32_t redrive_one(struct redrive_ask *redrive, cdtx_sql *sql, int64_t i
     const cdtx_redrive_filter *f = redrive->filter;
     int64_t nth = redrive->done + redrive->redriven, changes = 0;
     cdtx_value arguments[] = {SQL_INT(now + (f->per_s == 0 ? 0 : nth * 1000 / f->per_s)), SQL_INT(id)};
-    int32_t rc =
-        cdtx__sql_run(sql, "UPDATE OR IGNORE cdtx_job SET " JOB_NEW_LIFE ", due = ? WHERE id = ? AND state = 3",
-                      arguments, 2, NULL, &changes, err);
+    const char *statement = "UPDATE OR IGNORE cdtx_job SET " JOB_NEW_LIFE ", due = ? WHERE id = ? AND state = 3";
+    if (MUTANT(sql->store->env, "redrive-empties"))
+        statement = "UPDATE OR IGNORE cdtx_job SET " JOB_NEW_LIFE ", due = ?, payload = x'' WHERE id = ? AND state = 3";
+    int32_t rc = cdtx__sql_run(sql, statement, arguments, 2, NULL, &changes, err);
     redrive->redriven += changes;
     return rc;
 }

@@ -243,7 +243,8 @@ static uint32_t run_length(const struct claim *claim, const struct share *share,
 
 static int32_t claim_row(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
     const cdtx_value *deadline = cdtx__rows_at(&claim->rows, row, ROW_DEADLINE);
-    if (deadline->type == CDTX_INT && deadline->integer <= cdtx__store_clock_ms(sql->store))
+    if (deadline->type == CDTX_INT && deadline->integer <= cdtx__store_clock_ms(sql->store) &&
+        !MUTANT(sql->store->env, "deadline-ignored"))
         return bury(claim, share, sql, row, err);
     int turn = 1;
     int32_t rc = has_turn(claim, sql, share->handler, row, &turn, err);
@@ -264,7 +265,7 @@ static int64_t now_on(const cdtx_sql *sql, int64_t clock) {
  * there are levels, however long the queue. A paused handler has none. */
 static int32_t read_heads(struct claim *claim, cdtx_sql *sql, const struct handler *handler, cdtx_error *err) {
     cdtx_value lane = SQL_INT(handler->next_lane << JOB_LANE_BIT);
-    cdtx_value arguments[] = {lane, cdtx__sql_text(handler->name)};
+    cdtx_value arguments[] = {lane, cdtx__sql_text(MUTANT(sql->store->env, "pause-ignored") ? "" : handler->name)};
     cdtx__rows_reset(&claim->heads);
     return cdtx__sql_run(
         sql,
@@ -410,7 +411,7 @@ static void spend(struct handler *handler, uint32_t attempts) {
 
 static int32_t by_running(cdtx_sql *sql, const struct handler *handler, uint32_t *room, cdtx_error *err) {
     int64_t running = 0, most = handler->options.running_max;
-    if (most == 0)
+    if (most == 0 || MUTANT(sql->store->env, "running-ignored"))
         return 0;
     int64_t first = handler->next_lane << JOB_LANE_BIT;
     cdtx_value arguments[] = {SQL_INT(first), SQL_INT(first + JOB_LEASE_MAX)};
@@ -489,7 +490,9 @@ static int32_t raise_floor(struct claim *claim, cdtx_sql *sql, struct handler *h
                                arguments, 3, &claim->rows, NULL, err);
     if (rc != 0)
         return rc;
-    handler->next_floor = claim->rows.count == 1 ? cdtx__rows_int(&claim->rows, 0, 0) : upto;
+    handler->next_floor = claim->rows.count == 1 && !MUTANT(sql->store->env, "job-floor-high")
+                              ? cdtx__rows_int(&claim->rows, 0, 0)
+                              : upto;
     if (claim->rows.count == 0 && upto < end)
         come_back(claim, FLOOR_AGAIN_MS);
     return 0;

@@ -32,8 +32,10 @@ int32_t cdtx__job_delete(struct job *job, cdtx_sql *sql, cdtx_error *err) {
 int32_t cdtx__job_extend(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     int64_t changes = 0, until = cdtx__store_stamp_ms(sql->store) + job->handler->options.lease_ms;
     cdtx_value arguments[] = {SQL_INT(until), SQL_INT(job->id), SQL_INT(job->token)};
-    int32_t rc = cdtx__sql_run(sql, "UPDATE cdtx_job SET due = ? WHERE id = ? AND token = ? AND state = 2", arguments,
-                               3, NULL, &changes, err);
+    const char *statement = "UPDATE cdtx_job SET due = ? WHERE id = ? AND token = ? AND state = 2";
+    if (MUTANT(sql->store->env, "beat-revives"))
+        statement = "UPDATE cdtx_job SET due = ? WHERE id = ? AND token >= ? AND state = 2";
+    int32_t rc = cdtx__sql_run(sql, statement, arguments, 3, NULL, &changes, err);
     return rc != 0 || changes == 1 ? rc : lost(job, err);
 }
 
@@ -48,10 +50,11 @@ static int32_t snooze(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     int64_t changes = 0, due = cdtx__store_stamp_ms(sql->store) + job->wish_ms;
     cdtx_value arguments[] = {SQL_INT(due < job->deadline ? due : job->deadline), SQL_INT(job->id),
                               SQL_INT(job->token)};
-    int32_t rc = cdtx__sql_run(sql,
-                               "UPDATE cdtx_job SET state = 1, clock = 0, due = ?, attempts = attempts - 1"
-                               " WHERE id = ? AND token = ? AND state = 2",
-                               arguments, 3, NULL, &changes, err);
+    const char *statement = "UPDATE cdtx_job SET state = 1, clock = 0, due = ?, attempts = attempts - 1"
+                            " WHERE id = ? AND token = ? AND state = 2";
+    if (MUTANT(sql->store->env, "snooze-counts"))
+        statement = "UPDATE cdtx_job SET state = 1, clock = 0, due = ? WHERE id = ? AND token = ? AND state = 2";
+    int32_t rc = cdtx__sql_run(sql, statement, arguments, 3, NULL, &changes, err);
     if (rc != 0)
         return rc;
     sql->store->meta.rings = 1;
@@ -60,7 +63,7 @@ static int32_t snooze(struct job *job, cdtx_sql *sql, cdtx_error *err) {
 
 static int64_t backoff_ms(const struct job *job) {
     const cdtx_handler_options *o = &job->handler->options;
-    if (job->wish == WISH_AFTER)
+    if (job->wish == WISH_AFTER && !MUTANT(job->work.engine->env, "after-ignored"))
         return job->wish_ms;
     int64_t delay = cdtx__backoff_ms(job->work.engine->env, job->curve + 1, o->backoff_min_ms, o->backoff_max_ms);
     return job->code == CDTX_BUSY && job->err.retry_after_ms > delay ? job->err.retry_after_ms : delay;
@@ -81,11 +84,14 @@ static int32_t failed(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     int64_t changes = 0, now = cdtx__store_stamp_ms(sql->store), due = now;
     const char *why = why_dead(job, &due);
     job->dead = why != NULL;
+    if (job->dead && FAILPOINT(sql->store->env, "retry.dead"))
+        return cdtx__fail(err, CDTX_IO, "failpoint retry.dead");
     cdtx__job_history_line(sql, job->attempt, job->code, job->err.text, line);
     cdtx_value arguments[] = {SQL_INT(job->dead ? JOB_DEAD : JOB_READY),
                               SQL_INT(job->dead ? 0 : due),
                               job->dead ? SQL_INT(now) : SQL_NULL,
-                              cdtx__sql_text(job->err.text),
+                              job->dead && MUTANT(sql->store->env, "dead-nameless") ? SQL_NULL
+                                                                                    : cdtx__sql_text(job->err.text),
                               SQL_INT(job->wish != WISH_AFTER),
                               cdtx__sql_text(line),
                               SQL_INT(JOB_HISTORY_MAX),
@@ -108,6 +114,8 @@ static int32_t failed(struct job *job, cdtx_sql *sql, cdtx_error *err) {
 
 int32_t cdtx__job_write_end(struct job *job, cdtx_sql *sql, cdtx_error *err) {
     job->dead = 0;
+    if (FAILPOINT(sql->store->env, "retry.complete"))
+        return cdtx__fail(err, CDTX_IO, "failpoint retry.complete");
     if (job->code != CDTX_BUSY)
         job->wish = WISH_NONE; /* it has changed its mind */
     if (job->code == 0)
@@ -233,6 +241,8 @@ static int32_t run_elsewhere(struct rider *rider, cdtx_sql *sql, cdtx_error *err
     int32_t rc = cdtx__guard_insert(sql, &key, GUARD_CONFIRMED, NULL, 0, &first, err);
     if (MUTANT(sql->store->env, "inbox-unguarded"))
         first = 1;
+    if (rc == 0 && FAILPOINT(sql->store->env, "msg.inbox_insert"))
+        return cdtx__fail(err, CDTX_IO, "failpoint msg.inbox_insert");
     return rc != 0 || !first ? rc : call_in_local(job, sql, err);
 }
 
@@ -303,6 +313,7 @@ static void run_many(struct task *task) {
 void cdtx__job_start(struct job *job) {
     cdtx *engine = job->work.engine;
     cdtx__add(&engine->jobs_run);
+    (void)FAILPOINT(engine->env, "retry.run");
     if (job->handler->options.handler == NULL) {
         cdtx__pump_deliver(&engine->pump, &job->work.link);
     } else if (job->handler->options.in_local) {

@@ -257,7 +257,7 @@ static int32_t put_onto(cdtx_sql *sql, const struct job_put *put, int64_t *id, c
                           put->handler, put->options.unique_key);
     if (live.state == JOB_LEASED)
         return put_behind(sql, put, &live, id, err);
-    if (put->options.unique_policy != CDTX_UNIQUE_KEEP)
+    if (put->options.unique_policy != CDTX_UNIQUE_KEEP && !MUTANT(sql->store->env, "replace-keeps"))
         return replace_both(sql, put, &live, id, err);
     *id = live.id;
     return 0;

@@ -37,12 +37,13 @@ struct job_of {
     int64_t leased; /* the last token that was seen leased */
     /* At the end, by the rows of `chore`. */
     int put, sort, key;
-    int64_t put_seq;   /* of its last put */
     int64_t last_word; /* the number whose payload it has; -1: any of its key */
     int64_t back_seq;  /* taken back */
     int by_key;        /* ... by its unique key */
+    int replaced;      /* a later put of its key may have become another job in its place */
     uint32_t effects;
-    int state; /* of its row; 0: it has none */
+    int64_t effect; /* with the payload of that put */
+    int state;      /* of its row; 0: it has none */
 };
 
 struct limits {
@@ -631,6 +632,15 @@ int chore_quiet(const struct sim *sim) {
 
 /* ---- the end ---- */
 
+/* A begun one that is replaced becomes a job of another number. */
+static void mark_replaced(struct book_of_chores *book, const struct put_of *put, const struct job_of *by) {
+    for (int64_t id = 1; id <= book->highest; id++) {
+        struct job_of *job = book->jobs[id];
+        if (job != NULL && job != by && job->put && job->key == put->key && job->sort == put->sort)
+            job->replaced = 1;
+    }
+}
+
 /* R1, what each policy promises: the job that stands for a put was there, and has the payload of the last put that
  * replaced it. */
 static void read_put(struct sim *sim, int which, sqlite3_stmt *s, struct job_of *job) {
@@ -648,7 +658,8 @@ static void read_put(struct sim *sim, int which, sqlite3_stmt *s, struct job_of 
     job->put = 1;
     job->sort = put->sort;
     job->key = put->key;
-    job->put_seq = sqlite3_column_int64(s, 0);
+    if (put->key != NO_KEY && (put->policy == CDTX_UNIQUE_REPLACE || put->policy == CDTX_UNIQUE_DEBOUNCE))
+        mark_replaced(book, put, job);
 }
 
 static void read_effect(struct sim *sim, int which, sqlite3_stmt *s) {
@@ -658,6 +669,7 @@ static void read_effect(struct sim *sim, int which, sqlite3_stmt *s) {
     const struct put_of *put = &sim->chores->books[src].puts[number % PUTS_MAX];
     if (job == NULL)
         return;
+    job->effect = number;
     if (++job->effects > 1)
         violate(&sim->world, "R1", "chore job %lld of %d has taken effect %u times", (long long)id, src, job->effects);
     if (which != src)
@@ -750,10 +762,15 @@ static void check_job(struct sim *sim, int which, const struct job_of *job) {
     if (job->back_seq != 0)
         return;
     uint32_t wanted = job->state == 0 && job->sort != PLAIN;
+    if (job->replaced && job->state == 0 && job->effects == 0)
+        return;                                                          /* what replaced it is judged for it */
     int perhaps = job->sort == ELSEWHERE && job->state == CDTX_JOB_DEAD; /* its last attempt was never answered */
     if (job->effects != wanted && !(perhaps && job->effects == 1))
         violate(&sim->world, "R1", "chore job %lld of %d (%s) %s and has %u effects after %u leases", id, which,
                 sorts[job->sort], job->state == 0 ? "is gone" : "is dead", job->effects, job->attempts.leases);
+    else if (job->effects == 1 && job->last_word >= 0 && job->effect != job->last_word)
+        violate(&sim->world, "R1", "chore job %lld of %d ran with the payload of put %lld; the last one was %lld", id,
+                which, (long long)job->effect, (long long)job->last_word);
     else if (job->state == 0 && job->sort == PLAIN && !job->yes)
         violate(&sim->world, "R1", "plain chore job %lld of %d is gone, but no handler said yes", id, which);
 }

@@ -42,7 +42,7 @@ struct shared {
     struct {
         uint64_t seeds; /* needed */
         struct failure failure;
-    } mutants[128];
+    } mutants[192];
 };
 
 static struct shared *shared;
@@ -227,7 +227,7 @@ static int judge(size_t m, int status) {
 }
 
 static int hunt_all(const struct arguments *arguments) {
-    pid_t pids[128] = {0};
+    pid_t pids[192] = {0};
     size_t next = 0, running = 0;
     uint32_t survivors = 0;
     double start = seconds();

@@ -78,11 +78,11 @@ enum { REAL = 0, ROGUE = 1, BOOKS };
 /* One participant's database. */
 struct ledger {
     struct effect effects[EFFECTS_MAX];
-    int64_t last;          /* effect_log.seq of the last known; they are 1, 2, 3 ... without gaps */
-    int64_t guards;        /* that stood there at the last look */
-    int64_t floors[BOOKS]; /* as it has stored them ... */
+    int64_t last;           /* effect_log.seq of the last known; they are 1, 2, 3 ... without gaps */
+    int64_t guards;         /* that stood there at the last look */
+    int64_t floors[BOOKS];  /* as it has stored them ... */
     uint64_t raised[BOOKS]; /* ... and in which commit last */
-    int64_t held, sold;    /* by the effects so far, in pieces */
+    int64_t held, sold;     /* by the effects so far, in pieces */
     uint64_t commits, looks;
 };
 

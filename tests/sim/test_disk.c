@@ -60,8 +60,10 @@ struct mode {
 
 static int configure(sqlite3 *db, const struct mode *mode) {
     char sql[200];
-    snprintf(sql, sizeof sql, "PRAGMA journal_mode=%s; PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=0;"
-             "PRAGMA cache_size=12;", mode->journal, mode->synchronous);
+    snprintf(sql, sizeof sql,
+             "PRAGMA journal_mode=%s; PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=0;"
+             "PRAGMA cache_size=12;",
+             mode->journal, mode->synchronous);
     return run(db, sql);
 }
 
@@ -70,7 +72,8 @@ static int create(sqlite3 *db) {
     snprintf(sql, sizeof sql,
              "CREATE TABLE IF NOT EXISTS bank(id INTEGER PRIMARY KEY, value INT, pad BLOB);"
              "INSERT INTO bank WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
-             " SELECT i, 0, randomblob(900) FROM n", ROWS);
+             " SELECT i, 0, randomblob(900) FROM n",
+             ROWS);
     return run(db, sql);
 }
 
@@ -654,8 +657,8 @@ START_TEST(opens_and_names) {
     ck_assert_int_eq(moved, 1);
     ck_assert_int_eq(file->pMethods->xRead(file, read, 3, 6000), SQLITE_OK);
     ck_assert_mem_eq(read, "abc", 3);
-    sqlite3_file *unnamed = raw(name, NULL, SQLITE_OPEN_TEMP_DB | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-                                SQLITE_OPEN_DELETEONCLOSE);
+    sqlite3_file *unnamed =
+        raw(name, NULL, SQLITE_OPEN_TEMP_DB | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_DELETEONCLOSE);
     raw_write(unnamed, "x", 0);
     ck_assert_uint_eq(disk_life_handles(life), 2);
     raw_close(unnamed);
