@@ -115,6 +115,8 @@ static int32_t put_hooks(cdtx_sql *sql, int64_t sequence, const cdtx_value *reco
         cdtx__log(sql->store->env, CDTX_LOG_ALARM, "%s: its hooks cannot be read, and none is put", gid);
         return 0;
     }
+    if (FAILPOINT(sql->store->env, "hook.put"))
+        return cdtx__fail(err, CDTX_IO, "failpoint hook.put");
     (void)cdtx__read_u8(&reader);
     for (uint32_t number = 0; rc == 0 && !cdtx__read_done(&reader); number++)
         if (read_hook(&reader, &put) == (enum hook_when)when || MUTANT(sql->store->env, "hook-both-ways"))

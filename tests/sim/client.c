@@ -7,6 +7,7 @@
 #include "chore.h"
 #include "cover.h"
 #include "errand.h"
+#include "hook.h"
 #include "net.h"
 #include "scenario.h"
 #include "shop.h"
@@ -262,6 +263,8 @@ static void run_steps(struct op *op, struct life *life, cdtx_tx *tx) {
         rc = cdtx_tx_try(tx, participant_names[op->participants[b]], &op->orders[b], sizeof op->orders[b], &err);
         env_alive(life);
         tell(&sim->world, op->name, "try %u: %s %s", b, cdtx_code_name(rc), rc == 0 ? "" : err.text);
+        if (rc == 0 && life->open)
+            hook_attach(life, tx, op->first->name, op->key[0] != '\0');
     }
     think(op, life);
     end_steps(op, life, tx, rc);
@@ -290,6 +293,7 @@ static void run_op(void *argument) {
             violate(&op->sim->world, "C9", "cdtx_tx_new: %s", err.text);
         return;
     }
+    hook_attach(life, tx, op->first->name, op->key[0] != '\0');
     if (op->kind == KIND_RUN)
         run_declared(op, life, tx);
     else if (op->kind == KIND_SUBMIT)

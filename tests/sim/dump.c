@@ -6,6 +6,7 @@
 
 #include "chore.h"
 #include "clerk.h"
+#include "hook.h"
 #include "mirror.h"
 #include "rogue.h"
 #include "shop.h"
@@ -367,6 +368,8 @@ static void look_file(struct sim *sim, const char *file, int clerk) {
         look_residue(sim, db, file);
         clerk_final(sim, clerk, db);
         chore_read(sim, clerk, db);
+        if (clerk == CLERK_LOG)
+            hook_final(sim, db);
     } else {
         violate(&sim->world, "C2", "%s cannot be opened at the end: %s", file, sqlite3_errmsg(db));
     }

@@ -8,6 +8,7 @@
 #include "clerk.h"
 #include "client.h"
 #include "cover.h"
+#include "hook.h"
 #include "net.h"
 #include "person.h"
 #include "shop.h"
@@ -169,7 +170,8 @@ static int32_t open_engine(struct life *life, cdtx_error *err) {
 
 static int32_t make_log_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
     (void)user;
-    return clerk_tables(sql, err);
+    int32_t rc = clerk_tables(sql, err);
+    return rc != 0 ? rc : hook_tables(sql, err);
 }
 
 /* Business tables may live in the log too. */
@@ -208,6 +210,8 @@ static int32_t open_all(struct life *life, cdtx_error *err) {
         rc = open_log(life, err);
     if (rc == 0)
         rc = chore_register(life, err);
+    if (rc == 0)
+        rc = hook_register(life, err);
     env_alive(life);
     if (rc != 0) {
         life->attached = 0;

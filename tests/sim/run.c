@@ -8,6 +8,7 @@
 #include "client.h"
 #include "cover.h"
 #include "errand.h"
+#include "hook.h"
 #include "net.h"
 #include "person.h"
 #include "rogue.h"
@@ -40,6 +41,7 @@ void sim_build(struct sim *sim) {
     clerk_init(sim);
     errand_init(sim);
     chore_init(sim);
+    hook_init(sim);
     rogue_init(sim);
     person_init(sim);
     int topology = sim->knobs.topology;

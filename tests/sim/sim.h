@@ -97,6 +97,7 @@ struct clerks;
 struct errands;
 struct persons;
 struct chores;
+struct hooks;
 
 struct sim {
     struct world world;
@@ -123,6 +124,7 @@ struct sim {
     struct errands *errands;
     struct persons *persons;
     struct chores *chores;
+    struct hooks *hooks;
     uint32_t images;
     int touched[PARTICIPANTS + 1]; /* rows of the patterns may have changed in that database since the last look */
 };
