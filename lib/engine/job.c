@@ -73,7 +73,7 @@ static int64_t backoff_ms(const struct job *job) {
 static const char *why_dead(const struct job *job, int64_t *due) {
     if (job->code == CDTX_REFUSED)
         return "the handler refused it for good";
-    if (job->attempt >= job->handler->options.attempts_max)
+    if (job->attempt >= job->handler->options.attempts_max && !MUTANT(job->work.engine->env, "poison-immortal"))
         return "that was its last attempt";
     *due += backoff_ms(job);
     return *due >= job->deadline ? "its deadline is over before the next attempt" : NULL;

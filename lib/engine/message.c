@@ -98,10 +98,19 @@ static int32_t insert_row(cdtx_sql *sql, const struct message *message, const cd
 static int32_t deliver_to_all(cdtx_sql *sql, struct message *message, cdtx_error *err) {
     const cdtx_rows *groups = &sql->memo;
     int alone = cdtx__rows_at(groups, 0, GROUP_NAME)->type != CDTX_TEXT;
+    uint32_t count = alone ? 0 : groups->count;
+    if (FAILPOINT(sql->store->env, "msg.publish"))
+        return cdtx__fail(err, CDTX_IO, "failpoint msg.publish");
+    if (count > 1 && MUTANT(sql->store->env, "group-forgotten"))
+        count--;
     int32_t rc = cdtx__message_number(sql, &message->number, err);
-    for (uint32_t i = 0; rc == 0 && !alone && i < groups->count; i++)
-        rc = deliver(sql, message, cdtx__rows_at(groups, i, GROUP_NAME)->bytes,
-                     cdtx__rows_int(groups, i, GROUP_IN_ORDER) != 0, cdtx__rows_int(groups, i, GROUP_LANE), err);
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        if (i > 0 && MUTANT(sql->store->env, "id-each-copy"))
+            rc = cdtx__lent_next_job(sql, &message->number, err);
+        if (rc == 0)
+            rc = deliver(sql, message, cdtx__rows_at(groups, i, GROUP_NAME)->bytes,
+                         cdtx__rows_int(groups, i, GROUP_IN_ORDER) != 0, cdtx__rows_int(groups, i, GROUP_LANE), err);
+    }
     if (rc != 0 || (!alone && cdtx__rows_int(groups, 0, GROUP_RETENTION) == 0))
         return rc;
     cdtx_value now = SQL_INT(cdtx__store_stamp_ms(sql->store));
@@ -133,6 +142,8 @@ int32_t cdtx__message_publish(cdtx_sql *sql, struct message *message, cdtx_error
 /* ---- held ---- */
 
 int32_t cdtx__message_hold(cdtx_sql *sql, struct message *message, cdtx_error *err) {
+    if (FAILPOINT(sql->store->env, "msg.hold"))
+        return cdtx__fail(err, CDTX_IO, "failpoint msg.hold");
     int32_t rc = read_groups(sql, message->topic, err);
     if (rc == 0)
         rc = cdtx__message_number(sql, &message->number, err);
@@ -206,6 +217,8 @@ int32_t cdtx__messages_settle(cdtx_sql *sql, const cdtx_call *call, cdtx_error *
     int32_t rc = any_held(sql, &held, err);
     if (rc != 0 || !held)
         return rc;
+    if (FAILPOINT(sql->store->env, "msg.settle"))
+        return cdtx__fail(err, CDTX_IO, "failpoint msg.settle");
     if (call->op == CDTX_CALL_CONFIRM)
         return MUTANT(sql->store->env, "held-dropped") ? drop(sql, call, err) : release(sql, call, err);
     return MUTANT(sql->store->env, "held-published") ? release(sql, call, err) : drop(sql, call, err);

@@ -23,8 +23,9 @@ void check_init(struct sim *sim);
 
 /* A local transaction of that life has just committed: looks at all its connections that are at rest. */
 void check_commit(struct life *life);
-/* Rows of the patterns are being written in that database: its next commit is looked at for them. */
-void check_touched(struct sim *sim, int which);
+/* What is being written in that database, for the look at its next commit: rows of the handlers' own tables, leases. */
+enum touch { TOUCH_ROWS = 1, TOUCH_LEASES = 2, TOUCH_ALL = 3 };
+void check_touched(struct sim *sim, int which, enum touch touch);
 /* A process has died: what it committed last may show only later. */
 void check_died(struct sim *sim);
 /* A call leaves for a participant. */

@@ -9,6 +9,7 @@
 #include "checks.h"
 #include "cover.h"
 #include "errand.h"
+#include "mirror.h"
 
 enum { PUTS_MAX = 512, JOBS_MAX = 8192, KEYS = 3, NO_KEY = -1 };
 enum sort { IN_LOCAL, ELSEWHERE, PLAIN, PULLED, SORTS };
@@ -59,7 +60,8 @@ struct book_of_chores {
     int64_t looked; /* chore.seq, up to there */
     struct limits limits[SORTS];
     uint32_t paused; /* sorts, as the last look saw them */
-    int64_t live;    /* jobs */
+    int64_t live;    /* jobs, once all is healed */
+    uint32_t pauses; /* asked for so far */
 };
 
 struct chores {
@@ -111,7 +113,7 @@ static int32_t write_row(struct sim *sim, int where, cdtx_sql *sql, const char *
     cdtx_sql_bind_text(sql, what, 1);
     for (int i = 0; i < 5; i++)
         cdtx_sql_bind_int(sql, values[i]);
-    check_touched(sim, where);
+    check_touched(sim, where, TOUCH_ROWS);
     return cdtx_sql_exec(sql, "INSERT INTO chore (what, src, number, id, key, token) VALUES (?, ?, ?, ?, ?, ?)", NULL,
                          err);
 }
@@ -443,10 +445,11 @@ static void redrive(struct life *life, int which, int sort) {
 static void set_pause(struct life *life, int which, int sort, int pauses) {
     char name[40];
     name_of(sort, which, name);
-    check_touched(life->sim, which);
+    check_touched(life->sim, which, TOUCH_ALL);
+    life->sim->chores->books[which].pauses += (uint32_t)pauses;
     int32_t rc = pauses ? cdtx_handler_pause(life->dbs[which], name, life->name, "enough", NULL)
                         : cdtx_handler_resume(life->dbs[which], name, life->name, "go on", NULL);
-    check_touched(life->sim, which);
+    check_touched(life->sim, which, TOUCH_ALL);
     env_alive(life);
     if (rc == 0)
         cover(pauses ? "pause a handler" : "resume a handler");
@@ -596,12 +599,9 @@ static void check_deadline(struct sim *sim, int which, sqlite3_stmt *s) {
                 (long long)(sqlite3_column_int64(s, COL_DUE) - ATTEMPT_LEASE_MS - deadline));
 }
 
-void chore_look(struct sim *sim, int which, sqlite3 *db) {
+static void look_leases(struct sim *sim, int which, sqlite3 *db) {
     struct book_of_chores *book = &sim->chores->books[which];
-    if (!sim->knobs.chores)
-        return;
-    look_puts(sim, which, db);
-    uint32_t paused = look_pauses(which, db);
+    uint32_t paused = book->pauses == 0 ? 0 : look_pauses(which, db);
     sqlite3_stmt *s = prepare(db, "SELECT id, handler, token, concurrency_key, due, deadline, put, payload"
                                   " FROM cdtx_job WHERE state = 2");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
@@ -619,8 +619,18 @@ void chore_look(struct sim *sim, int which, sqlite3 *db) {
     }
     sqlite3_finalize(s);
     book->paused = paused;
-    book->live =
-        one_number(db, "SELECT count(*) FROM cdtx_job WHERE handler GLOB ? AND state <> 3 AND ?2 = ?2", "chore-*", 0);
+}
+
+void chore_look(struct sim *sim, int which, sqlite3 *db, uint32_t touched) {
+    if (!sim->knobs.chores)
+        return;
+    if (touched & TOUCH_ROWS)
+        look_puts(sim, which, db);
+    if (touched & TOUCH_LEASES)
+        look_leases(sim, which, db);
+    if (sim->checker->healed != 0)
+        sim->chores->books[which].live = one_number(
+            db, "SELECT count(*) FROM cdtx_job WHERE handler GLOB ? AND state <> 3 AND ?2 = ?2", "chore-*", 0);
 }
 
 int chore_quiet(const struct sim *sim) {

@@ -7,6 +7,7 @@
 #include "chore.h"
 #include "cover.h"
 #include "errand.h"
+#include "post.h"
 #include "scenario.h"
 
 enum { PAGES = 2048 };
@@ -54,7 +55,9 @@ int32_t clerk_tables(cdtx_sql *sql, cdtx_error *err) {
         cdtx_sql_exec(sql, "CREATE TABLE IF NOT EXISTS clerk (number INTEGER PRIMARY KEY, life TEXT)", NULL, err);
     if (rc == 0)
         rc = errand_tables(sql, err);
-    return rc != 0 ? rc : chore_tables(sql, err);
+    if (rc == 0)
+        rc = chore_tables(sql, err);
+    return rc != 0 ? rc : post_tables(sql, err);
 }
 
 static int32_t write_line(cdtx_sql *sql, const struct line *line, const char *statement, cdtx_error *err) {
@@ -158,6 +161,8 @@ static void clerk_live(void *argument) {
             errand_put(life, clerk->which);
         if (life->open && life->sim->knobs.chores)
             chore_step(life, clerk->which);
+        if (life->open && life->sim->knobs.posts)
+            post_step(life, clerk->which);
     }
 }
 

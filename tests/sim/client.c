@@ -1,5 +1,6 @@
 #include "client.h"
 
+#include <cdtx/msg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "errand.h"
 #include "hook.h"
 #include "net.h"
+#include "post.h"
 #include "scenario.h"
 #include "shop.h"
 #include "weather.h"
@@ -321,6 +323,8 @@ static void complete(struct sim *sim, cdtx_work *work) {
 static void pulled(struct life *life, cdtx_work *work) {
     if (strncmp(cdtx_work_handler(work), "chore", 5) == 0)
         chore_pulled(life, work);
+    else if (cdtx_msg_topic(work) != NULL)
+        post_pulled(life, work);
     else
         errand_pulled(life, work);
 }
@@ -375,6 +379,7 @@ static void draw_branches(struct op *op) {
             .op = op->number,
             .article = (uint8_t)prng_below(work, ARTICLES),
             .quantity = (uint8_t)prng_range(work, 1, 4),
+            .posts = op->reverse_after > 0 ? 0 : post_draw(sim),
         };
         if (op->reverse_after > 0 && prng_chance(work, 1, 3))
             op->orders[b].mode = prng_chance(work, 1, 2) ? SHOP_NO_AT_LAST : SHOP_NO_AT_TIMES;

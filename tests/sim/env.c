@@ -255,7 +255,7 @@ static int32_t failpoint(void *user, const char *name) {
     cover(name);
     for (int which = 0; which < CLERKS && strcmp(name, "retry.claim") == 0; which++)
         if (life->dbs[which] != NULL)
-            check_touched(sim, which); /* leases are about to be written */
+            check_touched(sim, which, TOUCH_LEASES); /* leases are about to be written */
     if (strcmp(name, "drive.decide") == 0 && sim_fault(sim, FAULT_SYNC, &world->faults, 25))
         life->sync_fails = 1; /* most likely the decision's */
     world->current->at = name;

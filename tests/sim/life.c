@@ -11,6 +11,7 @@
 #include "hook.h"
 #include "net.h"
 #include "person.h"
+#include "post.h"
 #include "shop.h"
 #include "sim.h"
 
@@ -212,6 +213,8 @@ static int32_t open_all(struct life *life, cdtx_error *err) {
         rc = chore_register(life, err);
     if (rc == 0)
         rc = hook_register(life, err);
+    if (rc == 0)
+        rc = post_register(life, err);
     env_alive(life);
     if (rc != 0) {
         life->attached = 0;

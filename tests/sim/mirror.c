@@ -516,14 +516,14 @@ int check_all_ended(struct sim *sim, char *why, size_t size) {
     return 1;
 }
 
-void check_touched(struct sim *sim, int which) {
-    sim->touched[which] = 1;
+void check_touched(struct sim *sim, int which, enum touch touch) {
+    sim->touched[which] |= (uint32_t)touch;
 }
 
 void check_died(struct sim *sim) {
     sim->checker->unattributed = 1;
     for (int which = 0; which < CLERKS; which++)
-        check_touched(sim, which);
+        check_touched(sim, which, TOUCH_ALL);
 }
 
 void check_healed(struct sim *sim) {

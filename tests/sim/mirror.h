@@ -138,6 +138,8 @@ void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life
 int64_t dump_image_state(struct sim *sim, int64_t sequence);
 /* Effects op of that gid's branch in an image of the participant's database. */
 int64_t dump_image_effects(struct sim *sim, enum participant participant, const char *gid, uint32_t branch, char op);
+/* What that query about a number answers in an image of the database, by clerk.h's numbers. */
+int64_t dump_image_count(struct sim *sim, int which, const char *query, int64_t number);
 /* The files themselves, when nothing runs: everything once more, integrity and the business sums. */
 void dump_final(struct sim *sim);
 

@@ -11,6 +11,7 @@
 #include "hook.h"
 #include "net.h"
 #include "person.h"
+#include "post.h"
 #include "rogue.h"
 #include "scenario.h"
 #include "sim.h"
@@ -42,6 +43,7 @@ void sim_build(struct sim *sim) {
     errand_init(sim);
     chore_init(sim);
     hook_init(sim);
+    post_init(sim);
     rogue_init(sim);
     person_init(sim);
     int topology = sim->knobs.topology;
@@ -108,6 +110,7 @@ static void run_to_the_end(struct sim *sim) {
         return;
     check_healed(sim);
     chore_heal(sim);
+    post_heal(sim);
     while (!sim_all_up(sim) || !rogue_done(sim) || !check_all_ended(sim, why, sizeof why)) {
         if (world->now > end && !sim_all_up(sim))
             who_is_down(sim, why, sizeof why);
@@ -119,7 +122,7 @@ static void run_to_the_end(struct sim *sim) {
             return;
     }
     world_run(world, world->now + 6 * SECOND); /* jobs: three leases and as many pauses between attempts */
-    while (!chore_quiet(sim) && world->now < end)
+    while (!(chore_quiet(sim) && post_quiet(sim)) && world->now < end)
         if (!world_run(world, world->now + 500 * MS))
             return;
 }

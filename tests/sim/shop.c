@@ -7,6 +7,7 @@
 #include "checks.h"
 #include "clerk.h"
 #include "cover.h"
+#include "post.h"
 
 const char *const participant_names[PARTICIPANTS] = {"order", "stock"};
 
@@ -53,8 +54,8 @@ static int32_t make_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
 
 /* ---- what every handler does ---- */
 
-static int32_t add_effect(cdtx_sql *sql, cdtx_tcc_call *call, const char *op, const struct shop_order *order,
-                          cdtx_error *err) {
+static int32_t add_effect(struct service *service, cdtx_sql *sql, cdtx_tcc_call *call, const char *op,
+                          const struct shop_order *order, cdtx_error *err) {
     const char *gid = cdtx_tcc_gid(call);
     char key[16];
     int length = snprintf(key, sizeof key, "a%u", order->article);
@@ -63,7 +64,11 @@ static int32_t add_effect(cdtx_sql *sql, cdtx_tcc_call *call, const char *op, co
     cdtx_sql_bind_text(sql, op, 1);
     cdtx_sql_bind_text(sql, key, (size_t)length);
     cdtx_sql_bind_int(sql, order->quantity);
-    return cdtx_sql_exec(sql, "INSERT INTO effect_log (gid, branch, op, key, value) VALUES (?, ?, ?, ?, ?)", NULL, err);
+    int32_t rc =
+        cdtx_sql_exec(sql, "INSERT INTO effect_log (gid, branch, op, key, value) VALUES (?, ?, ?, ?, ?)", NULL, err);
+    return rc != 0 || order->posts == 0 ? rc
+                                        : post_in_branch(service->life, (int)service->participant, sql, gid,
+                                                         cdtx_tcc_branch(call), op[0], order->posts, err);
 }
 
 /* What goes wrong in a handler without being an answer: after it wrote, so that undoing it is tested too. */
@@ -148,7 +153,7 @@ static int32_t order_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_er
     int64_t open = 0;
     int32_t rc = read_order(call, &order);
     if (rc == 0)
-        rc = add_effect(sql, call, "T", &order, err);
+        rc = add_effect(service, sql, call, "T", &order, err);
     if (rc == 0)
         rc = ask(sql, "SELECT count(*) FROM orders WHERE state = 'NEW' AND ?1 = ?1", 0, &open, err);
     if (rc == 0)
@@ -169,7 +174,7 @@ static int32_t order_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *ser
     struct shop_order order;
     int32_t rc = read_order(call, &order);
     if (rc == 0)
-        rc = add_effect(sql, call, op, &order, err);
+        rc = add_effect(service, sql, call, op, &order, err);
     if (rc == 0)
         rc = move(sql, statement, call, &order, err);
     return rc != 0 ? rc : end_answer(service, call, op, &order, err);
@@ -197,7 +202,7 @@ static int32_t stock_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_er
     if (rc == 0)
         rc = ask(sql, "SELECT free FROM stock WHERE article = ?", order.article, &left, err);
     if (rc == 0)
-        rc = add_effect(sql, call, "T", &order, err);
+        rc = add_effect(service, sql, call, "T", &order, err);
     if (rc == 0)
         rc = mishap(service, err);
     if (rc != 0)
@@ -213,7 +218,7 @@ static int32_t stock_end(cdtx_sql *sql, cdtx_tcc_call *call, struct service *ser
     struct shop_order order;
     int32_t rc = read_order(call, &order);
     if (rc == 0)
-        rc = add_effect(sql, call, op, &order, err);
+        rc = add_effect(service, sql, call, op, &order, err);
     if (rc == 0)
         rc = move(sql, statement, NULL, &order, err);
     return rc != 0 ? rc : end_answer(service, call, op, &order, err);

@@ -17,8 +17,8 @@ struct shop_order {
     uint32_t op; /* of the client; 0: the rogue's */
     uint8_t article;
     uint8_t quantity;
-    uint8_t mode; /* enum shop_mode */
-    uint8_t spare;
+    uint8_t mode;  /* enum shop_mode */
+    uint8_t posts; /* what it puts, see post.h */
 };
 
 enum { ARTICLES = 3 };

@@ -98,6 +98,7 @@ struct errands;
 struct persons;
 struct chores;
 struct hooks;
+struct posts;
 
 struct sim {
     struct world world;
@@ -125,8 +126,10 @@ struct sim {
     struct persons *persons;
     struct chores *chores;
     struct hooks *hooks;
+    struct posts *posts;
     uint32_t images;
-    int touched[PARTICIPANTS + 1]; /* rows of the patterns may have changed in that database since the last look */
+    uint32_t
+        touched[PARTICIPANTS + 1]; /* bits of enum touch: what may have changed in a database since the last look */
 };
 
 /* Faults are on, of this kind, and this time it happens: one in `in`. */
