@@ -62,6 +62,8 @@ static int32_t keep_half(struct check *check, const cdtx_env *env, const struct 
 
 static int32_t park(struct check *check, cdtx_sql *sql, const char *reason, cdtx_error *err) {
     char evidence[256];
+    if (FAILPOINT(sql->store->env, "msg.park"))
+        return cdtx__fail(err, CDTX_IO, "failpoint msg.park");
     snprintf(evidence, sizeof evidence, "half message of topic '%s', %u bytes", check->topic, check->length);
     cdtx_value arguments[] = {cdtx__sql_text(reason), SQL_INT(check->number)};
     int32_t rc =

@@ -98,6 +98,8 @@ static int32_t put_check(cdtx_sql *sql, const struct preparation *half, cdtx_err
 
 static int32_t run_prepare(cdtx_sql *sql, void *user, cdtx_error *err) {
     struct preparation *half = user;
+    if (FAILPOINT(sql->store->env, "msg.half_put"))
+        return cdtx__fail(err, CDTX_IO, "failpoint msg.half_put");
     int32_t rc = cdtx__message_number(sql, &half->message.number, err);
     if (rc == 0)
         rc = insert_half(sql, half, err);
@@ -339,6 +341,8 @@ static int32_t resolve_read(cdtx_sql *sql, struct resolution *r, struct half *ha
 int32_t cdtx__half_resolve(cdtx_sql *sql, struct resolution *r, cdtx_error *err) {
     cdtx_rows rows;
     struct half half;
+    if (FAILPOINT(sql->store->env, "msg.end_recv"))
+        return cdtx__fail(err, CDTX_IO, "failpoint msg.end_recv");
     cdtx__rows_init(&rows, sql->store->env, HALF_ROWS_MAX);
     int32_t rc = cdtx__half_read(sql, r->number, &rows, &half, err);
     if (rc == 0)

@@ -54,6 +54,8 @@ int check_all_ended(struct sim *sim, char *why, size_t size);
 void check_healed(struct sim *sim);
 /* Nobody may hold what it tried for longer than bound after the heal. */
 void check_locks(struct sim *sim, int64_t bound);
+/* Are all jobs, messages and halves ended that ever end? Read in images of the disks. */
+int dump_quiet(struct sim *sim);
 /* Everything has ended and nothing runs: the files themselves. */
 void check_final(struct sim *sim);
 

@@ -9,7 +9,6 @@
 #include "checks.h"
 #include "cover.h"
 #include "errand.h"
-#include "mirror.h"
 
 enum { PUTS_MAX = 512, JOBS_MAX = 8192, KEYS = 3, NO_KEY = -1 };
 enum sort { IN_LOCAL, ELSEWHERE, PLAIN, PULLED, SORTS };
@@ -60,7 +59,6 @@ struct book_of_chores {
     int64_t looked; /* chore.seq, up to there */
     struct limits limits[SORTS];
     uint32_t paused; /* sorts, as the last look saw them */
-    int64_t live;    /* jobs, once all is healed */
     uint32_t pauses; /* asked for so far */
 };
 
@@ -628,16 +626,6 @@ void chore_look(struct sim *sim, int which, sqlite3 *db, uint32_t touched) {
         look_puts(sim, which, db);
     if (touched & TOUCH_LEASES)
         look_leases(sim, which, db);
-    if (sim->checker->healed != 0)
-        sim->chores->books[which].live = one_number(
-            db, "SELECT count(*) FROM cdtx_job WHERE handler GLOB ? AND state <> 3 AND ?2 = ?2", "chore-*", 0);
-}
-
-int chore_quiet(const struct sim *sim) {
-    for (int which = 0; which < CLERKS; which++)
-        if (sim->chores->books[which].live != 0)
-            return 0;
-    return 1;
 }
 
 /* ---- the end ---- */

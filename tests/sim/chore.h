@@ -19,8 +19,6 @@ void chore_pulled(struct life *life, cdtx_work *work);
 void chore_heal(struct sim *sim);
 /* The rows as they stand committed: who is leased, who is paused, what was put. */
 void chore_look(struct sim *sim, int which, sqlite3 *db, uint32_t touched);
-/* Did the last looks see no live one? */
-int chore_quiet(const struct sim *sim);
 /* The end: each file is read, then all is judged. */
 void chore_read(struct sim *sim, int which, sqlite3 *db);
 void chore_final(struct sim *sim);

@@ -7,6 +7,7 @@
 #include "chore.h"
 #include "cover.h"
 #include "errand.h"
+#include "half.h"
 #include "post.h"
 #include "scenario.h"
 
@@ -57,7 +58,9 @@ int32_t clerk_tables(cdtx_sql *sql, cdtx_error *err) {
         rc = errand_tables(sql, err);
     if (rc == 0)
         rc = chore_tables(sql, err);
-    return rc != 0 ? rc : post_tables(sql, err);
+    if (rc == 0)
+        rc = post_tables(sql, err);
+    return rc != 0 ? rc : half_tables(sql, err);
 }
 
 static int32_t write_line(cdtx_sql *sql, const struct line *line, const char *statement, cdtx_error *err) {
@@ -163,6 +166,8 @@ static void clerk_live(void *argument) {
             chore_step(life, clerk->which);
         if (life->open && life->sim->knobs.posts)
             post_step(life, clerk->which);
+        if (life->open && life->sim->knobs.halves)
+            half_step(life, clerk->which);
     }
 }
 

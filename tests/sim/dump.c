@@ -6,6 +6,7 @@
 
 #include "chore.h"
 #include "clerk.h"
+#include "half.h"
 #include "hook.h"
 #include "mirror.h"
 #include "post.h"
@@ -69,7 +70,8 @@ static void look_row(struct sim *sim, sqlite3_stmt *s, const struct life *writer
 }
 
 static void look_cases(struct sim *sim, sqlite3 *db) {
-    sqlite3_stmt *s = prepare(db, "SELECT subject, count(*), sum(state = 1) FROM cdtx_case GROUP BY subject");
+    sqlite3_stmt *s =
+        prepare(db, "SELECT subject, count(*), sum(state = 1) FROM cdtx_case WHERE kind = 'tx' GROUP BY subject");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW)
         mirror_case(sim, (const char *)sqlite3_column_text(s, 0), sqlite3_column_int64(s, 1),
                     sqlite3_column_int(s, 2) != 0);
@@ -80,10 +82,11 @@ static void look_cases(struct sim *sim, sqlite3 *db) {
 static void look_log(struct sim *sim, sqlite3 *db, const struct life *writer) {
     struct checker *checker = sim->checker;
     const struct life *by = checker->unattributed ? NULL : writer;
-    sqlite3_stmt *s = prepare(db, "SELECT seq, state, epoch, attempts, acked, reason, reverse_after, noes,"
-                                  " parked IS NOT NULL, name, branches FROM cdtx_tx UNION ALL"
-                                  " SELECT seq, 0, floor, (SELECT count(*) FROM cdtx_case), 0, 0, 0, 0, 0, '', x'01'"
-                                  " FROM cdtx_meta");
+    sqlite3_stmt *s = prepare(
+        db, "SELECT seq, state, epoch, attempts, acked, reason, reverse_after, noes,"
+            " parked IS NOT NULL, name, branches FROM cdtx_tx UNION ALL"
+            " SELECT seq, 0, floor, (SELECT count(*) FROM cdtx_case WHERE kind = 'tx'), 0, 0, 0, 0, 0, '', x'01'"
+            " FROM cdtx_meta");
     int64_t sequence = 0, floor = 0, cases = 0;
     int rc = SQLITE_ERROR;
     while (s != NULL && (rc = sqlite3_step(s)) == SQLITE_ROW) {
@@ -214,11 +217,12 @@ static void look_patterns(struct sim *sim, sqlite3 *db, const char *file, uint32
         sim->touched[which] = 0;
     chore_look(sim, which, db, touched);
     post_look(sim, which, db, touched);
+    half_look(sim, which, db, touched);
 }
 
 void dump_look(struct sim *sim, sqlite3 *db, const char *file, const struct life *writer, int first) {
     uint32_t touched = first ? TOUCH_ALL : sim->touched[which_of(file)];
-    if (touched != 0 || sim->checker->healed != 0)
+    if (touched != 0)
         look_patterns(sim, db, file, touched);
     if (strcmp(file, "log.db") == 0) {
         if (first)
@@ -348,6 +352,19 @@ int64_t dump_image_count(struct sim *sim, int which, const char *query, int64_t 
     return count;
 }
 
+int dump_quiet(struct sim *sim) {
+    if (!knobs_have_patterns(&sim->knobs) && sim->knobs.hooks_in == 0)
+        return 1;
+    for (int which = 0; which < CLERKS; which++)
+        if (dump_image_count(sim, which,
+                             "SELECT (SELECT count(*) FROM cdtx_job WHERE state <> 3 AND (msg IS NOT NULL OR handler"
+                             " GLOB 'chore-*' OR handler GLOB 'hook-*' OR handler GLOB 'cdtx.half/*'))"
+                             " + (SELECT count(*) FROM cdtx_half WHERE state = 1 AND ?1 = ?1)",
+                             0) != 0)
+            return 0;
+    return 1;
+}
+
 /* ---- the end ---- */
 
 /* C10: what belongs to something that has ended. */
@@ -387,6 +404,7 @@ static void look_file(struct sim *sim, const char *file, int clerk) {
         clerk_final(sim, clerk, db);
         chore_read(sim, clerk, db);
         post_read(sim, clerk, db);
+        half_read(sim, clerk, db);
         if (clerk == CLERK_LOG)
             hook_final(sim, db);
     } else {
@@ -400,5 +418,6 @@ void dump_final(struct sim *sim) {
     look_file(sim, shop_file(ORDER), ORDER);
     look_file(sim, shop_file(STOCK), STOCK);
     chore_final(sim);
+    half_final(sim);
     post_final(sim);
 }

@@ -7,6 +7,7 @@
 #include "checks.h"
 #include "clerk.h"
 #include "cover.h"
+#include "half.h"
 #include "scenario.h"
 #include "sim.h"
 
@@ -235,6 +236,8 @@ static void log_line(void *user, int32_t level, const char *line) {
     tell(&life->sim->world, life->name, "%s: %s", levels[level], line);
     if (level == CDTX_LOG_ALARM && strstr(line, "found its guard") != NULL)
         life->alarms++;
+    else if (level == CDTX_LOG_ALARM && strncmp(line, "half message", 12) == 0)
+        half_parked(life->sim, line);
     else if (level == CDTX_LOG_ALARM && strstr(line, "is parked") != NULL)
         check_parked(life->sim, line);
     else if (level == CDTX_LOG_ALARM && strstr(line, "stopped itself") == NULL)
@@ -242,6 +245,15 @@ static void log_line(void *user, int32_t level, const char *line) {
 }
 
 /* ---- failpoints ---- */
+
+/* What the look at the next commit is to see. */
+static int writes_leases(const char *name) {
+    static const char *const names[] = {"retry.claim", "msg.half_put", "msg.end_recv", "msg.park"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(names[i], name) == 0)
+            return 1;
+    return 0;
+}
 
 static int32_t failpoint(void *user, const char *name) {
     struct life *life = user;
@@ -253,9 +265,10 @@ static int32_t failpoint(void *user, const char *name) {
     if (strcmp(name, "store.commit.after") == 0)
         check_commit(life);
     cover(name);
-    for (int which = 0; which < CLERKS && strcmp(name, "retry.claim") == 0; which++)
-        if (life->dbs[which] != NULL)
-            check_touched(sim, which, TOUCH_LEASES); /* leases are about to be written */
+    if (writes_leases(name))
+        for (int which = 0; which < CLERKS; which++)
+            if (life->dbs[which] != NULL)
+                check_touched(sim, which, TOUCH_LEASES);
     if (strcmp(name, "drive.decide") == 0 && sim_fault(sim, FAULT_SYNC, &world->faults, 25))
         life->sync_fails = 1; /* most likely the decision's */
     world->current->at = name;

@@ -47,7 +47,7 @@ static void draw_patterns(struct knobs *knobs, uint64_t seed) {
     knobs->chores = prng_chance(&prng, 1, 2);
     knobs->hooks_in = pick(&prng, (const uint32_t[]){0, 0, 2, 4}, 4);
     knobs->posts = prng_chance(&prng, 1, 2);
-    knobs->halves = prng_chance(&prng, 1, 2);
+    knobs->halves = prng_chance(&prng, 1, 2) && knobs->posts;
     knobs->cron = prng_chance(&prng, 1, 3);
 }
 

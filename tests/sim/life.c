@@ -8,6 +8,7 @@
 #include "clerk.h"
 #include "client.h"
 #include "cover.h"
+#include "half.h"
 #include "hook.h"
 #include "net.h"
 #include "person.h"
@@ -215,6 +216,8 @@ static int32_t open_all(struct life *life, cdtx_error *err) {
         rc = hook_register(life, err);
     if (rc == 0)
         rc = post_register(life, err);
+    if (rc == 0)
+        rc = half_register(life, err);
     env_alive(life);
     if (rc != 0) {
         life->attached = 0;

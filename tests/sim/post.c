@@ -8,10 +8,11 @@
 #include "attempt.h"
 #include "cover.h"
 #include "errand.h"
+#include "half.h"
 #include "mirror.h"
 
 enum { POSTS_MAX = 1024, KEYS = 3, NO_KEY = -1, GROUPS = 2, ATTEMPTS_MAX = 5 };
-enum kind { BY_CLERK, IN_TRY, IN_CONFIRM, IN_CANCEL };
+enum kind { BY_CLERK, IN_TRY, IN_CONFIRM, IN_CANCEL, BY_HALF };
 enum form { IN_LOCAL, ELSEWHERE, PLAIN, PULLED, FORMS };
 enum fate { OPEN, PUT, NOT_PUT };
 enum { POSTS_IN_TRY = 1, POSTS_IN_END = 2 };
@@ -21,7 +22,7 @@ static const char *const groups[GROUPS] = {"order", "any"}; /* the first one goe
 static const char *const forms[FORMS] = {"consumer in local", "consumer elsewhere", "consumer plain",
                                          "consumer pulled"};
 static const char *const kinds[] = {"message of a clerk", "message of a try", "message of a confirm",
-                                    "message of a cancel"};
+                                    "message of a cancel", "message of a half"};
 
 /* What one group did with one message. */
 struct delivery_of {
@@ -48,17 +49,13 @@ struct book_of_posts {
     uint32_t count;
     int64_t looked, read; /* post.seq and letter.seq, up to there */
     enum form forms[GROUPS];
-    int64_t retention_ms, live;
+    int64_t retention_ms;
     int anew; /* somebody has given dead ones another life */
 };
 
 struct posts {
     struct prng prng;
     struct book_of_posts books[CLERKS];
-};
-
-struct note {
-    uint32_t which, number;
 };
 
 struct consumer {
@@ -124,7 +121,7 @@ static struct post_of *new_post(struct sim *sim, int which, enum kind kind, uint
 static int32_t write_post(struct sim *sim, int which, uint32_t number, cdtx_sql *sql, const char *gid, uint32_t branch,
                           cdtx_error *err) {
     struct post_of *post = &sim->posts->books[which].posts[number];
-    struct note note = {(uint32_t)which, number};
+    struct post_note note = {(uint32_t)which, number};
     char key[16];
     snprintf(key, sizeof key, "key-%d", post->key);
     cdtx_msg_options options = {
@@ -137,6 +134,21 @@ static int32_t write_post(struct sim *sim, int which, uint32_t number, cdtx_sql 
     int32_t rc =
         cdtx_sql_exec(sql, "INSERT INTO post (what, number, kind, gid, branch) VALUES ('P', ?, ?, ?, ?)", NULL, err);
     return rc != 0 ? rc : cdtx_msg_put(sql, topic, &note, sizeof note, &options, post->id, err);
+}
+
+int post_new_half(struct sim *sim, int which, struct post_note *note) {
+    struct post_of *post = new_post(sim, which, BY_HALF, &note->number);
+    note->which = (uint32_t)which;
+    if (post == NULL)
+        return 0;
+    post->key = NO_KEY;
+    post->delay_ms = 0;
+    return 1;
+}
+
+uint32_t post_number(const void *payload, size_t length) {
+    const struct post_note *note = payload;
+    return length == sizeof *note ? note->number : UINT32_MAX;
 }
 
 struct putting {
@@ -266,6 +278,10 @@ static void check_visible(struct life *life, const struct consumer *consumer, co
     uint32_t number = (uint32_t)(post - sim->posts->books[consumer->which].posts);
     char id[CDTX_GID_MAX];
     cdtx_msg_id(work, id);
+    if (post->kind == BY_HALF) {
+        half_delivered(sim, consumer->which, number);
+        return;
+    }
     if (post->fate == NOT_PUT)
         violate(&sim->world, "M3", "message %u of %d is delivered; its local transaction was rolled back", number,
                 consumer->which);
@@ -293,7 +309,7 @@ static struct post_of *begin(const struct consumer *consumer, const cdtx_work *w
     struct life *life = consumer->life;
     struct sim *sim = life->sim;
     size_t length;
-    const struct note *note = cdtx_work_payload(work, &length);
+    const struct post_note *note = cdtx_work_payload(work, &length);
     if (length != sizeof *note || (int)note->which != consumer->which ||
         note->number >= sim->posts->books[note->which].count) {
         violate(&sim->world, "M8", "%s gets a message that nobody put", life->name);
@@ -312,7 +328,7 @@ static struct post_of *begin(const struct consumer *consumer, const cdtx_work *w
 }
 
 static int32_t write_letter(const struct consumer *consumer, cdtx_sql *sql, const cdtx_work *work, cdtx_error *err) {
-    const struct note *note = cdtx_work_payload(work, NULL);
+    const struct post_note *note = cdtx_work_payload(work, NULL);
     cdtx_sql_bind_int(sql, consumer->group);
     cdtx_sql_bind_int(sql, note->which);
     cdtx_sql_bind_int(sql, note->number);
@@ -365,7 +381,7 @@ static int32_t finish_pulled(cdtx_sql *sql, void *user, cdtx_error *err) {
 }
 
 void post_pulled(struct life *life, cdtx_work *work) {
-    const struct note *note = cdtx_work_payload(work, NULL);
+    const struct post_note *note = cdtx_work_payload(work, NULL);
     struct pulled pulled = {{life, (int)note->which, strcmp(cdtx_msg_group(work), groups[0]) != 0, PULLED}, work};
     cdtx_error err = {0};
     struct post_of *post = begin(&pulled.consumer, work);
@@ -527,19 +543,6 @@ void post_look(struct sim *sim, int which, sqlite3 *db, uint32_t touched) {
         look_posts(sim, which, db);
         look_letters(sim, which, db);
     }
-    if (sim->checker->healed == 0)
-        return;
-    sqlite3_stmt *s = prepare(db, "SELECT count(*) FROM cdtx_job WHERE msg IS NOT NULL AND state <> 3 AND ?1 = ?1", 0);
-    if (s != NULL && sqlite3_step(s) == SQLITE_ROW)
-        sim->posts->books[which].live = sqlite3_column_int64(s, 0);
-    sqlite3_finalize(s);
-}
-
-int post_quiet(const struct sim *sim) {
-    for (int which = 0; which < CLERKS; which++)
-        if (sim->posts->books[which].live != 0)
-            return 0;
-    return 1;
 }
 
 /* ---- the end ---- */
@@ -559,7 +562,7 @@ static void check_dead(struct sim *sim, int which, sqlite3_stmt *s, const struct
 
 static void read_row(struct sim *sim, int which, sqlite3_stmt *s) {
     const char *handler = (const char *)sqlite3_column_text(s, 0);
-    const struct note *note = sqlite3_column_blob(s, 2);
+    const struct post_note *note = sqlite3_column_blob(s, 2);
     const char *slash = strrchr(handler, '/');
     int group = slash != NULL && strcmp(slash + 1, groups[0]) != 0;
     if (sqlite3_column_bytes(s, 2) != (int)sizeof *note || (int)note->which != which ||
@@ -605,7 +608,8 @@ static void check_delivery(struct sim *sim, int which, const struct post_of *pos
     int number = (int)(post - book->posts);
     uint32_t done = book->forms[group] == PLAIN ? delivery->yes : delivery->effects;
     int dead = delivery->state == CDTX_JOB_DEAD;
-    if (post->visible == 0) {
+    int visible = post->kind == BY_HALF ? half_is_visible(sim, which, (uint32_t)number) : post->visible != 0;
+    if (!visible) {
         if (delivery->attempts.leases > 0 || delivery->effects > 0 || delivery->state != 0)
             violate(&sim->world, "M3", "message %d of %d was never to be seen; the group '%s' got it %u times", number,
                     which, groups[group], delivery->attempts.leases);

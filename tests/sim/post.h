@@ -19,10 +19,16 @@ uint8_t post_draw(struct sim *sim);
 int32_t post_in_branch(struct life *life, int which, cdtx_sql *sql, const char *gid, uint32_t branch, char op,
                        uint8_t posts, cdtx_error *err);
 /* A delivery that cdtx_take gave out; settles it. */
+/* For half messages: a new message of that queue, and what its payload is; 0: there are too many. Which it is by its
+ * payload. */
+struct post_note {
+    uint32_t which, number;
+};
+int post_new_half(struct sim *sim, int which, struct post_note *note);
+uint32_t post_number(const void *payload, size_t length);
 void post_pulled(struct life *life, cdtx_work *work);
 void post_heal(struct sim *sim);
 void post_look(struct sim *sim, int which, sqlite3 *db, uint32_t touched);
-int post_quiet(const struct sim *sim);
 /* The end: each file is read, then all is judged. */
 void post_read(struct sim *sim, int which, sqlite3 *db);
 void post_final(struct sim *sim);

@@ -8,6 +8,7 @@
 #include "client.h"
 #include "cover.h"
 #include "errand.h"
+#include "half.h"
 #include "hook.h"
 #include "net.h"
 #include "person.h"
@@ -44,6 +45,7 @@ void sim_build(struct sim *sim) {
     chore_init(sim);
     hook_init(sim);
     post_init(sim);
+    half_init(sim);
     rogue_init(sim);
     person_init(sim);
     int topology = sim->knobs.topology;
@@ -122,8 +124,8 @@ static void run_to_the_end(struct sim *sim) {
             return;
     }
     world_run(world, world->now + 6 * SECOND); /* jobs: three leases and as many pauses between attempts */
-    while (!(chore_quiet(sim) && post_quiet(sim)) && world->now < end)
-        if (!world_run(world, world->now + 500 * MS))
+    while (!dump_quiet(sim) && world->now < end)
+        if (!world_run(world, world->now + 2 * SECOND))
             return;
 }
 

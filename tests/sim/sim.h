@@ -99,6 +99,7 @@ struct persons;
 struct chores;
 struct hooks;
 struct posts;
+struct halves;
 
 struct sim {
     struct world world;
@@ -127,6 +128,7 @@ struct sim {
     struct chores *chores;
     struct hooks *hooks;
     struct posts *posts;
+    struct halves *halves;
     uint32_t images;
     uint32_t
         touched[PARTICIPANTS + 1]; /* bits of enum touch: what may have changed in a database since the last look */
