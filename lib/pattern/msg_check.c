@@ -224,8 +224,14 @@ static int32_t check_one(struct check *check, cdtx_work *work, cdtx_error *err) 
     if (check->deaf)
         return not_known(check, work, err);
     cdtx_error why = {0};
-    if (ask(check, &why) != 0) /* the producer's database is held, down or away: nobody was asked */
-        return again(check, work, why.text, err);
+    const cdtx_env *env = check->checker->env;
+    (void)FAILPOINT(env, "msg.check_send");
+    if (ask(check, &why) != 0) { /* the producer's database is held, down or away: nobody was asked */
+        if (!MUTANT(env, "bug-24"))
+            return MUTANT(env, "bug-22") ? count(check, work, err) : again(check, work, why.text, err);
+        check->answer = CDTX_HALF_ROLLED_BACK;
+    }
+    (void)FAILPOINT(env, "msg.check_reply");
     int answered = check->answer == CDTX_HALF_COMMITTED || check->answer == CDTX_HALF_ROLLED_BACK;
     return answered ? known(check, err) : count(check, work, err);
 }
@@ -302,6 +308,7 @@ static int32_t add(cdtx_db *db, const char *producer, const cdtx_half_checker *o
         .backoff_min_ms = o->interval_ms,
         .backoff_max_ms = o->interval_ms,
         .rate_per_s = o->rate_per_s,
+        .in_order = MUTANT(db->engine->env, "bug-25"),
     };
     int32_t rc = cdtx__msg_keeper_add(db, err);
     if (rc == 0 && o->guard_db != NULL)

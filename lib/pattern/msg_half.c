@@ -91,16 +91,37 @@ static int32_t put_check(cdtx_sql *sql, const struct preparation *half, cdtx_err
         .options = {.queue = "default",
                     .delay_ms = half->immunity_ms,
                     .unique_key = key,
-                    .unique_policy = CDTX_UNIQUE_KEEP},
+                    .unique_policy = CDTX_UNIQUE_KEEP,
+                    .concurrency_key = MUTANT(sql->store->env, "bug-25") ? handler : NULL},
     };
+    if (cdtx__store_stamp_ms(sql->store) % 8 == 0 && MUTANT(sql->store->env, "bug-21"))
+        return 0; /* as if the scan were at that very millisecond */
     return cdtx__job_insert(sql, &put, &id, err);
 }
+
+#ifdef CDTX_FAILPOINTS
+/* What a new one must not be numbered by, for the simulator to find: it is that of one that is gone. */
+static int32_t number_by_rows(cdtx_sql *sql, int64_t *number, cdtx_error *err) {
+    cdtx_rows *rows = &sql->store->rows;
+    cdtx__rows_reset(rows);
+    int32_t rc = cdtx__sql_run(sql, "SELECT coalesce(max(id), 0) + 1 FROM cdtx_half", NULL, 0, rows, NULL, err);
+    if (rc == 0)
+        *number = cdtx__rows_int(rows, 0, 0);
+    return rc;
+}
+#endif
 
 static int32_t run_prepare(cdtx_sql *sql, void *user, cdtx_error *err) {
     struct preparation *half = user;
     if (FAILPOINT(sql->store->env, "msg.half_put"))
         return cdtx__fail(err, CDTX_IO, "failpoint msg.half_put");
-    int32_t rc = cdtx__message_number(sql, &half->message.number, err);
+    int32_t rc = 0;
+#ifdef CDTX_FAILPOINTS
+    if (MUTANT(sql->store->env, "bug-28-half"))
+        rc = number_by_rows(sql, &half->message.number, err);
+#endif
+    if (rc == 0)
+        rc = cdtx__message_number(sql, &half->message.number, err);
     if (rc == 0)
         rc = insert_half(sql, half, err);
     if (rc == 0)
@@ -320,7 +341,8 @@ static int32_t find_lowest(cdtx_sql *sql, struct resolution *r, cdtx_error *err)
     int32_t rc =
         cdtx__sql_run(sql, "SELECT id FROM cdtx_half WHERE state = 1 ORDER BY id LIMIT 1", NULL, 0, rows, NULL, err);
     if (rc == 0)
-        r->lowest = rows->count == 1 ? cdtx__rows_int(rows, 0, 0) : sql->store->meta.job + 1;
+        r->lowest = rows->count == 1 && !MUTANT(sql->store->env, "half-floor-high") ? cdtx__rows_int(rows, 0, 0)
+                                                                                    : sql->store->meta.job + 1;
     return rc;
 }
 

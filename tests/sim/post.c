@@ -616,8 +616,9 @@ static void check_delivery(struct sim *sim, int which, const struct post_of *pos
         return;
     }
     if (delivery->state != 0 && !dead)
-        violate(&sim->world, "L1", "message %d of %d is still to be delivered to the group '%s', after %u leases",
-                number, which, groups[group], delivery->attempts.leases);
+        violate(&sim->world, "L1",
+                "message %d of %d is still to be delivered to the group '%s', after %u leases; its row is in state %d",
+                number, which, groups[group], delivery->attempts.leases, delivery->state);
     else if (done == 0 && !dead)
         violate(&sim->world, "M2", "message %d of %d was put, and the group '%s' never got it; %u leases", number,
                 which, groups[group], delivery->attempts.leases);
