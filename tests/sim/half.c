@@ -281,7 +281,8 @@ void half_step(struct life *life, int which) {
 void half_parked(struct sim *sim, const char *line) {
     for (uint32_t i = 0; i < sim->halves->count; i++) {
         struct half_of *half = &sim->halves->all[i];
-        if (half->handle[0] == '\0' || strstr(line, half->handle) == NULL)
+        const char *at = half->handle[0] == '\0' ? NULL : strstr(line, half->handle);
+        if (at == NULL || at[strlen(half->handle)] != ' ') /* it may be the beginning of another's */
             continue;
         cover("half parked");
         if (++half->alarms > 1)
