@@ -171,6 +171,16 @@ static int32_t bury(struct claim *claim, const struct share *share, cdtx_sql *sq
 }
 
 /* Of all ready ones from that number to that. */
+/* In order, each may have come to wait for an earlier one that waits too: when nobody of the key is ready or at work,
+ * nobody would ever let one go. */
+static int32_t keep_moving(const struct claim *claim, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
+    const cdtx_value *key = cdtx__rows_at(&claim->rows, row, ROW_KEY);
+    int64_t others = 0;
+    int32_t rc = count_of(sql, "SELECT EXISTS (SELECT 1 FROM cdtx_job WHERE concurrency_key = ? AND state IN (1, 2))",
+                          key, 1, &others, err);
+    return rc != 0 || others != 0 ? rc : cdtx__job_pass_turn(sql, key->bytes, err);
+}
+
 static int32_t write_leases(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t first,
                             int64_t last, int64_t *changes, cdtx_error *err) {
     cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms), SQL_INT(first),
@@ -250,8 +260,10 @@ static int32_t claim_row(struct claim *claim, struct share *share, cdtx_sql *sql
     int32_t rc = has_turn(claim, sql, share->handler, row, &turn, err);
     if (rc != 0)
         return rc;
-    return turn ? lease(claim, share, sql, row, 1, err)
-                : make_wait(sql, cdtx__rows_int(&claim->rows, row, ROW_ID), err);
+    if (turn)
+        return lease(claim, share, sql, row, 1, err);
+    rc = make_wait(sql, cdtx__rows_int(&claim->rows, row, ROW_ID), err);
+    return rc != 0 ? rc : keep_moving(claim, sql, row, err);
 }
 
 /* ---- one handler ---- */
