@@ -76,6 +76,8 @@ int64_t cdtx_cron_slot_ms(const cdtx_work *work) {
 static int32_t fire(cdtx_sql *sql, const struct schedule *s, int64_t slot_ms, cdtx_error *err) {
     char key[CDTX_NAME_MAX + 1];
     int64_t id = 0;
+    if (FAILPOINT(sql->store->env, "cron.fire"))
+        return cdtx__fail(err, CDTX_IO, "failpoint cron.fire");
     slot_key(s, slot_ms, key);
     struct job_put put = {
         .handler = s->handler,
@@ -160,15 +162,15 @@ static int32_t settle_slots(cdtx_sql *sql, const char *name, int64_t settled_ms,
 /* With more passed than one run goes through, what is left comes with the next. */
 static int32_t tick_schedule(cdtx_sql *sql, const struct schedule *s, struct passed *passed, cdtx_error *err) {
     struct clockwork clockwork;
-    int64_t now_ms = cdtx__wall_ms(sql->store->env);
+    int64_t now_ms = cdtx__wall_ms(sql->store->env) + (MUTANT(sql->store->env, "cron-early") ? 1300000 : 0);
     int32_t rc = wind(&clockwork, sql->store->env, s->when, s->zone, err);
     if (rc == 0)
         rc = pass(&clockwork, s->settled_ms, now_ms, passed, err);
     unwind(&clockwork);
     int all = rc == 0 && passed->next_ms > now_ms;
-    if (rc == 0 && passed->count > 0 && all)
+    if (rc == 0 && passed->count > 0 && all && !MUTANT(sql->store->env, "cron-lost"))
         rc = fire_passed(sql, s, passed, now_ms, err);
-    if (rc == 0 && passed->count > 0)
+    if (rc == 0 && passed->count > 0 && !MUTANT(sql->store->env, "cron-unsettled"))
         rc = settle_slots(sql, s->name, passed->slots[(passed->count - 1) % CATCH_UP_MAX], err);
     return rc != 0 ? rc : put_tick(sql, s->name, passed->next_ms, err);
 }

@@ -6,6 +6,7 @@
 
 #include "chore.h"
 #include "clerk.h"
+#include "cron.h"
 #include "half.h"
 #include "hook.h"
 #include "mirror.h"
@@ -353,14 +354,15 @@ int64_t dump_image_count(struct sim *sim, int which, const char *query, int64_t 
 }
 
 int dump_quiet(struct sim *sim) {
-    if (!knobs_have_patterns(&sim->knobs) && sim->knobs.hooks_in == 0)
+    if (!knobs_have_patterns(&sim->knobs) && sim->knobs.hooks_in == 0 && !sim->knobs.cron)
         return 1;
     for (int which = 0; which < CLERKS; which++)
-        if (dump_image_count(sim, which,
-                             "SELECT (SELECT count(*) FROM cdtx_job WHERE state <> 3 AND (msg IS NOT NULL OR handler"
-                             " GLOB 'chore-*' OR handler GLOB 'hook-*' OR handler GLOB 'cdtx.half/*'))"
-                             " + (SELECT count(*) FROM cdtx_half WHERE state = 1 AND ?1 = ?1)",
-                             0) != 0)
+        if (dump_image_count(
+                sim, which,
+                "SELECT (SELECT count(*) FROM cdtx_job WHERE state <> 3 AND (msg IS NOT NULL OR handler"
+                " GLOB 'chore-*' OR handler GLOB 'hook-*' OR handler GLOB 'cron-*' OR handler GLOB 'cdtx.half/*'))"
+                " + (SELECT count(*) FROM cdtx_half WHERE state = 1 AND ?1 = ?1)",
+                0) != 0)
             return 0;
     return 1;
 }
@@ -406,7 +408,7 @@ static void look_file(struct sim *sim, const char *file, int clerk) {
         post_read(sim, clerk, db);
         half_read(sim, clerk, db);
         if (clerk == CLERK_LOG)
-            hook_final(sim, db);
+            hook_final(sim, db), cron_final(sim, db);
     } else {
         violate(&sim->world, "C2", "%s cannot be opened at the end: %s", file, sqlite3_errmsg(db));
     }

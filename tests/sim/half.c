@@ -177,9 +177,11 @@ static int32_t mark_by_handle(const struct marking *marking, cdtx_error *err) {
     if (prng_chance(prng, 1, 2))
         env_think(life, prng_range(prng, 0, 600 * MS)); /* it may be ruled out meanwhile, or it is not yet marked */
     rc = mark(sql, (void *)(uintptr_t)marking, err);
-    int64_t wait = life->sim->knobs.wait_ms * MS;
-    if (wait < 3 * SECOND && prng_chance(prng, 1, 4)) /* so long that nobody can be asked */
-        env_think(life, prng_range(prng, wait, 3 * wait));
+    const struct knobs *knobs = &life->sim->knobs;
+    int64_t wait = knobs->wait_ms * MS, left = knobs->run + knobs->night - life->sim->world.now;
+    int64_t most = 3 * wait < left ? 3 * wait : left;
+    if (wait < 4 * SECOND && most > wait && prng_chance(prng, 1, 2)) /* so long that nobody can be asked */
+        env_think(life, prng_range(prng, wait, most));
     else
         env_think(life, prng_range(prng, 0, prng_chance(prng, 1, 3) ? 900 * MS : 20 * MS));
     if (rc == 0)

@@ -8,6 +8,7 @@
 #include "clerk.h"
 #include "client.h"
 #include "cover.h"
+#include "cron.h"
 #include "half.h"
 #include "hook.h"
 #include "net.h"
@@ -173,7 +174,9 @@ static int32_t open_engine(struct life *life, cdtx_error *err) {
 static int32_t make_log_tables(cdtx_sql *sql, void *user, cdtx_error *err) {
     (void)user;
     int32_t rc = clerk_tables(sql, err);
-    return rc != 0 ? rc : hook_tables(sql, err);
+    if (rc == 0)
+        rc = hook_tables(sql, err);
+    return rc != 0 ? rc : cron_tables(sql, err);
 }
 
 /* Business tables may live in the log too. */
@@ -218,6 +221,8 @@ static int32_t open_all(struct life *life, cdtx_error *err) {
         rc = post_register(life, err);
     if (rc == 0)
         rc = half_register(life, err);
+    if (rc == 0)
+        rc = cron_register(life, err);
     env_alive(life);
     if (rc != 0) {
         life->attached = 0;

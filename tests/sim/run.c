@@ -7,6 +7,7 @@
 #include "clerk.h"
 #include "client.h"
 #include "cover.h"
+#include "cron.h"
 #include "errand.h"
 #include "half.h"
 #include "hook.h"
@@ -64,6 +65,7 @@ void sim_build(struct sim *sim) {
         add_node(sim, "order", 1, 0, 0, 1U << ORDER);
         add_node(sim, "stock", 2, 0, 0, 1U << STOCK);
     }
+    cron_init(sim);
     cover(topology_name(topology));
     if (sim->knobs.loopback)
         cover("loopback");

@@ -100,6 +100,7 @@ struct chores;
 struct hooks;
 struct posts;
 struct halves;
+struct crons;
 
 struct sim {
     struct world world;
@@ -129,6 +130,7 @@ struct sim {
     struct hooks *hooks;
     struct posts *posts;
     struct halves *halves;
+    struct crons *crons;
     uint32_t images;
     uint32_t
         touched[PARTICIPANTS + 1]; /* bits of enum touch: what may have changed in a database since the last look */

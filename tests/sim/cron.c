@@ -1,0 +1,187 @@
+#include "cron.h"
+
+#include <cdtx/retry.h>
+#include <stdio.h>
+
+#include "attempt.h"
+#include "clerk.h"
+#include "cover.h"
+#include "errand.h"
+
+/* Slots are numbered from the wall clock's begin in this simulation, by their distance. */
+enum { SLOTS_MAX = 4096, CALM = 8 * SECOND };
+#define WALL_BEGIN_MS INT64_C(1699999200000) /* a full hour */
+
+struct crons {
+    const char *when;
+    int64_t every_ms, grace_ms;
+    int32_t catch_up;
+    uint32_t catch_up_max;
+    int64_t added_ms; /* by the wall clock, the first time; 0: not yet */
+    struct attempts slots[SLOTS_MAX];
+    uint32_t effects[SLOTS_MAX];
+};
+
+void cron_init(struct sim *sim) {
+    struct crons *crons = sim->crons = world_alloc(&sim->world, sizeof *sim->crons);
+    struct prng prng = prng_new(sim->world.seed, "cron");
+    int jumps = knobs_have(&sim->knobs, FAULT_CLOCK);
+    crons->when = jumps ? "*/20 * * * *" : "* * * * *";
+    crons->every_ms = jumps ? 1200000 : 60000;
+    crons->catch_up = (int32_t)prng_below(&prng, 3);
+    crons->catch_up_max = prng_chance(&prng, 1, 2) ? 3 : 40;
+    crons->grace_ms = prng_range(&prng, 1000, 600000);
+    for (uint32_t i = 0; i < sim->host_count && sim->knobs.cron; i++) /* soon it is the next minute */
+        sim->hosts[i].wall_offset += prng_range(&prng, 20, 39) * SECOND;
+}
+
+int32_t cron_tables(cdtx_sql *sql, cdtx_error *err) {
+    return cdtx_sql_exec(sql, "CREATE TABLE IF NOT EXISTS tick (seq INTEGER PRIMARY KEY AUTOINCREMENT, slot INTEGER)",
+                         NULL, err);
+}
+
+/* ---- running ---- */
+
+static void check_slot(struct life *life, int64_t slot) {
+    struct sim *sim = life->sim;
+    const struct crons *crons = sim->crons;
+    if (slot <= 0 || slot % crons->every_ms != 0)
+        violate(&sim->world, "cron", "%s runs slot %lld, which is none", life->name, (long long)slot);
+    else if (slot > host_wall_peak_us(life->node->host, 0) / MS)
+        violate(&sim->world, "cron", "slot %lld runs %lld ms before its time", (long long)slot,
+                (long long)(slot - host_wall_us(life->node->host) / MS));
+    else if (slot <= crons->added_ms && !knobs_have(&sim->knobs, FAULT_CLOCK))
+        violate(&sim->world, "cron", "slot %lld runs; the schedule was added %lld ms after it", (long long)slot,
+                (long long)(crons->added_ms - slot));
+}
+
+static int32_t run(cdtx_work *work, void *user, cdtx_error *err) {
+    struct life *life = user;
+    struct sim *sim = life->sim;
+    int64_t slot = cdtx_cron_slot_ms(work), number = (slot - WALL_BEGIN_MS) / sim->crons->every_ms;
+    check_slot(life, slot);
+    if (number < 0 || number >= SLOTS_MAX)
+        return 0; /* a clock went very far */
+    struct attempts *attempts = &sim->crons->slots[number];
+    *attempts =
+        attempts->what != NULL ? *attempts : (struct attempts){.what = "cron", .which = CLERK_LOG, .id = number};
+    attempt_begin(life, attempts, work);
+    cdtx_sql_bind_int(cdtx_work_sql(work), slot);
+    int32_t rc = cdtx_sql_exec(cdtx_work_sql(work), "INSERT INTO tick (slot) VALUES (?)", NULL, err);
+    if (rc != 0)
+        return rc;
+    enum answer say = sim_fault(sim, FAULT_HANDLER_ERROR, &sim->world.faults, 5) ? SAID_FAILED : SAID_YES;
+    attempt_answer(life, attempts, work, say, 0);
+    cover("cron");
+    return attempt_code(work, say, 0, err);
+}
+
+int32_t cron_register(struct life *life, cdtx_error *err) {
+    struct crons *crons = life->sim->crons;
+    if (!life->sim->knobs.cron || life->dbs[CLERK_LOG] == NULL)
+        return 0;
+    cdtx_handler_options handler = {
+        .size = sizeof handler,
+        .in_local = 1,
+        .handler = run,
+        .user = life,
+        .attempts_max = 100000,
+        .crashes_max = 100000,
+        .lease_ms = ATTEMPT_LEASE_MS,
+        .backoff_min_ms = ATTEMPT_BACKOFF_MIN_MS,
+        .backoff_max_ms = ATTEMPT_BACKOFF_MAX_MS,
+    };
+    cdtx_cron_options options = {
+        .size = sizeof options,
+        .catch_up = crons->catch_up,
+        .when = crons->when,
+        .handler = "cron-local",
+        .grace_ms = crons->grace_ms,
+        .catch_up_max = crons->catch_up_max,
+    };
+    int32_t rc = cdtx_handler_add(life->dbs[CLERK_LOG], "cron-local", &handler, err);
+    if (crons->added_ms == 0)
+        crons->added_ms = host_wall_us(life->node->host) / MS;
+    if (rc == 0)
+        rc = cdtx_cron_add(life->dbs[CLERK_LOG], "clock", &options, err);
+    env_alive(life);
+    return rc;
+}
+
+/* ---- the end ---- */
+
+static int64_t one_number(sqlite3 *db, const char *query) {
+    sqlite3_stmt *s = NULL;
+    int64_t number = 0;
+    if (sqlite3_prepare_v2(db, query, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+        number = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return number;
+}
+
+static void read_ticks(struct sim *sim, sqlite3 *db) {
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(db, "SELECT slot FROM tick ORDER BY seq", -1, &s, NULL) != SQLITE_OK)
+        return;
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        int64_t number = (sqlite3_column_int64(s, 0) - WALL_BEGIN_MS) / sim->crons->every_ms;
+        if (number >= 0 && number < SLOTS_MAX && ++sim->crons->effects[number] > 1)
+            violate(&sim->world, "cron", "slot %lld has run twice", (long long)sqlite3_column_int64(s, 0));
+    }
+    sqlite3_finalize(s);
+}
+
+/* How many slots after that one were run in a row, from the first that was. */
+static uint32_t run_after(const struct crons *crons, int64_t number, int64_t last) {
+    uint32_t count = 0;
+    while (number <= last && crons->effects[number] == 0)
+        number++;
+    for (; number <= last && crons->effects[number] > 0; number++)
+        count++;
+    return count;
+}
+
+/* A slot that was not run was left out by the policy: then so many after it were not. */
+static void check_left_out(struct sim *sim, int64_t first, int64_t last) {
+    const struct crons *crons = sim->crons;
+    uint32_t least = crons->catch_up == CDTX_CATCH_UP_ALL              ? crons->catch_up_max
+                     : crons->catch_up == CDTX_CATCH_UP_ONCE           ? 1
+                     : sim->knobs.faults == 0 && sim->knobs.night == 0 ? UINT32_MAX
+                                                                       : 0;
+    for (int64_t number = first; number <= last; number++) {
+        if (crons->effects[number] > 0)
+            continue;
+        cover("slot left out");
+        if (run_after(crons, number, last) < least) {
+            violate(&sim->world, "cron", "slot %lld of \"%s\" was not run; policy %d, at most %u", (long long)number,
+                    crons->when, crons->catch_up, crons->catch_up_max);
+            return;
+        }
+    }
+}
+
+/* The last slot that was due a while ago is settled, unless a clock has jumped since. */
+static void check_settled(struct sim *sim, int64_t settled_ms) {
+    const struct host *host = &sim->hosts[0];
+    int64_t calm_ms = (host_wall_us(host) - CALM) / MS;
+    int64_t slot = calm_ms - calm_ms % sim->crons->every_ms;
+    int calm = host->jumps == NULL || host->jumps->at < sim->world.now - CALM;
+    if (calm && slot > sim->crons->added_ms && slot > settled_ms)
+        violate(&sim->world, "cron", "slot %lld has passed, and only those up to %lld are settled", (long long)slot,
+                (long long)settled_ms);
+}
+
+void cron_final(struct sim *sim, sqlite3 *db) {
+    const struct crons *crons = sim->crons;
+    if (!sim->knobs.cron)
+        return;
+    int64_t settled_ms = one_number(db, "SELECT settled_ms FROM cdtx_cron");
+    int64_t first = (crons->added_ms - WALL_BEGIN_MS) / crons->every_ms + 1;
+    int64_t last = (settled_ms - WALL_BEGIN_MS) / crons->every_ms;
+    read_ticks(sim, db);
+    if (one_number(db, "SELECT count(*) FROM cdtx_job WHERE handler = 'cron-local'") != 0)
+        violate(&sim->world, "L1", "jobs of the schedule are still there when all has ended");
+    if (first >= 0 && last < SLOTS_MAX && (!knobs_have(&sim->knobs, FAULT_CLOCK) || sim->world.broken[0] == '\0'))
+        check_left_out(sim, first, last);
+    check_settled(sim, settled_ms);
+}
