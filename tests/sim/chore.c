@@ -456,13 +456,13 @@ static void set_pause(struct life *life, int which, int sort, int pauses) {
 
 void chore_step(struct life *life, int which) {
     struct prng *prng = &life->sim->chores->prng;
-    uint64_t draw = prng_below(prng, 12);
+    uint64_t draw = prng_below(prng, 16);
     int sort = (int)prng_below(prng, SORTS);
-    if (draw < 8)
+    if (draw < 10)
         put_chore(life, which);
-    else if (draw < 10)
+    else if (draw < 12)
         cancel(life, which);
-    else if (draw < 11)
+    else if (draw < 15)
         redrive(life, which, sort);
     else
         set_pause(life, which, sort, prng_chance(prng, 1, 2));

@@ -360,7 +360,8 @@ int dump_quiet(struct sim *sim) {
         if (dump_image_count(
                 sim, which,
                 "SELECT (SELECT count(*) FROM cdtx_job WHERE state <> 3 AND (msg IS NOT NULL OR handler"
-                " GLOB 'chore-*' OR handler GLOB 'hook-*' OR handler GLOB 'cron-*' OR handler GLOB 'cdtx.half/*'))"
+                " GLOB 'chore-*' OR handler GLOB 'hook-*' OR handler GLOB 'cron-*' OR handler GLOB 'cdtx.half/*'"
+                " OR (handler = 'cdtx.cron' AND state = 2)))"
                 " + (SELECT count(*) FROM cdtx_half WHERE state = 1 AND ?1 = ?1)",
                 0) != 0)
             return 0;

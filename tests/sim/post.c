@@ -365,6 +365,8 @@ static int32_t answer(const struct consumer *consumer, struct delivery_of *deliv
     enum answer say = SAID_YES;
     if (sim_fault(sim, FAULT_HANDLER_SLOW, prng, 8))
         env_think(consumer->life, prng_range(prng, 1, 2 * ATTEMPT_LEASE_MS) * MS);
+    else if (consumer->form >= PLAIN && prng_chance(prng, 1, 3)) /* it holds no database */
+        env_think(consumer->life, prng_range(prng, 0, 400 * MS));
     if (delivery->hopeless)
         say = SAID_NO;
     else if (took_one(&delivery->snoozes))
@@ -488,10 +490,10 @@ void post_step(struct life *life, int which) {
     struct prng *prng = &life->sim->posts->prng;
     uint64_t draw = prng_below(prng, 24);
     int group = (int)prng_below(prng, GROUPS);
-    if (draw == 0)
+    if (draw <= 2)
         redrive(life, which, group);
-    else if (draw <= 2)
-        (void)set_pause(life, which, group, draw == 1);
+    else if (draw <= 4)
+        (void)set_pause(life, which, group, draw == 3);
     else
         put(life, which);
 }
