@@ -170,7 +170,6 @@ static int32_t bury(struct claim *claim, const struct share *share, cdtx_sql *sq
     return 0;
 }
 
-/* Of all ready ones from that number to that. */
 /* In order, each may have come to wait for an earlier one that waits too: when nobody of the key is ready or at work,
  * nobody would ever let one go. */
 static int32_t keep_moving(const struct claim *claim, cdtx_sql *sql, uint32_t row, cdtx_error *err) {
@@ -183,6 +182,7 @@ static int32_t keep_moving(const struct claim *claim, cdtx_sql *sql, uint32_t ro
     return rc != 0 || others != 0 ? rc : cdtx__job_pass_turn(sql, key->bytes, err);
 }
 
+/* Of all ready ones from that number to that. */
 static int32_t write_leases(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t first,
                             int64_t last, int64_t *changes, cdtx_error *err) {
     cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms), SQL_INT(first),
