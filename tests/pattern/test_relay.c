@@ -370,11 +370,12 @@ END_TEST
 /* ---- leases ---- */
 
 static void takes_long(void) {
-    cdtx_test_env_advance(env, 40000);
+    cdtx_test_env_advance(env, 70000);
     before_send = NULL;
 }
 
-/* What waited for the batch before it so long is not sent under a lease that may end meanwhile. */
+/* The first batch takes longer than a lease: what waited for it is claimed anew, and then sent, so that nobody else has
+ * sent it meanwhile. */
 START_TEST(a_batch_that_waited_too_long_is_claimed_anew) {
     char ids[128][CDTX_GID_MAX];
     set_up_relay((cdtx_test_queue_options){0});
@@ -386,7 +387,8 @@ START_TEST(a_batch_that_waited_too_long_is_claimed_anew) {
     run_ms(1000);
     ck_assert_int_eq(left(), 0);
     ck_assert_uint_eq(cdtx_test_queue_arrived(fake, NULL), 128);
-    ck_assert_uint_eq(stored(NULL), 128);
+    for (int i = 0; i < 128; i++)
+        ck_assert_uint_ge(stored(ids[i]), 1);
     tear_down_relay();
 }
 END_TEST
@@ -397,6 +399,7 @@ START_TEST(a_lease_that_was_lost_costs_a_repeat) {
     send_ids("k", 3, ids);
     relay((cdtx_relay_options){.lease_ms = 1000, .in_order = 1});
     before_send = takes_long;
+    run_ms(1000);
     run_ms(60000);
     ck_assert_int_eq(left() + dead(), 0);
     ck_assert_uint_eq(stored(NULL), 3);
