@@ -14,8 +14,8 @@ enum { URL_MAX = 512, DRAIN_MS = 60000 };
 
 /* ---- opening ---- */
 
-static void url_of(const struct house_site *site, const char *file, char url[URL_MAX]) {
-    (void)snprintf(url, URL_MAX, "%s:%s%s?share=%d%s%s", site->scheme, site->folder, file, site->share,
+void house_url(const struct house_site *site, const char *file, char *url, size_t room) {
+    (void)snprintf(url, room, "%s:%s%s?share=%d%s%s", site->scheme, site->folder, file, site->share,
                    site->vfs != NULL ? "&vfs=" : "", site->vfs != NULL ? site->vfs : "");
 }
 
@@ -58,8 +58,8 @@ static int32_t add_jobs(struct house *house, cdtx_error *err) {
     return rc;
 }
 
-int32_t house_open(struct house *house, const struct house_site *site, const struct house_options *options,
-                   cdtx_error *err) {
+int32_t house_open_engine(struct house *house, const struct house_site *site, const struct house_options *options,
+                          cdtx_error *err) {
     char url[URL_MAX];
     cdtx_options o = {.size = sizeof o,
                       .log = url,
@@ -74,12 +74,21 @@ int32_t house_open(struct house *house, const struct house_site *site, const str
                       .backoff_min_ms = 20,
                       .backoff_max_ms = 200};
     memset(house, 0, sizeof *house);
-    url_of(site, "log.db", url);
-    int32_t rc = cdtx_open(&o, &house->engine, err);
-    url_of(site, "orders.db", url);
+    house->clock = options->clock;
+    house->left = options->left;
+    house->witness = options->witness;
+    house_url(site, "log.db", url, sizeof url);
+    return cdtx_open(&o, &house->engine, err);
+}
+
+int32_t house_open(struct house *house, const struct house_site *site, const struct house_options *options,
+                   cdtx_error *err) {
+    char url[URL_MAX];
+    int32_t rc = house_open_engine(house, site, options, err);
+    house_url(site, "orders.db", url, sizeof url);
     if (rc == 0)
         rc = order_service_open(house->engine, url, NULL, &house->orders, err);
-    url_of(site, "stock.db", url);
+    house_url(site, "stock.db", url, sizeof url);
     if (rc == 0)
         rc = stock_service_open(house->engine, url, &house->stock, err);
     if (rc == 0)
@@ -92,6 +101,9 @@ int32_t house_open(struct house *house, const struct house_site *site, const str
 void house_close(struct house *house) {
     cdtx_db_close(house->orders);
     cdtx_db_close(house->stock);
+    cdtx_db_close(house->log);
+    cdtx_db_close(house->post);
+    cdtx_db_close(house->shop);
     cdtx_close(house->engine);
     memset(house, 0, sizeof *house);
 }

@@ -1,15 +1,21 @@
 /* The system under test: an engine with a log, the order and stock services of examples/order, and two kinds of jobs,
- * in three database files. */
+ * in three database files. Another kind of house is in post.h. */
 #ifndef FAULT_HOUSE_H
 #define FAULT_HOUSE_H
 
-#include <cdtx/port.h>
+#include <cdtx/test.h>
 
 #include "ledger.h"
+
+enum deed { DEED_ORDER, DEED_DELIVERY, DEED_INVOICE, DEED_PARCEL, DEEDS };
 
 struct house {
     cdtx *engine;
     cdtx_db *orders, *stock;
+    cdtx_db *log, *post, *shop; /* of a post office */
+    cdtx_test_env *clock;       /* the others are its options */
+    void (*left)(void *witness, int64_t job, int64_t token);
+    void *witness;
 };
 
 /* Where the files are: URLs are SCHEME:FOLDERname.db?share=SHARE&vfs=VFS. */
@@ -25,8 +31,16 @@ struct house_options {
     const cdtx_sql_port *adapter;
     const char *coordinator;
     uint32_t threads;
+    cdtx_test_env *clock; /* NULL: the real one */
+    /* Hears what a job has done that cannot be taken back, and under which token; NULL: nobody does. */
+    void (*left)(void *witness, int64_t job, int64_t token);
+    void *witness;
 };
 
+/* Only the engine with its log: what each kind of house begins with. */
+int32_t house_open_engine(struct house *house, const struct house_site *site, const struct house_options *options,
+                          cdtx_error *err);
+void house_url(const struct house_site *site, const char *file, char *url, size_t room);
 int32_t house_open(struct house *house, const struct house_site *site, const struct house_options *options,
                    cdtx_error *err);
 void house_close(struct house *house);

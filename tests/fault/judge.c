@@ -35,27 +35,27 @@ static const char *const wrongs[] = {
     "PRAGMA l.integrity_check",
 };
 
-static const struct {
-    const char *name, *count;
-} deeds[DEEDS] = {
+static const struct judged deeds[DEEDS] = {
     [DEED_ORDER] = {"order", "SELECT count(*) FROM o.orders WHERE request_id = ? AND state = 'CONFIRMED'"},
     [DEED_DELIVERY] = {"delivery", "SELECT count(*) FROM delivery WHERE sku = ?"},
     [DEED_INVOICE] = {"invoice", "SELECT count(*) FROM o.paper WHERE key = ?"},
     [DEED_PARCEL] = {"parcel", "SELECT count(*) FROM main.paper WHERE key = ?"},
 };
 
-sqlite3 *judge_open(const struct house_site *site, struct ledger *ledger) {
+sqlite3 *judge_attach(const struct house_site *site, const char *first, const char *const others[][2], size_t count,
+                      struct ledger *ledger) {
     char path[PATH_ROOM];
     sqlite3 *db = NULL;
-    (void)snprintf(path, sizeof path, "%sstock.db", site->folder);
+    (void)snprintf(path, sizeof path, "%s%s", site->folder, first);
     int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, site->vfs);
     if (rc == SQLITE_OK)
         rc = sqlite3_busy_timeout(db, LOCKED_MS);
     if (rc == SQLITE_OK)
         rc = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    (void)snprintf(path, sizeof path, "ATTACH '%sorders.db' AS o; ATTACH '%slog.db' AS l", site->folder, site->folder);
-    if (rc == SQLITE_OK)
+    for (size_t i = 0; rc == SQLITE_OK && i < count; i++) {
+        (void)snprintf(path, sizeof path, "ATTACH '%s%s' AS %s", site->folder, others[i][0], others[i][1]);
         rc = sqlite3_exec(db, path, NULL, NULL, NULL);
+    }
     if (rc == SQLITE_OK)
         return db;
     ledger_complain(ledger, "the tables cannot be opened: %s", db != NULL ? sqlite3_errmsg(db) : "no memory");
@@ -63,7 +63,12 @@ sqlite3 *judge_open(const struct house_site *site, struct ledger *ledger) {
     return NULL;
 }
 
-static void find_wrong(sqlite3 *db, const char *query, struct ledger *ledger) {
+sqlite3 *judge_open(const struct house_site *site, struct ledger *ledger) {
+    static const char *const others[][2] = {{"orders.db", "o"}, {"log.db", "l"}};
+    return judge_attach(site, "stock.db", others, 2, ledger);
+}
+
+void judge_find(sqlite3 *db, const char *query, struct ledger *ledger) {
     sqlite3_stmt *statement = NULL;
     int rc = sqlite3_prepare_v2(db, query, -1, &statement, NULL);
     if (rc == SQLITE_OK)
@@ -77,36 +82,40 @@ static void find_wrong(sqlite3 *db, const char *query, struct ledger *ledger) {
 }
 
 /* 0: it happened; a definite no: it did not; UNKNOWN: once or not at all. */
-static void compare(const struct heard *heard, int64_t times, struct ledger *ledger) {
+static void compare(const struct judged *deed, const struct heard *heard, int64_t times, struct ledger *ledger) {
     int32_t happened = cdtx_happened(heard->code);
     if ((happened < 0 && times > 1) || (happened >= 0 && times != happened))
-        ledger_complain(ledger, "%s %s was answered %s, but is there %lld times", deeds[heard->deed].name, heard->key,
+        ledger_complain(ledger, "%s %s was answered %s, but is there %lld times", deed->name, heard->key,
                         cdtx_code_name(heard->code), (long long)times);
 }
 
-static void compare_all(sqlite3 *db, struct ledger *ledger) {
-    sqlite3_stmt *statements[DEEDS] = {NULL};
+void judge_deeds(sqlite3 *db, const struct judged *judged, int count, struct ledger *ledger) {
+    sqlite3_stmt *statements[JUDGED_MAX] = {NULL};
     int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < DEEDS; i++)
-        rc = sqlite3_prepare_v2(db, deeds[i].count, -1, &statements[i], NULL);
+    for (int i = 0; rc == SQLITE_OK && i < count; i++)
+        if (judged[i].count != NULL)
+            rc = sqlite3_prepare_v2(db, judged[i].count, -1, &statements[i], NULL);
     for (uint32_t i = 0; rc == SQLITE_OK && i < ledger->count; i++) {
+        const struct judged *deed = &judged[ledger->list[i].deed];
         sqlite3_stmt *statement = statements[ledger->list[i].deed];
+        if (statement == NULL)
+            continue;
         rc = sqlite3_bind_text(statement, 1, ledger->list[i].key, -1, SQLITE_STATIC);
         if (rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
-            compare(&ledger->list[i], sqlite3_column_int64(statement, 0), ledger);
+            compare(deed, &ledger->list[i], sqlite3_column_int64(statement, 0), ledger);
         if (rc == SQLITE_OK)
             rc = sqlite3_reset(statement);
     }
     if (rc != SQLITE_OK)
         ledger_complain(ledger, "the tables cannot be read: %s", sqlite3_errmsg(db));
-    for (int i = 0; i < DEEDS; i++)
+    for (int i = 0; i < count; i++)
         (void)sqlite3_finalize(statements[i]);
 }
 
 void judge_tables(sqlite3 *db, struct ledger *ledger) {
     for (size_t i = 0; i < sizeof wrongs / sizeof wrongs[0]; i++)
-        find_wrong(db, wrongs[i], ledger);
-    compare_all(db, ledger);
+        judge_find(db, wrongs[i], ledger);
+    judge_deeds(db, deeds, DEEDS, ledger);
 }
 
 void judge(const struct house_site *site, struct ledger *ledger) {

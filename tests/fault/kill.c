@@ -172,7 +172,7 @@ struct loop {
     int open; /* the life said so */
 };
 
-static struct heard *find(struct ledger *ledger, enum deed deed, const char *key) {
+static struct heard *find(struct ledger *ledger, int deed, const char *key) {
     for (uint32_t i = ledger->count; i > 0; i--) /* from the latest */
         if (ledger->list[i - 1].deed == deed && strcmp(ledger->list[i - 1].key, key) == 0)
             return &ledger->list[i - 1];
@@ -187,12 +187,12 @@ static void hear(struct loop *loop, const char *line) {
     if (strcmp(line, "open") == 0) {
         loop->open = 1;
     } else if (sscanf(line, "? %u %47s", &deed, key) == 2 && deed < DEEDS) {
-        if (find(ledger, (enum deed)deed, key) == NULL)
-            ledger_hear(ledger, (enum deed)deed, key, CDTX_UNKNOWN);
+        if (find(ledger, (int)deed, key) == NULL)
+            ledger_hear(ledger, (int)deed, key, CDTX_UNKNOWN);
         else
             loop->asked_again++;
     } else if (sscanf(line, "= %u %47s %d", &deed, key, &code) == 3 && deed < DEEDS) {
-        struct heard *heard = find(ledger, (enum deed)deed, key);
+        struct heard *heard = find(ledger, (int)deed, key);
         if (heard == NULL)
             ledger_complain(ledger, "%s was answered and never asked", key);
         else

@@ -10,7 +10,7 @@ void ledger_free(struct ledger *ledger) {
     memset(ledger, 0, sizeof *ledger);
 }
 
-void ledger_hear(struct ledger *ledger, enum deed deed, const char *key, int32_t code) {
+void ledger_hear(struct ledger *ledger, int deed, const char *key, int32_t code) {
     if (ledger->count == ledger->room) {
         ledger->room = ledger->room == 0 ? 32 : ledger->room * 2;
         ledger->list = realloc(ledger->list, ledger->room * sizeof *ledger->list);

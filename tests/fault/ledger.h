@@ -7,11 +7,9 @@
 
 enum { LEDGER_KEY_MAX = 48, COMPLAINT_MAX = 1200 };
 
-enum deed { DEED_ORDER, DEED_DELIVERY, DEED_INVOICE, DEED_PARCEL, DEEDS };
-
-/* That deed under that key, which is unlike all others of its kind, was answered with code. */
+/* That deed (each house has its own) under that key, which is unlike all others of its kind, was answered with code. */
 struct heard {
-    enum deed deed;
+    int deed;
     int32_t code;
     char key[LEDGER_KEY_MAX];
 };
@@ -23,7 +21,7 @@ struct ledger {
 };
 
 void ledger_free(struct ledger *ledger);
-void ledger_hear(struct ledger *ledger, enum deed deed, const char *key, int32_t code);
+void ledger_hear(struct ledger *ledger, int deed, const char *key, int32_t code);
 /* Only the first one is kept: the others follow from it. */
 void ledger_complain(struct ledger *ledger, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Every answer is 0, or a code of the library's with a sentence. Returns code. */

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "judge.h"
-#include "story.h"
 
 /* Failed runs shown of one sweep; a run takes milliseconds, so one of many seconds hangs. */
 enum { SHOWN_MAX = 3, HANGS_SECONDS = 30, A_WHILE_MS = 3000 };
@@ -18,6 +16,7 @@ enum { SHOWN_MAX = 3, HANGS_SECONDS = 30, A_WHILE_MS = 3000 };
 static char now_running[128];
 static const char *mutant; /* the known bug that lives; NULL: none */
 static int no_floor;       /* of the sweep that runs */
+static const struct house_kind *kind = &order_house;
 
 static void cry(int signal_number) {
     const char *what = signal_number == SIGALRM ? " hangs\n" : " crashed\n";
@@ -49,10 +48,12 @@ static cdtx_env quiet(cdtx_test_env *heap) {
     return env;
 }
 
-static cdtx_test_env *new_heap(void) {
+/* So many lives of the same house came before. */
+static cdtx_test_env *new_heap(int before) {
     cdtx_test_env *heap = NULL;
     if (cdtx_test_env_new(&heap, NULL) != 0)
         abort();
+    cdtx_test_env_advance(heap, before * kind->later_ms);
     return heap;
 }
 
@@ -79,20 +80,26 @@ static int live(struct run *run) {
     struct house house = {0};
     cdtx_error err = {0};
     struct house_site site = site_of(run->disk, &life);
-    run->heap = new_heap();
+    run->heap = new_heap(1);
     cdtx_env env = quiet(run->heap);
-    run->options = (struct house_options){.env = &env, .coordinator = sweep->loopback ? "loopback" : NULL};
-    sweep->arm(run);
+    run->options =
+        (struct house_options){.env = &env, .clock = run->heap, .coordinator = sweep->loopback ? "loopback" : NULL};
+    if (!sweep->opened)
+        sweep->arm(run);
     if (run->options.adapter != NULL)
         site.scheme = run->options.adapter->scheme;
-    int32_t rc = ledger_check(ledger, "house_open", house_open(&house, &site, &run->options, &err), &err);
-    if (rc == 0)
-        (sweep->ruins ? story_resumed : sweep->brief ? story_brief : story_full)(&house, ledger);
+    int32_t rc = ledger_check(ledger, "house_open", kind->open(&house, &site, &run->options, &err), &err);
+    if (sweep->opened)
+        sweep->arm(run);
+    if (rc == 0 && sweep->ruins)
+        kind->resumed(&house, ledger);
+    else if (rc == 0)
+        kind->story(&house, ledger, sweep->chapter);
     int struck = sweep->close_too ? 0 : sweep->disarm(run);
     if (rc == 0 && !sweep->close_too && !sweep->stops) {
-        (void)house_drain(&house, ledger, A_WHILE_MS);
+        (void)kind->drain(&house, ledger, A_WHILE_MS);
         if (sweep->late != NULL && sweep->late(run, &house))
-            (void)house_drain(&house, ledger, A_WHILE_MS);
+            (void)kind->drain(&house, ledger, A_WHILE_MS);
         check_alarms(&house, ledger);
     }
     if (sweep->crash_after_story != 0)
@@ -106,47 +113,27 @@ static int live(struct run *run) {
     return struck;
 }
 
-/* Whoever was not told yes or a definite no asks again with the same key, and gets one answer. Returns how many did. */
-static uint32_t ask_again(struct house *house, struct ledger *ledger) {
-    uint32_t asked = 0;
-    for (uint32_t i = 0, count = ledger->count; i < count; i++) {
-        struct heard *heard = &ledger->list[i];
-        if (heard->deed != DEED_ORDER || heard->code == 0 || heard->code == CDTX_REFUSED)
-            continue;
-        struct wish wish = {.sku = "apple", .quantity = 1};
-        char key[LEDGER_KEY_MAX];
-        memcpy(key, heard->key, sizeof key);
-        wish.key = key;
-        int32_t code = house_order(house, ledger, ORDER_DECLARED, &wish);
-        ledger->list[i].code = code;
-        ledger->count = count;
-        if (cdtx_happened(code) < 0)
-            ledger_complain(ledger, "order %s was asked about again without faults, and answered %s", key,
-                            cdtx_code_name(code));
-        asked++;
-    }
-    return asked;
-}
-
 /* Opens the house without faults, brings it to rest, and judges before and after asking again. */
-static void recover(struct run *run, int32_t crash) {
+static void recover(struct run *run, int before, int32_t crash) {
     struct ledger *ledger = &run->ledger;
     struct disk_life *life = NULL;
     struct house house = {0};
     cdtx_error err = {0};
     struct house_site site = site_of(run->disk, &life);
-    cdtx_test_env *heap = new_heap();
+    cdtx_test_env *heap = new_heap(before);
     cdtx_env env = quiet(heap);
-    if (house_open(&house, &site, &(struct house_options){.env = &env}, &err) != 0) {
+    if (kind->open(&house, &site, &(struct house_options){.env = &env, .clock = heap}, &err) != 0) {
         ledger_complain(ledger, "the house does not open again: %s", err.text);
     } else {
-        (void)house_drain(&house, ledger, A_WHILE_MS);
-        judge(&site, ledger);
+        (void)kind->drain(&house, ledger, A_WHILE_MS);
+        kind->judge(&site, ledger);
         int more = run->sweep->later != NULL && run->sweep->later(run, &house);
-        if (ask_again(&house, ledger) > 0 || more) {
-            (void)house_drain(&house, ledger, A_WHILE_MS);
-            judge(&site, ledger);
+        if (kind->ask_again(&house, ledger) > 0 || more) {
+            (void)kind->drain(&house, ledger, A_WHILE_MS);
+            kind->judge(&site, ledger);
         }
+        if (crash == 0 && kind->after != NULL)
+            kind->after(&house, &site, ledger);
         check_alarms(&house, ledger);
     }
     if (crash != 0)
@@ -192,17 +179,17 @@ static int lay_base(void) {
     cdtx_error err = {0};
     base.disk = disk_new("base", prng_new(1, "base"));
     struct house_site site = site_of(base.disk, &life);
-    cdtx_test_env *heap = new_heap();
+    cdtx_test_env *heap = new_heap(0);
     cdtx_env env = quiet(heap);
-    if (house_open(&house, &site, &(struct house_options){.env = &env}, &err) != 0)
+    if (kind->open(&house, &site, &(struct house_options){.env = &env, .clock = heap}, &err) != 0)
         ledger_complain(&base.ledger, "the house does not open: %s", err.text);
     else
-        story_before(&house, &base.ledger);
+        kind->before(&house, &base.ledger);
     house_close(&house);
     check_nothing_left(&base.ledger, heap, life);
     cdtx_test_env_free(heap);
-    judge(&site, &base.ledger);
-    story_check(&base.ledger);
+    kind->judge(&site, &base.ledger);
+    kind->check(&base.ledger);
     return fits(&base, "before all");
 }
 
@@ -212,7 +199,7 @@ static int is_ruined(const struct ground *ground) {
     struct disk_life *life = NULL;
     struct disk *copy = disk_fork_after_crash(ground->disk, DISK_KEEP_ALL, "look", prng_new(1, "look"));
     struct house_site site = site_of(copy, &life);
-    judge(&site, &ledger);
+    kind->judge(&site, &ledger);
     disk_free(copy);
     return ledger.complaint[0] != '\0';
 }
@@ -221,20 +208,21 @@ static int lay_ruins(void) {
     static const cdtx_link deaf = {.size = sizeof deaf, .knows = knows, .send = send_tries};
     struct house house = {0};
     struct disk_life *life = NULL;
-    cdtx_tx *left_open = NULL;
+    struct post_leftover leftover = {0};
     cdtx_error err = {0};
     ruins.disk = disk_fork_after_crash(base.disk, DISK_KEEP_ALL, "ruins", prng_new(1, "ruins"));
     struct house_site site = site_of(ruins.disk, &life);
-    cdtx_test_env *heap = new_heap();
+    cdtx_test_env *heap = new_heap(0);
     cdtx_env env = quiet(heap);
-    if (house_open(&house, &site, &(struct house_options){.env = &env, .link = &deaf}, &err) != 0)
+    struct house_options options = {.env = &env, .link = &deaf, .clock = heap};
+    if (kind->open(&house, &site, &options, &err) != 0)
         ledger_complain(&ruins.ledger, "the house does not open: %s", err.text);
     else
-        story_of_ruin(&house, &ruins.ledger, &left_open);
-    story_check(&ruins.ledger);
+        kind->ruin(&house, &ruins.ledger, &leftover);
+    kind->check(&ruins.ledger);
     disk_power_loss(ruins.disk, DISK_KEEP_NONE);
     house_close(&house);
-    cdtx_tx_close(left_open);
+    post_leftover_free(&leftover);
     check_nothing_left(&ruins.ledger, heap, life);
     cdtx_test_env_free(heap);
     if (!is_ruined(&ruins))
@@ -259,10 +247,10 @@ static enum verdict run_one(const struct sweep *sweep, uint64_t n) {
     stand_on(&run, sweep->ruins ? &ruins : &base);
     int struck = live(&run);
     if (!struck || sweep->harmless)
-        story_check(&run.ledger);
-    recover(&run, sweep->crash_after_recovery);
+        kind->check(&run.ledger);
+    recover(&run, 2, sweep->crash_after_recovery);
     if (sweep->crash_after_recovery != 0)
-        recover(&run, 0);
+        recover(&run, 3, 0);
     disk_free(run.disk);
     int wrong = run.ledger.complaint[0] != '\0';
     if (wrong)
@@ -289,11 +277,17 @@ static int run_sweep(const struct sweep *sweep) {
     return wrong > 0 || runs < sweep->least;
 }
 
+static int is_ours(const struct sweep *sweep) {
+    return (sweep->house == NULL ? &order_house : sweep->house) == kind;
+}
+
 /* 0: some run went wrong, as it must. */
 static int run_mutant(const char *name, const struct sweep *sweeps, size_t count) {
     enum verdict verdict = RUN_STRUCK;
     mutant = name;
     for (size_t i = 0; i < count && verdict != RUN_WRONG; i++) {
+        if (!is_ours(&sweeps[i]))
+            continue;
         verdict = RUN_STRUCK;
         for (uint64_t n = 1; verdict == RUN_STRUCK && (sweeps[i].runs == 0 || n <= sweeps[i].runs); n++)
             verdict = run_one(&sweeps[i], n);
@@ -314,6 +308,11 @@ int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count) 
     if (sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) != SQLITE_OK ||
         sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK)
         abort();
+    if (argc > 1 && strcmp(argv[1], "--post") == 0) {
+        kind = &post_office;
+        argc--;
+        argv++;
+    }
     if (!lay_base() || !lay_ruins())
         return EXIT_FAILURE;
     int mutants = argc > 1 && strcmp(argv[1], "--mutants") == 0;
@@ -322,7 +321,7 @@ int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count) 
         failed |= run_mutant(argv[i], sweeps, count);
     }
     for (size_t i = 0; i < count && !mutants; i++) {
-        if (argc > 1 && strcmp(argv[1], sweeps[i].name) != 0)
+        if (!is_ours(&sweeps[i]) || (argc > 1 && strcmp(argv[1], sweeps[i].name) != 0))
             continue;
         found = 1;
         failed |= argc > 2 ? run_one(&sweeps[i], strtoull(argv[2], NULL, 10)) == RUN_WRONG : run_sweep(&sweeps[i]);

@@ -6,7 +6,7 @@
 
 #include <cdtx/test.h>
 
-#include "house.h"
+#include "sweep_house.h"
 #include "sim/disk.h"
 
 struct sweep;
@@ -29,7 +29,9 @@ struct sweep {
     int for_ever;
     int close_too;  /* the fault lasts until the house is closed */
     int stops;      /* a database may stop itself: only a reopening brings the house to rest */
-    int brief;      /* the short story */
+    const struct house_kind *house; /* NULL: the order house */
+    int chapter;    /* of its story */
+    int opened;     /* faults begin only once the house is open */
     int ruins;      /* begins on what a power loss left of unfinished things */
     int loopback;   /* the coordinator behind encoded calls */
     int harmless;   /* customers notice nothing but the delay */
@@ -45,8 +47,9 @@ struct sweep {
     int (*later)(struct run *run, struct house *house);
 };
 
-/* PROGRAM [NAME [N]] runs all sweeps, or one, or one run of one. PROGRAM --mutants NAME... demands of each known bug
- * that some run goes wrong while the library has it. Returns the exit status. */
+/* PROGRAM [--post] [NAME [N]] runs all sweeps over one kind of house, or one, or one run of one. PROGRAM [--post]
+ * --mutants NAME... demands of each known bug that some run goes wrong while the library has it. Returns the exit
+ * status. */
 int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count);
 
 #endif

@@ -188,7 +188,7 @@ static int later(struct run *run, struct house *house) {
 
 int main(int argc, char **argv) {
     static struct sweep sweeps[FAULTS] = {
-        [FAULTS - 1] = {.name = "link pairs", .least = PAIRS, .runs = PAIRS, .brief = 1, .arm = arm_pair},
+        [FAULTS - 1] = {.name = "link pairs", .least = PAIRS, .runs = PAIRS, .chapter = CHAPTER_BRIEF, .arm = arm_pair},
     };
     static const char *const names[FAULTS] = {NULL, "lost", "doubled", "overtaken", "outlived", "late", "not sent"};
     for (int fault = LOST; fault < FAULTS; fault++) {
