@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { A_WHILE_MS = 300, GUARDS_GO_MS = 6000, MINUTE_MS = 60000 };
+enum { A_WHILE_MS = 300, GUARDS_GO_MS = 8000, MINUTE_MS = 60000 };
 
 void post_story_before(struct house *house, struct ledger *ledger) {
     (void)post_letter(house, ledger, LETTER_SENT, "a-before");
@@ -116,9 +116,11 @@ void post_story_resumed(struct house *house, struct ledger *ledger) {
 }
 
 void post_story_after(struct house *house, struct ledger *ledger) {
+    cdtx_error err = {0};
     (void)post_letter(house, ledger, LETTER_SENT, "e-after");
     (void)post_deal(house, ledger, DEAL_TOLD, "d-after", NULL);
-    (void)post_drain(house, ledger, GUARDS_GO_MS);
+    (void)post_drain(house, ledger, A_WHILE_MS);
+    (void)ledger_check(ledger, "cdtx_run", cdtx_run(house->engine, GUARDS_GO_MS, &err), &err);
 }
 
 static int never(const struct heard *heard) {

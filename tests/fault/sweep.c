@@ -13,10 +13,14 @@
 /* Failed runs shown of one sweep; a run takes milliseconds, so one of many seconds hangs. */
 enum { SHOWN_MAX = 3, HANGS_SECONDS = 30, A_WHILE_MS = 3000 };
 
+/* A place that no run reaches. */
+#define NOT_YET (UINT64_MAX / 1024)
+
 static char now_running[128];
 static const char *mutant; /* the known bug that lives; NULL: none */
 static int no_floor;       /* of the sweep that runs */
 static const struct house_kind *kind = &order_house;
+static int everywhere; /* strides are not looked at */
 
 static void cry(int signal_number) {
     const char *what = signal_number == SIGALRM ? " hangs\n" : " crashed\n";
@@ -84,11 +88,14 @@ static int live(struct run *run) {
     cdtx_env env = quiet(run->heap);
     run->options =
         (struct house_options){.env = &env, .clock = run->heap, .coordinator = sweep->loopback ? "loopback" : NULL};
-    if (!sweep->opened)
-        sweep->arm(run);
+    uint64_t n = run->n;
+    if (sweep->opened)
+        run->n = NOT_YET;
+    sweep->arm(run);
     if (run->options.adapter != NULL)
         site.scheme = run->options.adapter->scheme;
     int32_t rc = ledger_check(ledger, "house_open", kind->open(&house, &site, &run->options, &err), &err);
+    run->n = n;
     if (sweep->opened)
         sweep->arm(run);
     if (rc == 0 && sweep->ruins)
@@ -241,6 +248,8 @@ enum verdict { RUN_WRONG = -1, RUN_MISSED = 0, RUN_STRUCK = 1 };
 static enum verdict run_one(const struct sweep *sweep, uint64_t n) {
     no_floor = sweep->no_floor;
     struct run run = {.sweep = sweep, .n = n};
+    if (sweep->stride > 1 && !everywhere)
+        run.n = (n - 1) * sweep->stride + sweep->phase + 1;
     (void)snprintf(now_running, sizeof now_running, "%s, run %llu", sweep->name, (unsigned long long)n);
     (void)alarm(HANGS_SECONDS);
     disk_reset_sqlite_random(n);
@@ -298,6 +307,25 @@ static int run_mutant(const char *name, const struct sweep *sweeps, size_t count
     return verdict != RUN_WRONG;
 }
 
+size_t sweep_post(struct sweep *sweeps, const struct sweep *like, const uint64_t least[CHAPTERS]) {
+    static const char *const names[CHAPTERS] = {"ruins", "letters", "promises", "deals", "jobs"};
+    size_t count = 0;
+    for (int chapter = 0; chapter < CHAPTERS; chapter++) {
+        struct sweep *sweep = &sweeps[count];
+        if (least[chapter] == 0)
+            continue;
+        *sweep = *like;
+        (void)snprintf(sweep->name, sizeof sweep->name, "post %s, %.40s", names[chapter], like->name);
+        sweep->house = &post_office;
+        sweep->least = least[chapter];
+        sweep->chapter = chapter;
+        sweep->ruins = chapter == 0;
+        sweep->opened = chapter > CHAPTER_LETTERS;
+        count++;
+    }
+    return count;
+}
+
 int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count) {
     int failed = 0, found = 0;
     (void)signal(SIGALRM, cry);
@@ -310,6 +338,11 @@ int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count) 
         abort();
     if (argc > 1 && strcmp(argv[1], "--post") == 0) {
         kind = &post_office;
+        argc--;
+        argv++;
+    }
+    if (argc > 1 && strcmp(argv[1], "--all") == 0) {
+        everywhere = 1;
         argc--;
         argv++;
     }

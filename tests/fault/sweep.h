@@ -13,7 +13,7 @@ struct sweep;
 
 struct run {
     const struct sweep *sweep;
-    uint64_t n; /* from 1 */
+    uint64_t n; /* from 1; of a sweep with a stride the place that it struck */
     struct disk *disk;
     cdtx_test_env *heap;          /* of the life under test */
     struct house_options options; /* its link and adapter, set by arm */
@@ -32,13 +32,14 @@ struct sweep {
     const struct house_kind *house; /* NULL: the order house */
     int chapter;    /* of its story */
     int opened;     /* faults begin only once the house is open */
+    uint32_t stride, phase; /* of so many places one is struck, the one after phase; 0: all */
     int ruins;      /* begins on what a power loss left of unfinished things */
     int loopback;   /* the coordinator behind encoded calls */
     int harmless;   /* customers notice nothing but the delay */
     int no_floor;   /* the log does not raise its floor: what comes late finds its guard */
     int32_t crash_after_story, crash_after_recovery; /* enum disk_crash, 0: none */
 
-    void (*arm)(struct run *run);
+    void (*arm)(struct run *run); /* before the opening; with `opened`, then in vain, and again after it */
     /* Faults are over. Returns 1 if they struck. */
     int (*disarm)(struct run *run);
     /* Optional: what comes late, into the same house once it has come to rest, and into the house that was opened next.
@@ -47,9 +48,13 @@ struct sweep {
     int (*later)(struct run *run, struct house *house);
 };
 
-/* PROGRAM [--post] [NAME [N]] runs all sweeps over one kind of house, or one, or one run of one. PROGRAM [--post]
- * --mutants NAME... demands of each known bug that some run goes wrong while the library has it. Returns the exit
- * status. */
+/* The same sweep over chapters of the post office's story, and over its ruins (0); least[chapter] 0: not over that one.
+ * Only the first chapter begins with the opening. Returns how many. */
+size_t sweep_post(struct sweep *sweeps, const struct sweep *like, const uint64_t least[CHAPTERS]);
+
+/* PROGRAM [--post] [--all] [NAME [N]] runs all sweeps over one kind of house, or one, or one run of one; with --all at
+ * every place, whatever the stride. PROGRAM [--post] --mutants NAME... demands of each known bug that some run goes wrong
+ * while the library has it. Returns the exit status. */
 int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count);
 
 #endif

@@ -45,7 +45,7 @@ static int disarm(struct run *run) {
 #define SWEEP .arm = arm, .disarm = disarm, .stops = 1
 
 int main(int argc, char **argv) {
-    static const struct sweep sweeps[] = {
+    static struct sweep sweeps[64] = {
         {.name = "disk fails once", .fault = DISK_FAIL_IO, .kind = ANY, .least = 300, SWEEP},
         {.name = "disk fails for ever", .fault = DISK_FAIL_IO, .kind = ANY, .for_ever = 1, .least = 300, SWEEP},
         {.name = "disk full once", .fault = DISK_FAIL_FULL, .kind = DISK_WRITE, .least = 100, SWEEP},
@@ -71,5 +71,21 @@ int main(int argc, char **argv) {
         {.name = "power cut twice", .fault = CUT + DISK_KEEP_SOME, .kind = DISK_SYNC, .least = 40,
          .crash_after_recovery = DISK_KEEP_SOME, SWEEP},
     };
-    return sweep_main(argc, argv, sweeps, sizeof sweeps / sizeof sweeps[0]);
+    static const struct sweep posts[] = {
+        {.name = "disk fails once", .fault = DISK_FAIL_IO, .kind = ANY, .stride = 5, SWEEP},
+        {.name = "sync fails, power loss", .fault = DISK_FAIL_SYNC, .kind = DISK_SYNC,
+         .crash_after_story = DISK_KEEP_NONE, SWEEP},
+        {.name = "kill", .fault = DISK_DIE_BEFORE, .kind = DISK_WRITE, .stride = 4, SWEEP},
+        {.name = "power cut, some kept", .fault = CUT + DISK_KEEP_SOME, .kind = DISK_WRITE, .stride = 4,
+         .phase = 2, SWEEP},
+        {.name = "power cut twice", .fault = CUT + DISK_KEEP_SOME, .kind = DISK_SYNC,
+         .crash_after_recovery = DISK_KEEP_SOME, SWEEP},
+    };
+    static const uint64_t least[CHAPTERS] = {20, 20, 20, 15, 25};
+    size_t count = 0;
+    while (sweeps[count].name[0] != '\0')
+        count++;
+    for (size_t i = 0; i < sizeof posts / sizeof posts[0]; i++)
+        count += sweep_post(&sweeps[count], &posts[i], least);
+    return sweep_main(argc, argv, sweeps, count);
 }

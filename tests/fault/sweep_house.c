@@ -54,7 +54,6 @@ const struct house_kind order_house = {
 /* Guards may go only with later work, and only slowly. */
 static void after_letters(struct house *house, const struct house_site *site, struct ledger *ledger) {
     post_story_after(house, ledger);
-    post_judge(site, ledger);
     sqlite3 *db = post_judge_open(site, ledger);
     if (db != NULL)
         post_judge_guards(db, ledger);

@@ -187,7 +187,7 @@ static int later(struct run *run, struct house *house) {
 }
 
 int main(int argc, char **argv) {
-    static struct sweep sweeps[FAULTS] = {
+    static struct sweep sweeps[3 * FAULTS] = {
         [FAULTS - 1] = {.name = "link pairs", .least = PAIRS, .runs = PAIRS, .chapter = CHAPTER_BRIEF, .arm = arm_pair},
     };
     static const char *const names[FAULTS] = {NULL, "lost", "doubled", "overtaken", "outlived", "late", "not sent"};
@@ -197,11 +197,14 @@ int main(int argc, char **argv) {
             (struct sweep){.least = 30, .fault = fault, .no_floor = fault == LATE || fault == OUTLIVED, .arm = arm};
         (void)snprintf(sweep->name, sizeof sweep->name, "link %s", names[fault]);
     }
+    size_t count = FAULTS;
     for (int i = 0; i < FAULTS; i++) {
         sweeps[i].harmless = 1;
         sweeps[i].disarm = disarm;
         sweeps[i].late = late;
         sweeps[i].later = later;
+        if (sweeps[i].runs == 0)
+            count += sweep_post(&sweeps[count], &sweeps[i], (uint64_t[CHAPTERS]){12, 0, 30, 0, 0});
     }
-    return sweep_main(argc, argv, sweeps, FAULTS);
+    return sweep_main(argc, argv, sweeps, count);
 }

@@ -21,7 +21,7 @@ static int disarm(struct run *run) {
 /* ---- SQLite's heap ---- */
 
 /* SQLite allocates so often that only each so-manyth place is tried. */
-enum { STRIDE = 23 };
+enum { STRIDE = 23, LONG_STRIDE = 211 };
 
 static sqlite3_mem_methods real;
 static struct {
@@ -58,7 +58,7 @@ static void take_heap(void) {
 }
 
 static void arm_sqlite(struct run *run) {
-    plan.nth = run->n * STRIDE;
+    plan.nth = run->n;
     plan.for_ever = run->sweep->for_ever;
     plan.seen = 0;
     plan.armed = 1;
@@ -71,22 +71,28 @@ static int disarm_sqlite(struct run *run) {
 }
 
 int main(int argc, char **argv) {
-    static const struct sweep sweeps[] = {
+    static struct sweep sweeps[32] = {
         {.name = "memory once", .least = 300, .arm = arm, .disarm = disarm},
         {.name = "memory for ever", .least = 300, .for_ever = 1, .arm = arm, .disarm = disarm},
         {.name = "memory to the end", .least = 300, .for_ever = 1, .close_too = 1, .arm = arm, .disarm = disarm},
         {.name = "memory once, loopback", .least = 300, .loopback = 1, .arm = arm, .disarm = disarm},
         {.name = "memory once, on ruins", .least = 100, .ruins = 1, .arm = arm, .disarm = disarm},
         {.name = "memory for ever, on ruins", .least = 100, .for_ever = 1, .ruins = 1, .arm = arm, .disarm = disarm},
-        {.name = "post letters, memory once", .house = &post_office, .chapter = 1, .least = 300, .arm = arm, .disarm = disarm},
-        {.name = "post promises, memory once", .house = &post_office, .chapter = 2, .least = 300, .arm = arm, .disarm = disarm, .opened = 1},
-        {.name = "post deals, memory once", .house = &post_office, .chapter = 3, .least = 300, .arm = arm, .disarm = disarm, .opened = 1},
-        {.name = "post jobs, memory once", .house = &post_office, .chapter = 4, .least = 300, .arm = arm, .disarm = disarm, .opened = 1},
-        {.name = "post ruins, memory once", .house = &post_office, .ruins = 1, .least = 300, .arm = arm, .disarm = disarm},
-        {.name = "SQLite's memory once", .least = 150, .stops = 1, .arm = arm_sqlite, .disarm = disarm_sqlite},
-        {.name = "SQLite's memory to the end", .least = 150, .stops = 1, .for_ever = 1, .close_too = 1,
+        {.name = "SQLite's memory once", .least = 150, .stride = STRIDE, .stops = 1, .arm = arm_sqlite,
+         .disarm = disarm_sqlite},
+        {.name = "SQLite's memory to the end", .least = 150, .stride = STRIDE, .stops = 1, .for_ever = 1, .close_too = 1,
          .arm = arm_sqlite, .disarm = disarm_sqlite},
     };
+    static const struct sweep once = {.name = "memory once", .arm = arm, .disarm = disarm},
+                              to_the_end = {.name = "memory to the end", .for_ever = 1, .close_too = 1, .stride = 2,
+                                            .arm = arm,
+                                            .disarm = disarm},
+                              sqlite = {.name = "SQLite's memory once", .stride = LONG_STRIDE, .stops = 1,
+                                        .arm = arm_sqlite, .disarm = disarm_sqlite};
+    size_t count = 8;
     take_heap();
-    return sweep_main(argc, argv, sweeps, sizeof sweeps / sizeof sweeps[0]);
+    count += sweep_post(&sweeps[count], &once, (uint64_t[CHAPTERS]){300, 200, 200, 80, 120});
+    count += sweep_post(&sweeps[count], &to_the_end, (uint64_t[CHAPTERS]){0, 0, 120, 50, 70});
+    count += sweep_post(&sweeps[count], &sqlite, (uint64_t[CHAPTERS]){60, 50, 25, 18, 30});
+    return sweep_main(argc, argv, sweeps, count);
 }

@@ -200,6 +200,26 @@ static const struct {
     [COMMIT] = {"commit", 30, {UNKNOWN_DID, UNKNOWN_DID_NOT, CDTX_IO, CDTX_BUSY, CDTX_NO_MEMORY}},
 };
 
+/* At the post office, whose chapters are many: each place in the ways that differ there. */
+enum { POSTS = 10 };
+static const struct {
+    enum place place;
+    int fault;
+    uint32_t stride, phase;
+    uint64_t least[CHAPTERS];
+} posts[POSTS] = {
+    {COMMIT, UNKNOWN_DID, 1, 0, {30, 30, 30, 25, 35}},
+    {COMMIT, UNKNOWN_DID_NOT, 1, 0, {30, 30, 30, 25, 35}},
+    {COMMIT, CDTX_IO, 1, 0, {30, 30, 30, 25, 35}},
+    {COMMIT, CDTX_BUSY, 3, 0, {10, 10, 10, 8, 12}},
+    {BEGIN, CDTX_BUSY, 3, 1, {10, 10, 10, 8, 12}},
+    {SAVEPOINT, ENDS, 2, 0, {20, 20, 20, 16, 24}},
+    {RELEASE, CDTX_IO, 2, 0, {20, 20, 20, 16, 24}},
+    {RELEASE, ENDS, 2, 1, {20, 20, 20, 16, 24}},
+    {EXEC, CDTX_IO, 6, 0, {80, 80, 70, 70, 150}},
+    {EXEC, ENDS, 6, 3, {80, 80, 70, 70, 150}},
+};
+
 static const char *fault_name(int fault) {
     return fault == ENDS              ? "ends its transaction"
            : fault == UNKNOWN_DID     ? "UNKNOWN but did"
@@ -220,7 +240,7 @@ static struct sweep on_ruins(const char *name, enum place place, int fault, uint
 }
 
 int main(int argc, char **argv) {
-    static struct sweep sweeps[PLACES * (FAULTS_MAX + FOR_EVER_MAX) + 4];
+    static struct sweep sweeps[PLACES * (FAULTS_MAX + FOR_EVER_MAX) + 4 + CHAPTERS * POSTS];
     size_t count = 0;
     for (int place = 0; place < PLACES; place++)
         for (int i = 0; i < FAULTS_MAX && places[place].faults[i] != 0; i++)
@@ -241,5 +261,13 @@ int main(int argc, char **argv) {
     sweeps[count++] = on_ruins("sql exec ends its transaction once, on ruins", EXEC, ENDS, 100);
     sweeps[count++] = on_ruins("sql commit UNKNOWN but did once, on ruins", COMMIT, UNKNOWN_DID, 10);
     sweeps[count++] = on_ruins("sql commit UNKNOWN and did not once, on ruins", COMMIT, UNKNOWN_DID_NOT, 10);
+    for (size_t i = 0; i < sizeof posts / sizeof posts[0]; i++) {
+        struct sweep like = on_ruins("", posts[i].place, posts[i].fault, 0);
+        (void)snprintf(like.name, sizeof like.name, "sql %s %s once", places[posts[i].place].name,
+                       fault_name(posts[i].fault));
+        like.stride = posts[i].stride;
+        like.phase = posts[i].phase;
+        count += sweep_post(&sweeps[count], &like, posts[i].least);
+    }
     return sweep_main(argc, argv, sweeps, count);
 }
