@@ -9,12 +9,15 @@
 
 enum deed { DEED_ORDER, DEED_DELIVERY, DEED_INVOICE, DEED_PARCEL, DEEDS };
 
+/* What has left the house: a job's effect and its token, a half message's resolution. */
+enum left { LEFT_EFFECT, LEFT_RESOLUTION };
+
 struct house {
     cdtx *engine;
     cdtx_db *orders, *stock;
     cdtx_db *log, *post, *shop; /* of a post office */
     cdtx_test_env *clock;       /* the others are its options */
-    void (*left)(void *witness, int64_t job, int64_t token);
+    void (*left)(void *witness, enum left what, int64_t number, int64_t value);
     void *witness;
 };
 
@@ -32,8 +35,8 @@ struct house_options {
     const char *coordinator;
     uint32_t threads;
     cdtx_test_env *clock; /* NULL: the real one */
-    /* Hears what a job has done that cannot be taken back, and under which token; NULL: nobody does. */
-    void (*left)(void *witness, int64_t job, int64_t token);
+    /* Hears what cannot be taken back; NULL: nobody does. */
+    void (*left)(void *witness, enum left what, int64_t number, int64_t value);
     void *witness;
 };
 

@@ -1,4 +1,4 @@
-/* Every write and every sync of the order scenario, each with the power cut there in each way; then the same during the
+/* Every write and every sync of the scenarios, each with the power cut there in each way; then the same during the
  * recoveries. */
 #include "images.h"
 
@@ -14,16 +14,10 @@
 /* A life takes milliseconds, so one of many seconds hangs. */
 enum { SHOWN_MAX = 3, HANGS_SECONDS = 30, DRAWN_MAX = 64, CUTS_MAX = 4 + DRAWN_MAX, SEEN_ROOM = 1 << 20 };
 
-static const struct scenario scenarios[] = {
-    {.name = "alone", .least = 400},
-    {.name = "shared", .share = 1, .coordinator = "loopback", .least = 450},
-    {.name = "birth", .birth = 1, .least = 200},
-};
-enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
-
 static struct {
     uint64_t seed;
     uint32_t drawn;   /* random subsets for each place */
+    int all_ways;     /* also where a scenario takes them in turn */
     uint32_t recover; /* of so many images one has its recovery cut as well; 0: none */
     const char *only; /* one image by its place */
     const char *liar;
@@ -106,10 +100,18 @@ static int heals(const struct scenario *scenario, struct image *image, struct re
     return 0;
 }
 
+static uint32_t ways_of(const struct scenario *scenario) {
+    return plan.all_ways || scenario->ways > cut_count ? 0 : scenario->ways;
+}
+
 /* Cuts during the recovery of one image. */
 static void cut_recovery(const struct scenario *scenario, struct image *image, struct tally *outer,
                          struct tally *inner) {
-    struct recording recording = {.prefix = image->place, .cuts = cuts, .cut_count = cut_count, .seed = plan.seed};
+    struct recording recording = {.prefix = image->place,
+                                  .cuts = cuts,
+                                  .cut_count = cut_count,
+                                  .ways = ways_of(scenario),
+                                  .seed = plan.seed};
     outer->recoveries++;
     int healed = heals(scenario, image, &recording, outer);
     inner->places += recording.places;
@@ -150,6 +152,7 @@ static int64_t run_scenario(const struct scenario *scenario) {
     struct recording recording = {.prefix = scenario->name,
                                   .cuts = cuts,
                                   .cut_count = cut_count,
+                                  .ways = ways_of(scenario),
                                   .seed = plan.seed,
                                   .liar = plan.liar,
                                   .ledger = &ledger};
@@ -191,8 +194,8 @@ static int run_bug(const char *name) {
         plan.liar = name + strlen(lies);
     else
         images_mutant = name;
-    for (size_t i = 0; i < SCENARIOS && wrong == 0; i++)
-        wrong = run_scenario(&scenarios[i]);
+    for (size_t i = 0; i < images_scenario_count && wrong == 0; i++)
+        wrong = run_scenario(&images_scenarios[i]);
     images_mutant = plan.liar = NULL;
     printf("%s %s\n", name, wrong > 0 ? "dies" : "survives");
     (void)fflush(stdout);
@@ -201,17 +204,18 @@ static int run_bug(const char *name) {
 
 static int run_all(void) {
     int failed = 0;
-    for (size_t i = 0; i < SCENARIOS; i++) {
-        size_t length = strlen(scenarios[i].name);
-        if (plan.only == NULL || (strncmp(plan.only, scenarios[i].name, length) == 0 && plan.only[length] == ' '))
-            failed |= run_scenario(&scenarios[i]) != 0;
+    for (size_t i = 0; i < images_scenario_count; i++) {
+        size_t length = strlen(images_scenarios[i].name);
+        if (plan.only == NULL || (strncmp(plan.only, images_scenarios[i].name, length) == 0 && plan.only[length] == ' '))
+            failed |= run_scenario(&images_scenarios[i]) != 0;
     }
     return failed;
 }
 
 static int usage(void) {
-    printf("usage: fault-images [--seed S] [--drawn N] [--recover N] [--only 'SCENARIO PLACE CUT...'] | --mutants "
+    printf("usage: fault-images [--all-ways 1] [--seed S] [--drawn N] [--recover N] [--only 'SCENARIO PLACE CUT...'] | --mutants "
            "NAME...\n"
+           "  --all-ways 1  every way of cutting at every place, where some are taken in turn otherwise\n"
            "  --drawn N     random subsets of the unsynced effects for each place, at most %d (default %u)\n"
            "  --recover N   of N images one has its recovery cut as well; 0: none (default %u)\n"
            "  --only PLACE  one image, as a complaint names it\n"
@@ -229,6 +233,8 @@ int main(int argc, char **argv) {
             plan.drawn = (uint32_t)strtoul(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--recover") == 0)
             plan.recover = (uint32_t)strtoul(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--all-ways") == 0)
+            plan.all_ways = argv[i + 1][0] == '1';
         else if (strcmp(argv[i], "--only") == 0)
             plan.only = argv[i + 1];
         else

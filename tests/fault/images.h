@@ -29,17 +29,20 @@ struct scenario {
     const char *coordinator;
     int share;
     int birth;      /* recorded from an empty disk on; else after what story_before leaves */
+    int chapter;    /* of the post office's story */
+    uint32_t ways;  /* of cutting at each place, in turn; 0: all */
     uint64_t least; /* fewer places: the story no longer goes where it should */
 };
 
 /* ---- images_record.c ---- */
 
-/* A recording: from start on, every call that changes the disk makes one image for each cut. */
+/* A recording: from start on, every call that changes the disk makes one image for each cut, or for so many in turn. */
 struct recording {
     struct disk *disk;
     const char *prefix; /* of the places: what led here */
     const struct cut *cuts;
     size_t cut_count;
+    uint32_t ways; /* of them at each place, in turn; 0: all */
     uint64_t seed;
     struct ledger *ledger; /* of the life that is recorded */
     const struct witness *witness;
@@ -63,6 +66,9 @@ uint64_t image_digest(const struct image *image);
 
 /* The known bug that lives in all engines; NULL: none. */
 extern const char *images_mutant;
+/* Which lives there are. images_post.c has those of a post office. */
+extern const struct scenario images_scenarios[];
+extern const size_t images_scenario_count;
 
 /* Lives the whole story on a disk: makes the recording, which the caller frees. 0: something was wrong without any
  * power cut; the ledger says what. */

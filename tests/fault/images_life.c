@@ -9,6 +9,12 @@ enum { A_WHILE_MS = 3000, PAST_DEADLINE_MS = 1500, STOCK = 100, TOO_MANY = 1000 
 #define SKU "apple"
 
 const char *images_mutant;
+const struct scenario images_scenarios[] = {
+    {.name = "alone", .least = 400},
+    {.name = "shared", .share = 1, .coordinator = "loopback", .least = 450},
+    {.name = "birth", .birth = 1, .least = 200},
+};
+const size_t images_scenario_count = sizeof images_scenarios / sizeof images_scenarios[0];
 
 static const struct wish declared = {"declared", SKU, 2}, steps = {"steps", SKU, 3},
                          sold_out = {"sold-out", SKU, TOO_MANY}, given_up = {"given-up", SKU, 4},

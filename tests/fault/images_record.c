@@ -32,6 +32,10 @@ uint64_t image_digest(const struct image *image) {
         hash = mix(hash, (uint64_t)(uint32_t)witness->said[i].code << 1 | (uint64_t)witness->said[i].left);
     for (int i = 0; i < GIDS_MAX; i++)
         hash = mix(hash, (uint64_t)witness->state[i]);
+    for (uint32_t i = 0; i < witness->effect_count; i++)
+        hash = mix(hash, (uint64_t)witness->effects[i].job << 16 | (uint64_t)witness->effects[i].token);
+    for (int i = 0; i < HALVES_MAX; i++)
+        hash = mix(hash, (uint64_t)witness->half[i]);
     hash = mix(hash, (uint64_t)witness->letter);
     return mix(mix(hash, witness->posts), (uint64_t)witness->token);
 }
@@ -56,10 +60,11 @@ static struct image *one_more(struct recording *recording) {
 static void take(struct recording *recording, const struct disk_call *call) {
     recording->places++;
     static uint64_t names;
-    for (size_t i = 0; i < recording->cut_count; i++) {
+    size_t ways = recording->ways == 0 ? recording->cut_count : recording->ways;
+    for (size_t i = 0; i < ways; i++) {
         char name[32];
         struct image *image = one_more(recording);
-        const struct cut *cut = &recording->cuts[i];
+        const struct cut *cut = &recording->cuts[(i + recording->places * recording->ways) % recording->cut_count];
         (void)snprintf(name, sizeof name, "image%llu", (unsigned long long)++names);
         (void)snprintf(image->place, sizeof image->place, "%s %llu %s", recording->prefix,
                        (unsigned long long)recording->places, cut->name);

@@ -172,7 +172,7 @@ static int32_t read_plain(cdtx_work *work, void *user, cdtx_error *err) {
     struct house *house = user;
     int32_t rc = cdtx_local(house->shop, write_plain, work, err);
     if (rc == 0 && house->left != NULL)
-        house->left(house->witness, cdtx_work_id(work), cdtx_work_token(work));
+        house->left(house->witness, LEFT_EFFECT, cdtx_work_id(work), cdtx_work_token(work));
     return rc;
 }
 

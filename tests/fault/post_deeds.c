@@ -2,6 +2,7 @@
 #include <cdtx/msg.h>
 #include <cdtx/retry.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "post.h"
@@ -182,6 +183,8 @@ static void tell(struct house *house, struct ledger *ledger, const char *handle,
     int32_t rc = ledger_check(ledger, "cdtx_half_resolve", cdtx_half_resolve(house->post, handle, outcome, &err), &err);
     if (rc == CDTX_CONFLICT)
         ledger_complain(ledger, "a half was resolved as its transaction ended: %s", err.text);
+    if (rc == 0 && house->left != NULL)
+        house->left(house->witness, LEFT_RESOLUTION, strtoll(strrchr(handle, '-') + 1, NULL, 10), outcome);
     rc = ledger_check(ledger, "cdtx_half_query", cdtx_half_query(house->post, handle, &state, &err), &err);
     if (rc == 0 && state != CDTX_HALF_OPEN && state != outcome)
         ledger_complain(ledger, "a half that was resolved as %d is %d", outcome, state);

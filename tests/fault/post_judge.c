@@ -56,6 +56,20 @@ static const char *const always[] = {
     "SELECT printf('no slot is at %d', slot) FROM main.stroke WHERE slot % 60000 <> 0",
 };
 
+/* A letter that was acknowledged is on its way to a group, or has arrived. */
+#define ON_ITS_WAY(group, table)                                                                                       \
+    "SELECT printf('%s was lost on its way to %s', key, '" group "') FROM (SELECT key FROM main.sent UNION ALL"        \
+    " SELECT key FROM main.promise WHERE state = 'KEPT' UNION ALL SELECT key FROM s.deal WHERE EXISTS"                 \
+    " (SELECT 1 FROM main.cdtx_half h WHERE state = 2 AND " HALF_OF ")) v WHERE key NOT IN (SELECT key FROM " table    \
+    ") AND NOT EXISTS (SELECT 1 FROM main.cdtx_job WHERE handler = 'cdtx.msg/letters/" group                           \
+    "' AND CAST(payload AS TEXT) = v.key)"
+
+static const char *const on_their_way[] = {
+    ON_ITS_WAY("here", "main.got"),
+    ON_ITS_WAY("away", "s.got"),
+    ON_ITS_WAY("plain", "s.plain"),
+};
+
 #define DEAD_WELL                                                                                                      \
     "(state = 3 AND ((handler = 'cdtx.msg/letters/here' AND CAST(payload AS TEXT) LIKE '%poison%')"                    \
     " OR (handler = 'chore' AND CAST(payload AS TEXT) LIKE '%doom%')))"
@@ -114,6 +128,14 @@ static const struct judged deeds[POST_DEEDS] = {
                              " + (SELECT count(*) FROM main.cancelled WHERE key = ?1)"},
     [DEED_OFF] = {"calling off", "SELECT count(*) FROM main.cancelled WHERE key = ?"},
     [DEED_DOOM] = {"doomed chore", "SELECT count(*) FROM main.cdtx_job WHERE state = 3 AND payload = CAST(? AS BLOB)"},
+};
+
+/* Those that are there, or not, as soon as they are answered. */
+static const struct judged deeds_at_once[POST_DEEDS] = {
+    [DEED_LETTER] = {"letter", "SELECT count(*) FROM main.sent WHERE key = ?"},
+    [DEED_PROMISE] = {"promise", "SELECT count(*) FROM l.cdtx_tx WHERE key = ? AND state IN (2, 4)"},
+    [DEED_DEAL] = {"deal", "SELECT count(*) FROM s.deal WHERE key = ?"},
+    [DEED_OFF] = {"calling off", "SELECT count(*) FROM main.cancelled WHERE key = ?"},
 };
 
 sqlite3 *post_judge_open(const struct house_site *site, struct ledger *ledger) {
@@ -181,6 +203,13 @@ static void compare_kept(sqlite3 *db, struct ledger *ledger) {
 void post_judge_always(sqlite3 *db, struct ledger *ledger) {
     for (size_t i = 0; i < sizeof always / sizeof always[0]; i++)
         judge_find(db, always[i], ledger);
+}
+
+void post_judge_ruins(sqlite3 *db, struct ledger *ledger) {
+    post_judge_always(db, ledger);
+    for (size_t i = 0; i < sizeof on_their_way / sizeof on_their_way[0]; i++)
+        judge_find(db, on_their_way[i], ledger);
+    judge_deeds(db, deeds_at_once, POST_DEEDS, ledger);
 }
 
 void post_judge_rest(sqlite3 *db, struct ledger *ledger) {

@@ -179,7 +179,7 @@ static void look_at_decision(struct witness *witness, int64_t sequence, int32_t 
     witness->state[sequence] = now;
 }
 
-static void look_at_decisions(sqlite3 *db, struct witness *witness, struct ledger *ledger) {
+void witness_look_at_decisions(sqlite3 *db, struct witness *witness, struct ledger *ledger) {
     sqlite3_stmt *statement = NULL;
     int32_t states[GIDS_MAX] = {0};
     int rc = sqlite3_prepare_v2(db, "SELECT seq, state FROM l.cdtx_tx", -1, &statement, NULL);
@@ -218,7 +218,7 @@ static void look_at_orders(sqlite3 *db, struct ledger *ledger) {
 }
 
 void witness_look(struct witness *witness, sqlite3 *db, struct ledger *ledger) {
-    look_at_decisions(db, witness, ledger);
+    witness_look_at_decisions(db, witness, ledger);
     look_at_calls(witness, ledger);
     look_at_guards(db, witness, ledger);
     look_at_orders(db, ledger);

@@ -5,7 +5,7 @@
 
 #include "judge.h"
 
-enum { SAID_MAX = 96, GIDS_MAX = 32 };
+enum { SAID_MAX = 96, GIDS_MAX = 32, EFFECTS_MAX = 64, HALVES_MAX = 256 };
 
 /* One call that was served, and its answer once it has left. */
 struct said {
@@ -26,6 +26,12 @@ struct witness {
     int32_t letter;          /* what putting the letter was answered; CDTX_NOT_FOUND: it was not put yet */
     uint32_t posts;          /* of the letter, each with a higher token */
     int64_t token;
+    /* Of a post office: what its plain readers did, and as what halves were resolved, by number. */
+    struct effect {
+        int64_t job, token;
+    } effects[EFFECTS_MAX];
+    uint32_t effect_count;
+    int32_t half[HALVES_MAX];
 };
 
 void witness_init(struct witness *witness);
@@ -36,6 +42,8 @@ int32_t witness_serve_letters(struct witness *witness, struct house *house, cdtx
 void witness_put_letter(struct witness *witness, struct house *house, struct ledger *ledger);
 /* Complains if a letter that was accepted has never been posted. All must have come to rest. */
 void witness_check_letter(const struct witness *witness, struct ledger *ledger);
+/* Only that no decision is ever another one later. */
+void witness_look_at_decisions(sqlite3 *db, struct witness *witness, struct ledger *ledger);
 /* Compares the tables (db is of judge_open), at rest or not, with all that has left, and notes what they say is
  * decided. */
 void witness_look(struct witness *witness, sqlite3 *db, struct ledger *ledger);
