@@ -45,6 +45,7 @@ struct sqlite {
 
     sqlite3_file *owner; /* the lock that makes us a writer; NULL: none */
     const char *owner_name;
+    uint32_t owner_tries;
 
     int ours;          /* the statement at work is the library's own */
     int alters;        /* ... is an ALTER TABLE */

@@ -7,6 +7,8 @@
 #include "adapter/sqlite.h"
 
 enum { REWRITE_CHUNK = 65536, OWNED_RETRY_MS = 100 };
+/* A sharer that opens tries to be alone, and keeps the others out for that moment: so often they come again at once. */
+enum { SHARER_RETRY_MS = 5, SHARER_TRIES = 25 };
 
 /* ---- locks ---- */
 
@@ -79,8 +81,11 @@ static int32_t take_lock(struct sqlite *self, int32_t *ownership, cdtx_error *er
     if (rc != 0)
         return rc;
     int result = climb(self->owner, self->url.share ? SQLITE_LOCK_SHARED : SQLITE_LOCK_EXCLUSIVE);
+    int moment = self->url.share && self->owner_tries < SHARER_TRIES;
+    self->owner_tries++;
     if ((result & 0xff) == SQLITE_BUSY)
-        return cdtx__busy(err, OWNED_RETRY_MS, "database '%s' has another owner", self->url.path);
+        return cdtx__busy(err, moment ? SHARER_RETRY_MS : OWNED_RETRY_MS, "database '%s' has another owner",
+                          self->url.path);
     if (result != SQLITE_OK)
         return lock_failed(self, result, err);
     *ownership = CDTX_OWN_ALONE;

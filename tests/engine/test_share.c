@@ -1,6 +1,8 @@
 /* One file and several engines: reading what somebody else owns, looking without taking up, taking turns, and taking
  * over from the dead. Real time and real processes. */
+#include <pthread.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 
 #include <cdtx/admin.h>
@@ -383,6 +385,40 @@ START_TEST(two_living_engines_share_the_work) {
 }
 END_TEST
 
+/* Another sharer in the middle of its opening: it tries whether it is alone, which keeps everybody out for a moment. */
+static void *try_to_be_alone(void *user) {
+    sqlite3_file *file = user;
+    ck_assert_int_eq(file->pMethods->xLock(file, SQLITE_LOCK_SHARED), SQLITE_OK);
+    ck_assert_int_eq(file->pMethods->xLock(file, SQLITE_LOCK_RESERVED), SQLITE_OK);
+    ck_assert_int_eq(file->pMethods->xLock(file, SQLITE_LOCK_EXCLUSIVE), SQLITE_OK);
+    __atomic_store_n(&jammed, 1, __ATOMIC_RELEASE);
+    usleep(20000);
+    ck_assert_int_eq(file->pMethods->xUnlock(file, SQLITE_LOCK_SHARED), SQLITE_OK);
+    return NULL;
+}
+
+START_TEST(sharers_open_at_the_same_time) {
+    cdtx_close(lab_engine((cdtx_options){.log = url_with("log.db", "share=1")}));
+    char path[700];
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    snprintf(path, sizeof path, "%s-owner", lab_url("log.db") + strlen("sqlite:"));
+    const char *name = sqlite3_create_filename(path, "", "", 0, NULL);
+    sqlite3_file *file = calloc(1, (size_t)vfs->szOsFile);
+    int flags = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    ck_assert_int_eq(vfs->xOpen(vfs, name, file, flags, NULL), SQLITE_OK);
+    pthread_t other;
+    jammed = 0;
+    ck_assert_int_eq(pthread_create(&other, NULL, try_to_be_alone, file), 0);
+    while (!__atomic_load_n(&jammed, __ATOMIC_ACQUIRE))
+        usleep(100);
+    cdtx_close(lab_engine((cdtx_options){.log = url_with("log.db", "share=1")}));
+    ck_assert_int_eq(pthread_join(other, NULL), 0);
+    file->pMethods->xClose(file);
+    sqlite3_free_filename(name);
+    free(file);
+}
+END_TEST
+
 static void tests(TCase *tcase) {
     tcase_add_checked_fixture(tcase, note_process, leave_child);
     tcase_add_test(tcase, a_log_that_is_owned_can_be_read);
@@ -391,6 +427,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, a_passive_engine_looks_and_steps_in_and_takes_up_nothing);
     tcase_add_test(tcase, a_passive_engine_claims_no_jobs);
     tcase_add_test(tcase, sharing_on_an_old_sqlite_is_warned_of);
+    tcase_add_test(tcase, sharers_open_at_the_same_time);
     tcase_add_test(tcase, two_processes_both_get_their_turns);
     tcase_add_test(tcase, the_living_take_over_from_the_dead);
     tcase_add_test(tcase, two_living_engines_share_the_work);
