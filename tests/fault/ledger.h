@@ -11,6 +11,7 @@ enum { LEDGER_KEY_MAX = 48, COMPLAINT_MAX = 1200 };
 struct heard {
     int deed;
     int32_t code;
+    uint32_t place; /* for whoever sorts them */
     char key[LEDGER_KEY_MAX];
 };
 

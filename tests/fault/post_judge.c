@@ -8,7 +8,11 @@
     "(SELECT key FROM main.sent UNION ALL SELECT key FROM main.promise WHERE state = 'KEPT'"                           \
     " UNION ALL SELECT key FROM s.deal)"
 #define ALL_JOBS "(SELECT * FROM main.cdtx_job UNION ALL SELECT * FROM s.cdtx_job UNION ALL SELECT * FROM l.cdtx_job)"
-#define HALF_OF  "handle LIKE '%-' || h.id"
+/* The number at the end of a gid or a handle. */
+#define NUMBER(id) "CAST(substr(" id ", 34) AS INTEGER)"
+#define DEALS      "(SELECT " NUMBER("handle") " AS id, count(*) AS deals FROM s.deal GROUP BY 1)"
+/* How often each key is in a table. */
+#define TIMES(table) "(SELECT key, count(*) AS times FROM " table " GROUP BY key)"
 
 static const char *const always[] = {
     "SELECT printf('%s took effect, and was never sent', key)"
@@ -23,25 +27,25 @@ static const char *const always[] = {
     " HAVING count(*) > 1",
     "SELECT printf('%s has two ids', key) FROM (SELECT * FROM main.got UNION ALL SELECT * FROM s.got) GROUP BY key"
     " HAVING count(DISTINCT message) > 1",
-    "SELECT printf('the promise of %s is %s, and holds %d messages', gid, state, held) FROM (SELECT *,"
-    " (SELECT count(*) FROM main.cdtx_msg m WHERE visible IS NULL AND p.gid LIKE '%-' || m.seq) AS held"
-    " FROM main.promise p) WHERE held <> (state = 'HELD')",
+    "SELECT printf('the promise of %s is %s, and holds %d messages', gid, state, held) FROM (SELECT gid, state,"
+    " coalesce(held, 0) AS held FROM main.promise p LEFT JOIN (SELECT seq, count(*) AS held FROM main.cdtx_msg"
+    " WHERE visible IS NULL GROUP BY seq) m ON m.seq = " NUMBER("p.gid") ") WHERE held <> (state = 'HELD')",
     "SELECT printf('promise %s is %s, but the log says %d', p.gid, p.state, t.state)"
     " FROM (SELECT * FROM main.promise UNION ALL SELECT * FROM s.promise) p"
-    " LEFT JOIN l.cdtx_tx t ON p.gid LIKE '%-' || t.seq WHERE t.seq IS NULL"
+    " LEFT JOIN l.cdtx_tx t ON t.seq = " NUMBER("p.gid") " WHERE t.seq IS NULL"
     " OR (p.state = 'KEPT' AND t.state NOT IN (2, 4)) OR (p.state = 'BROKEN' AND t.state NOT IN (3, 5))",
     /* Hooks, done or still jobs. */
     "SELECT printf('a %s of %s is there, but the log says %d', kind, h.gid, t.state) FROM (SELECT kind, gid FROM l.hook"
     " UNION ALL SELECT handler, substr(unique_key, 1, instr(unique_key, '#') - 1) FROM l.cdtx_job"
-    " WHERE handler GLOB 'hook.*') h LEFT JOIN l.cdtx_tx t ON h.gid LIKE '%-' || t.seq WHERE t.seq IS NULL"
+    " WHERE handler GLOB 'hook.*') h LEFT JOIN l.cdtx_tx t ON t.seq = " NUMBER("h.gid") " WHERE t.seq IS NULL"
     " OR (kind = 'hook.undo' AND t.state NOT IN (3, 5)) OR (kind <> 'hook.undo' AND t.state NOT IN (2, 4))",
     "SELECT printf('%s of %s ran %d times', kind, gid, count(*)) FROM l.hook GROUP BY kind, gid HAVING count(*) > 1",
     /* Halves: enum cdtx_half_state. */
-    "SELECT printf('half %d is %d, but %d deals stand for it', id, state, deals) FROM (SELECT *,"
-    " (SELECT count(*) FROM s.deal WHERE " HALF_OF ") AS deals FROM main.cdtx_half h)"
-    " WHERE deals > 1 OR (state = 2 AND deals = 0) OR (state = 3 AND deals > 0)",
-    "SELECT printf('the deal %s stands for no half', key) FROM s.deal WHERE NOT EXISTS"
-    " (SELECT 1 FROM main.cdtx_half h WHERE " HALF_OF ")",
+    "SELECT printf('half %d is %d, but %d deals stand for it', id, state, coalesce(deals, 0))"
+    " FROM main.cdtx_half LEFT JOIN " DEALS " USING (id)"
+    " WHERE deals > 1 OR (state = 2 AND deals IS NULL) OR (state = 3 AND deals > 0)",
+    "SELECT printf('the deal %s stands for no half', key) FROM s.deal WHERE " NUMBER("handle") " NOT IN"
+    " (SELECT id FROM main.cdtx_half)",
     /* Jobs: enum job_state. */
     "SELECT printf('job %d of %s waits for nobody', id, handler) FROM " ALL_JOBS " j WHERE state = 4 AND NOT EXISTS"
     " (SELECT 1 FROM " ALL_JOBS " b WHERE b.concurrency_key = j.concurrency_key AND b.state IN (1, 2))",
@@ -57,12 +61,13 @@ static const char *const always[] = {
 };
 
 /* A letter that was acknowledged is on its way to a group, or has arrived. */
+#define RELEASED                                                                                                       \
+    "(SELECT key FROM main.sent UNION ALL SELECT key FROM main.promise WHERE state = 'KEPT' UNION ALL"                 \
+    " SELECT key FROM s.deal WHERE " NUMBER("handle") " IN (SELECT id FROM main.cdtx_half WHERE state = 2))"
 #define ON_ITS_WAY(group, table)                                                                                       \
-    "SELECT printf('%s was lost on its way to %s', key, '" group "') FROM (SELECT key FROM main.sent UNION ALL"        \
-    " SELECT key FROM main.promise WHERE state = 'KEPT' UNION ALL SELECT key FROM s.deal WHERE EXISTS"                 \
-    " (SELECT 1 FROM main.cdtx_half h WHERE state = 2 AND " HALF_OF ")) v WHERE key NOT IN (SELECT key FROM " table    \
-    ") AND NOT EXISTS (SELECT 1 FROM main.cdtx_job WHERE handler = 'cdtx.msg/letters/" group                           \
-    "' AND CAST(payload AS TEXT) = v.key)"
+    "SELECT printf('%s was lost on its way to %s', key, '" group "') FROM " RELEASED " WHERE key NOT IN"               \
+    " (SELECT key FROM " table " UNION ALL SELECT CAST(payload AS TEXT) FROM main.cdtx_job"                            \
+    " WHERE handler = 'cdtx.msg/letters/" group "')"
 
 static const char *const on_their_way[] = {
     ON_ITS_WAY("here", "main.got"),
@@ -76,28 +81,28 @@ static const char *const on_their_way[] = {
 
 static const char *const at_rest[] = {
     "SELECT printf('%s was sent, but its effects are %d here, %d away, %d plain', key, here, away, plain)"
-    " FROM (SELECT key, (SELECT count(*) FROM main.got g WHERE g.key = v.key) + (SELECT count(*) FROM main.cdtx_job j"
-    " WHERE j.state = 3 AND handler = 'cdtx.msg/letters/here' AND CAST(payload AS TEXT) = v.key) AS here,"
-    " (SELECT count(*) FROM s.got g WHERE g.key = v.key) AS away,"
-    " (SELECT count(*) FROM s.plain g WHERE g.key = v.key) AS plain FROM " VISIBLE " v)"
+    " FROM (SELECT v.key AS key, coalesce(h.times, 0) + coalesce(d.times, 0) AS here, coalesce(a.times, 0) AS away,"
+    " coalesce(p.times, 0) AS plain FROM " VISIBLE " v LEFT JOIN " TIMES("main.got") " h ON h.key = v.key"
+    " LEFT JOIN (SELECT CAST(payload AS TEXT) AS key, count(*) AS times FROM main.cdtx_job WHERE state = 3"
+    " AND handler = 'cdtx.msg/letters/here' GROUP BY 1) d ON d.key = v.key LEFT JOIN " TIMES("s.got") " a"
+    " ON a.key = v.key LEFT JOIN " TIMES("s.plain") " p ON p.key = v.key)"
     " WHERE here <> 1 OR away <> 1 OR plain < 1",
     /* Its numbers say in which order letters became visible (M9). */
-    "SELECT printf('%s overtook %s', b.key, a.key) FROM main.sent a JOIN main.sent b ON a.id < b.id"
-    " AND substr(a.key, 1, 1) = substr(b.key, 1, 1) JOIN main.got ga ON ga.key = a.key JOIN main.got gb"
-    " ON gb.key = b.key WHERE ga.id > gb.id",
+    "SELECT printf('%s was overtaken', key) FROM (SELECT key, g.id AS now, max(g.id) OVER (PARTITION BY"
+    " substr(key, 1, 1) ORDER BY s.id) AS latest FROM main.sent s JOIN main.got g USING (key)) WHERE now < latest",
     "SELECT printf('gid %d, %s, has not ended: its state is %d', seq, key, state) FROM l.cdtx_tx"
     " WHERE state NOT IN (4, 5)",
     "SELECT printf('promise %s of %s is still held', gid, key)"
     " FROM (SELECT * FROM main.promise UNION ALL SELECT * FROM s.promise) WHERE state = 'HELD'",
-    "SELECT printf('gid %d, %s, has ended in %d, but the promise is kept in %d places', seq, key, state, kept)"
-    " FROM (SELECT *, (SELECT count(*) FROM (SELECT * FROM main.promise UNION ALL SELECT * FROM s.promise) p"
-    " WHERE p.gid LIKE '%-' || t.seq AND p.state = 'KEPT') AS kept FROM l.cdtx_tx t)"
-    " WHERE kept <> CASE state WHEN 4 THEN 2 ELSE 0 END",
-    "SELECT printf('gid %d, %s, has ended in %d, but its hooks are %d %d %d', seq, key, state, done, late, undone)"
-    " FROM (SELECT *, (SELECT count(*) FROM l.hook h WHERE h.key = t.key AND kind = 'hook.commit') AS done,"
-    " (SELECT count(*) FROM l.hook h WHERE h.key = t.key AND kind = 'hook.late') AS late,"
-    " (SELECT count(*) FROM l.hook h WHERE h.key = t.key AND kind = 'hook.undo') AS undone FROM l.cdtx_tx t)"
-    " WHERE done <> (state = 4) OR undone <> (state = 5) OR late <> (state = 4 AND key LIKE '%late%')",
+    "SELECT printf('gid %d, %s, has ended in %d, but the promise is kept in %d places', seq, key, state,"
+    " coalesce(kept, 0)) FROM l.cdtx_tx LEFT JOIN (SELECT " NUMBER("gid") " AS seq, count(*) AS kept FROM (SELECT *"
+    " FROM main.promise UNION ALL SELECT * FROM s.promise) WHERE state = 'KEPT' GROUP BY 1) USING (seq)"
+    " WHERE coalesce(kept, 0) <> CASE state WHEN 4 THEN 2 ELSE 0 END",
+    "SELECT printf('gid %d, %s, has ended in %d, but its hooks are %s', seq, key, state, kinds)"
+    " FROM l.cdtx_tx t LEFT JOIN (SELECT key, group_concat(kind) AS kinds, sum(kind = 'hook.commit') AS done,"
+    " sum(kind = 'hook.late') AS late, sum(kind = 'hook.undo') AS undone FROM l.hook GROUP BY key) h USING (key)"
+    " WHERE coalesce(done, 0) <> (state = 4) OR coalesce(undone, 0) <> (state = 5)"
+    " OR coalesce(late, 0) <> (state = 4 AND key LIKE '%late%')",
     "SELECT printf('job %d of %s is left over: state %d, %s', id, handler, state, error) FROM " ALL_JOBS
     " WHERE handler NOT IN ('cdtx.msg.keep', 'cdtx.cron') AND NOT " DEAD_WELL,
     "SELECT printf('there are %d keepers and %d ticks', keepers, ticks) FROM (SELECT"
