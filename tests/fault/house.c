@@ -8,7 +8,7 @@
 #include "stock_service.h"
 
 #define INVOICE "invoice.write"
-#define PARCEL "parcel.send"
+#define PARCEL  "parcel.send"
 
 enum { URL_MAX = 512, DRAIN_MS = 60000 };
 
@@ -70,7 +70,7 @@ int32_t house_open_engine(struct house *house, const struct house_site *site, co
                       .coordinator = options->coordinator,
                       .threads = options->threads,
                       .call_timeout_ms = 100,
-                      .wait_ms = 200,
+                      .wait_ms = options->wait_ms == 0 ? 200 : options->wait_ms,
                       .backoff_min_ms = 20,
                       .backoff_max_ms = 200};
     memset(house, 0, sizeof *house);

@@ -34,6 +34,7 @@ struct house_options {
     const cdtx_sql_port *adapter;
     const char *coordinator;
     uint32_t threads;
+    int64_t wait_ms;      /* for a database that others hold; default 200 */
     cdtx_test_env *clock; /* NULL: the real one */
     /* Hears what cannot be taken back; NULL: nobody does. */
     void (*left)(void *witness, enum left what, int64_t number, int64_t value);

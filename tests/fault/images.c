@@ -107,11 +107,8 @@ static uint32_t ways_of(const struct scenario *scenario) {
 /* Cuts during the recovery of one image. */
 static void cut_recovery(const struct scenario *scenario, struct image *image, struct tally *outer,
                          struct tally *inner) {
-    struct recording recording = {.prefix = image->place,
-                                  .cuts = cuts,
-                                  .cut_count = cut_count,
-                                  .ways = ways_of(scenario),
-                                  .seed = plan.seed};
+    struct recording recording = {
+        .prefix = image->place, .cuts = cuts, .cut_count = cut_count, .ways = ways_of(scenario), .seed = plan.seed};
     outer->recoveries++;
     int healed = heals(scenario, image, &recording, outer);
     inner->places += recording.places;
@@ -206,15 +203,16 @@ static int run_all(void) {
     int failed = 0;
     for (size_t i = 0; i < images_scenario_count; i++) {
         size_t length = strlen(images_scenarios[i].name);
-        if (plan.only == NULL || (strncmp(plan.only, images_scenarios[i].name, length) == 0 && plan.only[length] == ' '))
+        if (plan.only == NULL ||
+            (strncmp(plan.only, images_scenarios[i].name, length) == 0 && plan.only[length] == ' '))
             failed |= run_scenario(&images_scenarios[i]) != 0;
     }
     return failed;
 }
 
 static int usage(void) {
-    printf("usage: fault-images [--all-ways 1] [--seed S] [--drawn N] [--recover N] [--only 'SCENARIO PLACE CUT...'] | --mutants "
-           "NAME...\n"
+    printf("usage: fault-images [--seed S] [--drawn N] [--all-ways 1] [--recover N] [--only 'SCENARIO PLACE CUT...']\n"
+           "       fault-images --mutants NAME...\n"
            "  --all-ways 1  every way of cutting at every place, where some are taken in turn otherwise\n"
            "  --drawn N     random subsets of the unsynced effects for each place, at most %d (default %u)\n"
            "  --recover N   of N images one has its recovery cut as well; 0: none (default %u)\n"

@@ -132,11 +132,8 @@ static int begin(struct life *life, const char *name, int day, const struct scen
     life->env.log = NULL;
     life->env.random = draw;
     life->env.failpoint = images_mutant != NULL ? failpoint : NULL;
-    struct house_options options = {.env = &life->env,
-                                    .coordinator = scenario->coordinator,
-                                    .clock = life->heap,
-                                    .left = left,
-                                    .witness = witness};
+    struct house_options options = {
+        .env = &life->env, .coordinator = scenario->coordinator, .clock = life->heap, .left = left, .witness = witness};
     int32_t rc = post_open(&life->house, &life->site, &options, &err);
     if (rc != 0)
         ledger_complain(ledger, "the house does not open: %s", err.text);

@@ -20,6 +20,8 @@
 
 enum { KILLS = 60, PEOPLE_MAX = 8, PATH_ROOM = 256, LINE_ROOM = COMPLAINT_MAX + 16 };
 enum { OPENING_MS_MAX = 40, LIFE_MS_MAX = 700, DRAIN_MS = 1200, GUARDS_MS = 500, GUARDS_TIMES = 24 };
+/* Longer than anybody can be kept waiting on a slow machine. */
+enum { WAIT_MS = 10000 };
 
 static cdtx_env quiet(void) {
     cdtx_env env = *cdtx__env_posix();
@@ -31,7 +33,8 @@ static int32_t open_house(struct house *house, const char *folder, int share, in
     static cdtx_env env;
     env = quiet();
     struct house_site site = {.scheme = "sqlite", .folder = folder, .share = share};
-    return post_open_part(house, &site, &(struct house_options){.env = &env, .threads = share ? 1 : 0}, part, err);
+    struct house_options options = {.env = &env, .threads = share ? 1 : 0, .wait_ms = WAIT_MS};
+    return post_open_part(house, &site, &options, part, err);
 }
 
 /* ---- what was told ---- */

@@ -15,9 +15,8 @@ enum { FOR_EVER = 1000000, LEASE_MS = 1000, BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS 
 /* ---- tables ---- */
 
 /* Effects have no key, so that one that comes twice is seen. */
-#define GOT "CREATE TABLE IF NOT EXISTS got(id INTEGER PRIMARY KEY, key TEXT NOT NULL, message TEXT NOT NULL)"
-#define PROMISE                                                                                                        \
-    "CREATE TABLE IF NOT EXISTS promise(gid TEXT PRIMARY KEY, key TEXT NOT NULL, state TEXT NOT NULL)"
+#define GOT     "CREATE TABLE IF NOT EXISTS got(id INTEGER PRIMARY KEY, key TEXT NOT NULL, message TEXT NOT NULL)"
+#define PROMISE "CREATE TABLE IF NOT EXISTS promise(gid TEXT PRIMARY KEY, key TEXT NOT NULL, state TEXT NOT NULL)"
 
 static const char *const post_tables[] = {
     GOT,
@@ -245,10 +244,8 @@ static int32_t add_jobs(struct house *house, cdtx_error *err) {
                               .lease_ms = LEASE_MS,
                               .backoff_min_ms = BACKOFF_MIN_MS,
                               .backoff_max_ms = BACKOFF_MAX_MS};
-    cdtx_cron_options cron = {.size = sizeof cron,
-                              .when = "* * * * *",
-                              .handler = STROKE,
-                              .catch_up = CDTX_CATCH_UP_ALL};
+    cdtx_cron_options cron = {
+        .size = sizeof cron, .when = "* * * * *", .handler = STROKE, .catch_up = CDTX_CATCH_UP_ALL};
     int32_t rc = cdtx_handler_add(house->post, CHORE, &o, err);
     o.handler = write_stroke;
     if (rc == 0)

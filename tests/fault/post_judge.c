@@ -32,20 +32,24 @@ static const char *const always[] = {
     " WHERE visible IS NULL GROUP BY seq) m ON m.seq = " NUMBER("p.gid") ") WHERE held <> (state = 'HELD')",
     "SELECT printf('promise %s is %s, but the log says %d', p.gid, p.state, t.state)"
     " FROM (SELECT * FROM main.promise UNION ALL SELECT * FROM s.promise) p"
-    " LEFT JOIN l.cdtx_tx t ON t.seq = " NUMBER("p.gid") " WHERE t.seq IS NULL"
-    " OR (p.state = 'KEPT' AND t.state NOT IN (2, 4)) OR (p.state = 'BROKEN' AND t.state NOT IN (3, 5))",
+    " LEFT JOIN l.cdtx_tx t ON t.seq = " NUMBER(
+        "p.gid") " WHERE t.seq IS NULL"
+                 " OR (p.state = 'KEPT' AND t.state NOT IN (2, 4)) OR (p.state = 'BROKEN' AND t.state NOT IN (3, 5))",
     /* Hooks, done or still jobs. */
     "SELECT printf('a %s of %s is there, but the log says %d', kind, h.gid, t.state) FROM (SELECT kind, gid FROM l.hook"
     " UNION ALL SELECT handler, substr(unique_key, 1, instr(unique_key, '#') - 1) FROM l.cdtx_job"
-    " WHERE handler GLOB 'hook.*') h LEFT JOIN l.cdtx_tx t ON t.seq = " NUMBER("h.gid") " WHERE t.seq IS NULL"
-    " OR (kind = 'hook.undo' AND t.state NOT IN (3, 5)) OR (kind <> 'hook.undo' AND t.state NOT IN (2, 4))",
+    " WHERE handler GLOB 'hook.*') h LEFT JOIN l.cdtx_tx t ON t.seq = " NUMBER(
+        "h.gid") " WHERE t.seq IS NULL"
+                 " OR (kind = 'hook.undo' AND t.state NOT IN (3, 5)) OR (kind <> 'hook.undo' AND t.state NOT IN (2, "
+                 "4))",
     "SELECT printf('%s of %s ran %d times', kind, gid, count(*)) FROM l.hook GROUP BY kind, gid HAVING count(*) > 1",
     /* Halves: enum cdtx_half_state. */
     "SELECT printf('half %d is %d, but %d deals stand for it', id, state, coalesce(deals, 0))"
     " FROM main.cdtx_half LEFT JOIN " DEALS " USING (id)"
     " WHERE deals > 1 OR (state = 2 AND deals IS NULL) OR (state = 3 AND deals > 0)",
-    "SELECT printf('the deal %s stands for no half', key) FROM s.deal WHERE " NUMBER("handle") " NOT IN"
-    " (SELECT id FROM main.cdtx_half)",
+    "SELECT printf('the deal %s stands for no half', key) FROM s.deal WHERE " NUMBER(
+        "handle") " NOT IN"
+                  " (SELECT id FROM main.cdtx_half)",
     /* Jobs: enum job_state. */
     "SELECT printf('job %d of %s waits for nobody', id, handler) FROM " ALL_JOBS " j WHERE state = 4 AND NOT EXISTS"
     " (SELECT 1 FROM " ALL_JOBS " b WHERE b.concurrency_key = j.concurrency_key AND b.state IN (1, 2))",
@@ -82,11 +86,15 @@ static const char *const on_their_way[] = {
 static const char *const at_rest[] = {
     "SELECT printf('%s was sent, but its effects are %d here, %d away, %d plain', key, here, away, plain)"
     " FROM (SELECT v.key AS key, coalesce(h.times, 0) + coalesce(d.times, 0) AS here, coalesce(a.times, 0) AS away,"
-    " coalesce(p.times, 0) AS plain FROM " VISIBLE " v LEFT JOIN " TIMES("main.got") " h ON h.key = v.key"
-    " LEFT JOIN (SELECT CAST(payload AS TEXT) AS key, count(*) AS times FROM main.cdtx_job WHERE state = 3"
-    " AND handler = 'cdtx.msg/letters/here' GROUP BY 1) d ON d.key = v.key LEFT JOIN " TIMES("s.got") " a"
-    " ON a.key = v.key LEFT JOIN " TIMES("s.plain") " p ON p.key = v.key)"
-    " WHERE here <> 1 OR away <> 1 OR plain < 1",
+    " coalesce(p.times, 0) AS plain FROM " VISIBLE " v LEFT JOIN " TIMES(
+        "main.got") " h ON h.key = v.key"
+                    " LEFT JOIN (SELECT CAST(payload AS TEXT) AS key, count(*) AS times FROM main.cdtx_job WHERE state "
+                    "= 3"
+                    " AND handler = 'cdtx.msg/letters/here' GROUP BY 1) d ON d.key = v.key LEFT JOIN " TIMES(
+                        "s.got") " a"
+                                 " ON a.key = v.key LEFT JOIN " TIMES(
+                                     "s.plain") " p ON p.key = v.key)"
+                                                " WHERE here <> 1 OR away <> 1 OR plain < 1",
     /* Its numbers say in which order letters became visible (M9). */
     "SELECT printf('%s was overtaken', key) FROM (SELECT key, g.id AS now, max(g.id) OVER (PARTITION BY"
     " substr(key, 1, 1) ORDER BY s.id) AS latest FROM main.sent s JOIN main.got g USING (key)) WHERE now < latest",
@@ -95,9 +103,10 @@ static const char *const at_rest[] = {
     "SELECT printf('promise %s of %s is still held', gid, key)"
     " FROM (SELECT * FROM main.promise UNION ALL SELECT * FROM s.promise) WHERE state = 'HELD'",
     "SELECT printf('gid %d, %s, has ended in %d, but the promise is kept in %d places', seq, key, state,"
-    " coalesce(kept, 0)) FROM l.cdtx_tx LEFT JOIN (SELECT " NUMBER("gid") " AS seq, count(*) AS kept FROM (SELECT *"
-    " FROM main.promise UNION ALL SELECT * FROM s.promise) WHERE state = 'KEPT' GROUP BY 1) USING (seq)"
-    " WHERE coalesce(kept, 0) <> CASE state WHEN 4 THEN 2 ELSE 0 END",
+    " coalesce(kept, 0)) FROM l.cdtx_tx LEFT JOIN (SELECT " NUMBER(
+        "gid") " AS seq, count(*) AS kept FROM (SELECT *"
+               " FROM main.promise UNION ALL SELECT * FROM s.promise) WHERE state = 'KEPT' GROUP BY 1) USING (seq)"
+               " WHERE coalesce(kept, 0) <> CASE state WHEN 4 THEN 2 ELSE 0 END",
     "SELECT printf('gid %d, %s, has ended in %d, but its hooks are %s', seq, key, state, kinds)"
     " FROM l.cdtx_tx t LEFT JOIN (SELECT key, group_concat(kind) AS kinds, sum(kind = 'hook.commit') AS done,"
     " sum(kind = 'hook.late') AS late, sum(kind = 'hook.undo') AS undone FROM l.hook GROUP BY key) h USING (key)"
@@ -113,7 +122,8 @@ static const char *const at_rest[] = {
     " settled_ms, last, strokes, due) FROM (SELECT *, (SELECT due FROM main.cdtx_job WHERE handler = 'cdtx.cron')"
     " AS due, (SELECT max(slot) FROM main.stroke) AS last, (SELECT count(*) FROM main.stroke) AS strokes,"
     " (SELECT min(slot) FROM main.stroke) AS first FROM main.cdtx_cron)"
-    " WHERE due - settled_ms > 60000 OR (strokes > 0 AND (last <> settled_ms OR last - first <> (strokes - 1) * 60000))",
+    " WHERE due - settled_ms > 60000 OR (strokes > 0 AND (last <> settled_ms OR last - first <> (strokes - 1) * "
+    "60000))",
     "SELECT printf('message %d is left over', id) FROM main.cdtx_msg",
     "SELECT printf('half %d is not resolved', id) FROM main.cdtx_half WHERE state = 1",
     "SELECT printf('gid %d is %d, but the guard of its branch %d is %d', g.seq, t.state, branch, g.state)"

@@ -89,8 +89,8 @@ void post_story_of_ruin(struct house *house, struct ledger *ledger, struct post_
     post_errand(house, ledger, DEED_ERRAND, "errand-before");
     leftover->work = post_take(house, ledger, A_WHILE_MS);
     post_errand(house, ledger, DEED_ERRAND, "errand-behind");
-    (void)post_chore(house, ledger, DEED_CHORE, "chore", &(cdtx_job_options){.size = sizeof(cdtx_job_options),
-                                                                             .delay_ms = A_WHILE_MS}, NULL);
+    (void)post_chore(house, ledger, DEED_CHORE, "chore",
+                     &(cdtx_job_options){.size = sizeof(cdtx_job_options), .delay_ms = A_WHILE_MS}, NULL);
     (void)post_deal(house, ledger, DEAL_FORGOTTEN, "d-forgotten", NULL);
     (void)post_deal(house, ledger, DEAL_UNTOLD, "d-untold", NULL);
     (void)post_promise(house, ledger, PROMISE_DECLARED, "a-declared");

@@ -29,14 +29,14 @@ struct sweep {
     int for_ever;
     int close_too;  /* the fault lasts until the house is closed */
     int stops;      /* a database may stop itself: only a reopening brings the house to rest */
-    const struct house_kind *house; /* NULL: the order house */
-    int chapter;    /* of its story */
+    int chapter;    /* of the story */
     int opened;     /* faults begin only once the house is open */
-    uint32_t stride, phase; /* of so many places one is struck, the one after phase; 0: all */
     int ruins;      /* begins on what a power loss left of unfinished things */
     int loopback;   /* the coordinator behind encoded calls */
     int harmless;   /* customers notice nothing but the delay */
     int no_floor;   /* the log does not raise its floor: what comes late finds its guard */
+    const struct house_kind *house;                  /* NULL: the order house */
+    uint32_t stride, phase;                          /* of so many places only the one behind phase; 0: all */
     int32_t crash_after_story, crash_after_recovery; /* enum disk_crash, 0: none */
 
     void (*arm)(struct run *run); /* before the opening; with `opened`, then in vain, and again after it */
@@ -53,8 +53,8 @@ struct sweep {
 size_t sweep_post(struct sweep *sweeps, const struct sweep *like, const uint64_t least[CHAPTERS]);
 
 /* PROGRAM [--post] [--all] [NAME [N]] runs all sweeps over one kind of house, or one, or one run of one; with --all at
- * every place, whatever the stride. PROGRAM [--post] --mutants NAME... demands of each known bug that some run goes wrong
- * while the library has it. Returns the exit status. */
+ * every place, whatever the stride. PROGRAM [--post] --mutants NAME... demands of each known bug that some run goes
+ * wrong while the library has it. Returns the exit status. */
 int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count);
 
 #endif

@@ -83,12 +83,14 @@ int main(int argc, char **argv) {
         {.name = "SQLite's memory to the end", .least = 150, .stride = STRIDE, .stops = 1, .for_ever = 1, .close_too = 1,
          .arm = arm_sqlite, .disarm = disarm_sqlite},
     };
-    static const struct sweep once = {.name = "memory once", .arm = arm, .disarm = disarm},
-                              to_the_end = {.name = "memory to the end", .for_ever = 1, .close_too = 1, .stride = 2,
-                                            .arm = arm,
-                                            .disarm = disarm},
-                              sqlite = {.name = "SQLite's memory once", .stride = LONG_STRIDE, .stops = 1,
-                                        .arm = arm_sqlite, .disarm = disarm_sqlite};
+    static const struct sweep once = {.name = "memory once", .arm = arm, .disarm = disarm};
+    static const struct sweep to_the_end = {
+        .name = "memory to the end", .for_ever = 1, .close_too = 1, .stride = 2, .arm = arm, .disarm = disarm};
+    static const struct sweep sqlite = {.name = "SQLite's memory once",
+                                        .stride = LONG_STRIDE,
+                                        .stops = 1,
+                                        .arm = arm_sqlite,
+                                        .disarm = disarm_sqlite};
     size_t count = 8;
     take_heap();
     count += sweep_post(&sweeps[count], &once, (uint64_t[CHAPTERS]){300, 200, 200, 80, 120});
