@@ -136,7 +136,8 @@ static int32_t run_count(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
     check->parks = 0;
     int32_t rc = cdtx__sql_run(sql, "UPDATE cdtx_half SET checks = checks + 1, begun = 0 WHERE id = ? AND state = 1",
                                &key, 1, NULL, &changes, err);
-    int last = changes == 1 && !check->parked && check->checks + 1 >= check->checker->options.checks_max;
+    uint32_t checks = check->checks + (MUTANT(sql->store->env, "bug-22") ? 2 : 1); /* the pass while it was immune */
+    int last = changes == 1 && !check->parked && checks >= check->checker->options.checks_max;
     if (rc != 0 || !last)
         return rc;
     snprintf(reason, sizeof reason, "%u checks without an answer", check->checks + 1);

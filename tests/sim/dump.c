@@ -357,13 +357,13 @@ int dump_quiet(struct sim *sim) {
     if (!knobs_have_patterns(&sim->knobs) && sim->knobs.hooks_in == 0 && !sim->knobs.cron)
         return 1;
     for (int which = 0; which < CLERKS; which++)
-        if (dump_image_count(
-                sim, which,
-                "SELECT (SELECT count(*) FROM cdtx_job WHERE state <> 3 AND (msg IS NOT NULL OR handler"
-                " GLOB 'chore-*' OR handler GLOB 'hook-*' OR handler GLOB 'cron-*' OR handler GLOB 'cdtx.half/*'"
-                " OR (handler = 'cdtx.cron' AND state = 2)))"
-                " + (SELECT count(*) FROM cdtx_half WHERE state = 1 AND ?1 = ?1)",
-                0) != 0)
+        if (dump_image_count(sim, which,
+                             "SELECT (SELECT count(*) FROM cdtx_job WHERE state <> 3 AND (msg IS NOT NULL OR handler"
+                             " GLOB 'chore-*' OR handler GLOB 'hook-*' OR handler GLOB 'cron-*' OR (handler GLOB "
+                             "'cdtx.half/*' AND state = 2)"
+                             " OR (handler = 'cdtx.cron' AND state = 2)))"
+                             " + (SELECT count(*) FROM cdtx_half WHERE state = 1 AND ?1 = ?1)",
+                             0) != half_left(sim, which))
             return 0;
     return 1;
 }

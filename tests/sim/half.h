@@ -18,6 +18,8 @@ void half_parked(struct sim *sim, const char *line);
 void half_delivered(struct sim *sim, int which, uint32_t number);
 /* May it be seen, at the end? */
 int half_is_visible(const struct sim *sim, int which, uint32_t number);
+/* How many of that queue nobody ever answers for, as seen last. */
+int64_t half_left(const struct sim *sim, int which);
 void half_look(struct sim *sim, int which, sqlite3 *db, uint32_t touched);
 void half_read(struct sim *sim, int which, sqlite3 *db);
 void half_final(struct sim *sim);

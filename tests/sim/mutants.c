@@ -2,7 +2,7 @@
 
 /* Numbers are rows of the list of known bugs; the others are traps and the cells of the guard table. */
 const struct mutant mutants[] = {
-    {"bug-1", "the decision is written without compare-and-set", "C1 C4 C5 C6 C7"},
+    {"bug-1", "the decision is written without compare-and-set", "C1 C4 C5 C6 C7 L4"},
     {"bug-10", "a restart drops what was tried before", "C8 C7 C2"},
     {"bug-11", "settle and take ignore the epoch", "C6 C7"},
     {"bug-13", "a cancel without a guard is an error", "L1 T3"},

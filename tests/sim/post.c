@@ -110,8 +110,8 @@ static struct post_of *new_post(struct sim *sim, int which, enum kind kind, uint
         struct delivery_of *delivery = &post->deliveries[group];
         delivery->attempts = (struct attempts){.what = groups[group], .which = which, .id = *number};
         delivery->hopeless = prng_chance(prng, 1, 16);
-        delivery->poison = prng_chance(prng, 1, 16);
-        delivery->fails = prng_chance(prng, 1, 5) ? 1 : 0;
+        delivery->poison = prng_chance(prng, 1, 10);
+        delivery->fails = prng_chance(prng, 1, 3) ? 1 : 0;
         delivery->snoozes = prng_chance(prng, 1, 6) ? 2 : 0;
     }
     return post;
@@ -365,8 +365,8 @@ static int32_t answer(const struct consumer *consumer, struct delivery_of *deliv
     enum answer say = SAID_YES;
     if (sim_fault(sim, FAULT_HANDLER_SLOW, prng, 8))
         env_think(consumer->life, prng_range(prng, 1, 2 * ATTEMPT_LEASE_MS) * MS);
-    else if (consumer->form >= PLAIN && prng_chance(prng, 1, 3)) /* it holds no database */
-        env_think(consumer->life, prng_range(prng, 0, 400 * MS));
+    else if (sim->faults_on && consumer->form >= PLAIN && prng_chance(prng, 1, 2)) /* it holds no database */
+        env_think(consumer->life, prng_range(prng, 0, 500 * MS));
     if (delivery->hopeless)
         say = SAID_NO;
     else if (took_one(&delivery->snoozes))
