@@ -80,8 +80,8 @@ int main(int argc, char **argv) {
         {.name = "memory for ever, on ruins", .least = 100, .for_ever = 1, .ruins = 1, .arm = arm, .disarm = disarm},
         {.name = "SQLite's memory once", .least = 150, .stride = STRIDE, .stops = 1, .arm = arm_sqlite,
          .disarm = disarm_sqlite},
-        {.name = "SQLite's memory to the end", .least = 150, .stride = STRIDE, .stops = 1, .for_ever = 1, .close_too = 1,
-         .arm = arm_sqlite, .disarm = disarm_sqlite},
+        {.name = "SQLite's memory to the end", .least = 150, .stride = STRIDE, .stops = 1, .for_ever = 1,
+         .close_too = 1, .arm = arm_sqlite, .disarm = disarm_sqlite},
     };
     static const struct sweep once = {.name = "memory once", .arm = arm, .disarm = disarm};
     static const struct sweep to_the_end = {
