@@ -5,7 +5,8 @@
 #include "store/guard.h"
 
 /* How soon after an end its guard in another database may go. Attempts without a failure that give hope. */
-enum { FLOOR_LOOK_US = 1000000, HOPE_AFTER = 64 };
+/* AWAY_CURVE: how seldom a database that lets nothing in is asked, as if after so many failures. */
+enum { FLOOR_LOOK_US = 1000000, HOPE_AFTER = 64, AWAY_CURVE = 6 };
 
 /* ---- ending ---- */
 
@@ -237,6 +238,7 @@ static int32_t run_elsewhere(struct rider *rider, cdtx_sql *sql, cdtx_error *err
     struct job *job = LIST_OF(rider, struct job, rider);
     struct guard_key key = {.log = job->handler->space, .sequence = job->id, .branch = 0};
     int first = 0;
+    job->tried = 1;
     job->wish = WISH_NONE;
     int32_t rc = cdtx__guard_insert(sql, &key, GUARD_CONFIRMED, NULL, 0, &first, err);
     if (MUTANT(sql->store->env, "inbox-unguarded"))
@@ -246,11 +248,21 @@ static int32_t run_elsewhere(struct rider *rider, cdtx_sql *sql, cdtx_error *err
     return rc != 0 || !first ? rc : call_in_local(job, sql, err);
 }
 
+/* The database there let nothing in: no attempt was made, and none is counted. */
+static void put_off(struct job *job) {
+    const cdtx_handler_options *o = &job->handler->options;
+    job->code = CDTX_BUSY;
+    job->wish = WISH_SNOOZE;
+    job->wish_ms = cdtx__backoff_ms(job->work.engine->env, AWAY_CURVE, o->backoff_min_ms, o->backoff_max_ms);
+}
+
 /* Whatever became of it over there, the row says it: UNKNOWN comes again, and then meets its guard. */
 static void elsewhere_done(struct rider *rider) {
     struct job *job = LIST_OF(rider, struct job, rider);
     job->code = rider->result;
     job->err = rider->err;
+    if (!job->tried)
+        put_off(job);
     end(job);
 }
 
@@ -260,6 +272,7 @@ static void run_local(struct job *job) {
     const cdtx_db *elsewhere = job->handler->options.local_db;
     uint32_t successes = __atomic_load_n(&job->handler->successes, __ATOMIC_RELAXED);
     job->rider.flags = successes < HOPE_AFTER ? 0 : RIDER_HOPEFUL;
+    job->tried = 0;
     job->rider.run = elsewhere == NULL ? run_in_local : run_elsewhere;
     job->rider.done = elsewhere == NULL ? local_done : elsewhere_done;
     cdtx__store_submit(elsewhere == NULL ? job->handler->room->db->store : elsewhere->store, &job->rider);

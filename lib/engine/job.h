@@ -91,6 +91,7 @@ struct job {
     enum job_wish wish;
     int64_t wish_ms;
     int answered; /* in_local: the handler ran, and code is its word */
+    int tried;    /* its local_db let it in */
     int ended;    /* its row's end is in a transaction of the host's */
     int dead;     /* what its end made of it */
     cdtx_sql *sql;

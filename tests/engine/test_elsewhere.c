@@ -182,6 +182,28 @@ START_TEST(a_commit_that_may_have_happened) {
 }
 END_TEST
 
+START_TEST(a_database_that_has_stopped_costs_no_attempts) {
+    make_both();
+    handle_elsewhere("print", (cdtx_handler_options){.attempts_max = 2, .backoff_min_ms = 100, .backoff_max_ms = 100});
+    put("print", "a", (cdtx_job_options){.delay_ms = 1000});
+    ware_commit = UNKNOWN_NOT_DONE;
+    FAILS(CDTX_STOPPED, "ware", cdtx_run(engine, 1500, &E));
+    put("print", "b", (cdtx_job_options){0});
+    for (int i = 0; i < 10; i++)
+        FAILS(CDTX_STOPPED, "ware", cdtx_run(engine, 1000, &E));
+    check_runs("a");
+    ck_assert_int_eq(jobs("state = 1 AND attempts < 2"), 2);
+    close_both();
+    open_both();
+    handle_elsewhere("print", (cdtx_handler_options){.attempts_max = 2});
+    OK(cdtx_run(engine, 20000, &E));
+    ck_assert_int_eq(effects("a"), 1);
+    ck_assert_int_eq(effects("b"), 1);
+    ck_assert_int_eq(jobs("1") + guards(), 0);
+    free_both();
+}
+END_TEST
+
 /* The mark of the job that was replaced is none of the new one's. */
 START_TEST(a_lost_end_and_another_payload) {
     make_both();
@@ -331,6 +353,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, an_end_that_is_lost);
     tcase_add_test(tcase, a_process_dies_between_effect_and_end);
     tcase_add_loop_test(tcase, a_commit_that_may_have_happened, 0, 2);
+    tcase_add_test(tcase, a_database_that_has_stopped_costs_no_attempts);
     tcase_add_test(tcase, a_lost_end_and_another_payload);
     tcase_add_test(tcase, the_dead_hold_the_marks);
     tcase_add_test(tcase, the_floor_comes_to_the_end);

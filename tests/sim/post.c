@@ -247,20 +247,6 @@ static int is_closed(const struct book_of_posts *book, const struct delivery_of 
     return done > 0 || a->answer == SAID_NO || a->number >= ATTEMPTS_MAX;
 }
 
-/* A database elsewhere that has stopped itself may have cost a message all its attempts, though no handler began. */
-static int is_dead_letter(struct sim *sim, int which, uint32_t number, int group) {
-    struct post_note note = {(uint32_t)which, number};
-    char query[200];
-    size_t length = (size_t)snprintf(query, sizeof query,
-                                     "SELECT count(*) FROM cdtx_job WHERE handler = 'cdtx.msg/%s/%s' AND state = 3"
-                                     " AND ?1 = ?1 AND hex(payload) = '",
-                                     topic, groups[group]);
-    for (size_t i = 0; i < sizeof note; i++)
-        length += (size_t)snprintf(query + length, sizeof query - length, "%02X", ((const uint8_t *)&note)[i]);
-    snprintf(query + length, sizeof query - length, "'");
-    return dump_image_count(sim, which, query, 0) != 0;
-}
-
 /* M9: those of its key that became visible before it are done, or dead letters. */
 static void check_order(struct sim *sim, int which, const struct post_of *post, int group) {
     const struct book_of_posts *book = &sim->posts->books[which];
@@ -271,7 +257,7 @@ static void check_order(struct sim *sim, int which, const struct post_of *post, 
         if (earlier->key != post->key || earlier->visible == 0 || earlier->visible >= post->visible)
             continue;
         cover("delivered in order");
-        if (!is_closed(book, &earlier->deliveries[group], group) && !is_dead_letter(sim, which, i, group))
+        if (!is_closed(book, &earlier->deliveries[group], group))
             violate(&sim->world, "M9",
                     "message %d of %d is delivered to the group in order; message %u of its key is not done",
                     (int)(post - book->posts), which, i);
