@@ -96,7 +96,7 @@ static void check_alarms(struct life *life) {
 
 /* Said before it is asked for, so that a cut in the middle finds it in the ledger: UNKNOWN, or a definite no when
  * nobody will ever ask for it to be committed. */
-static uint32_t announce(struct ledger *ledger, enum deed deed, const char *key, int32_t code) {
+static uint32_t announce(struct ledger *ledger, int deed, const char *key, int32_t code) {
     ledger_hear(ledger, deed, key, code);
     return ledger->count - 1;
 }
