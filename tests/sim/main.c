@@ -15,7 +15,7 @@
 #include "scenario.h"
 #include "sim.h"
 
-enum { JOBS_MAX = 64, FAILURES_MAX = 20, SECONDS_MAX = 60, MUTANT_SEEDS = 400, COVER_SEEDS = 1000 };
+enum { JOBS_MAX = 64, FAILURES_MAX = 20, SECONDS_MAX = 60, MUTANT_SEEDS = 800, COVER_SEEDS = 1000 };
 
 struct arguments {
     uint64_t seeds, from, seed;
