@@ -327,9 +327,11 @@ static void say_held(struct doctor *d, const struct store *store, const struct h
             continue;
         found++;
         cdtx__gid_text(held->log->uuid, held->sequences[i], gid);
-        snprintf(advice, sizeof advice,
-                 "cdtx tx show %s: it was resolved by hand, or a database was restored; nobody will get the messages",
-                 gid);
+        snprintf(
+            advice, sizeof advice,
+            "cdtx tx show %s: it was resolved by hand, or a database was restored; nobody will get the messages until"
+            " cdtx held commit or cdtx held rollback settles them; cdtx held list shows them",
+            gid);
         cdtx__doctor_say(d, DOCTOR_PROBLEM, store->name, "held messages", advice,
                          "%lld messages are held by branches of %s, and the log does not have it open",
                          (long long)held->messages[i], gid);

@@ -1,10 +1,12 @@
-"""Topics, groups, and half messages with their cases."""
+"""Topics, groups, half messages with their cases, and messages that branches hold."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 
-from lab import Case, CDTX, DONE, FAILED, main, NO, NOT_NOW, read_all, shop, terminal, USAGE
+from lab import Case, CDTX, DONE, FAILED, main, NO, NOT_NOW, read_all, shop, terminal, UNKNOWN, USAGE
 
 
 class Messages(Case):
@@ -247,6 +249,188 @@ class Halves(Messages):
         self.assertEqual(self.rows("half", "halves")[0]["parked"], "\x1b[2J")
         _, seen = self.typed("n", "half", "commit", first, "--reason", "x")
         self.assertNotIn("\x1b[2J", seen)
+
+
+class Held(Messages):
+    def make(self, *keys, resolved=True):
+        """Gids of orders whose branch in the stock's database holds a message, and nobody calls it any more."""
+        self.close_warehouse()
+        with shop(self.folder) as it:
+            it.ask("topic sales")
+            it.ask("announce sales")
+            gids = [it.ask(f"order {key}") for key in keys]
+            for gid in gids:
+                it.ask(f"parked {gid}")
+            it.kill()
+        if resolved:
+            for gid in gids:
+                self.cdtx("tx", "resolve", gid, "--reason", "by hand", "--yes")
+        return gids
+
+    def hold_twice(self):
+        """The orders' database holds the same as the stock's, and one message of each gid more."""
+        self.sql("orders.db", f"""
+            ATTACH '{self.folder}/stock.db' AS stock;
+            INSERT INTO cdtx_msg SELECT * FROM stock.cdtx_msg;
+            INSERT INTO cdtx_msg (id, topic, priority, delay_ms, payload, log, seq, branch)
+                SELECT id + 10, topic, priority, delay_ms, payload, log, seq, branch FROM stock.cdtx_msg""")
+
+    def held(self, *more):
+        return self.json("held", "list", *self.databases, *more)["messages"]
+
+    def settle(self, verb, gid, *more, code=DONE):
+        return self.cdtx("held", verb, gid, *self.databases, "--reason", "asked ann", "--yes", *more, code=code)
+
+    def kept(self, file):
+        """How many messages are visible."""
+        with contextlib.closing(sqlite3.connect(f"{self.folder}/{file}")) as connection:
+            return connection.execute("SELECT count(visible) FROM cdtx_msg").fetchone()[0]
+
+    def test_list(self):
+        first, second = self.make("a", "b")
+        rows = self.held()
+        self.assertEqual(list(rows[0]), "database id topic key gid branch payload".split())
+        self.assertEqual([row["gid"] for row in rows], [first, second])
+        self.assertEqual([rows[0][key] for key in ("database", "topic", "key", "branch", "payload")],
+                         ["stock", "sales", None, 1, 8])
+        more = self.json("held", "list", *self.databases, "--limit", "1")
+        self.assertEqual((len(more["messages"]), more["more"]), (1, True))
+        stock = self.databases[1]
+        rest = json.loads(self.run_tool("held", "list", stock, "--after", rows[0]["id"], "--json").out)
+        self.assertEqual([row["gid"] for row in rest["messages"]], [second])
+        self.assertRegex(self.cdtx("held", "list", stock).out, rf"{rows[0]['id']} +sales +- +{first} +1 +8\n")
+        self.says(USAGE, "of another database", "held", "list", *self.databases, "--after", rows[0]["id"])
+        self.assertEqual(self.run_tool("held", "list", stock, "--after", "x").code, USAGE)
+        self.assertEqual(self.run_tool("held", "list").code, USAGE)
+        self.assertIn("no messages", self.only("held", "list").err)
+
+    def test_commit(self):
+        first, second = self.make("a", "b")
+        self.assertIn("cdtx held list", self.cdtx("doctor", *self.databases, code=NO).out)
+        self.says(USAGE, "--yes", "held", "commit", first, *self.databases, "--reason", "x")
+        code, seen = self.typed("n", "held", "commit", first, "--reason", "x", f"--log={self.log}")
+        self.assertEqual(code, NO)
+        self.assertRegex(seen, rf"gid +{first}\r\nstate +COMMITTED\r\nheld +1 messages in 'stock'\r\n.* \[y/N\] ")
+        self.assertEqual(len(self.held()), 2)
+        told = self.settle("commit", first, "--actor", "bob")
+        self.assertEqual((told.out, told.err), (f"{first}: 1 messages in 'stock' are visible\n", ""))
+        self.assertEqual([row["gid"] for row in self.held()], [second])
+        self.assertEqual(self.kept("stock.db"), 1)
+        line = self.json("audit", "list", self.databases[1], "--subject", f"tx {first}")["audit"][-1]
+        self.assertEqual([line[key] for key in ("actor", "action", "reason")],
+                         ["bob", "held-release", "1 messages: asked ann"])
+        self.assertIn(f"holds messages of '{first}'", self.settle("commit", first, code=NO).err)
+        self.assertEqual(self.typed("y", "held", "commit", second, "--reason", "x", f"--log={self.log}")[0], DONE)
+        self.assertEqual(self.held(), [])
+        self.assertNotIn("cdtx held list", self.cdtx("doctor", *self.databases, code=NO).out)
+
+    def test_the_log_is_asked(self):
+        first, = self.make("a", resolved=False)
+        for verb in ("commit", "rollback"):
+            self.assertIn("has not ended", self.settle(verb, first, code=NOT_NOW).err)
+        self.cdtx("tx", "resolve", first, "--reason", "by hand", "--yes")
+        answer = self.settle("rollback", first, code=NOT_NOW)
+        self.assertIn("has ended committed", answer.err)
+        self.assertEqual((answer.out, len(self.held())), ("", 1))
+
+    def test_without_the_log(self):
+        """It is the word of whoever gives it that counts."""
+        first, = self.make("a")
+        told = self.run_tool("held", "rollback", first, *self.databases, "--reason", "x", "--yes")
+        self.assertEqual((told.code, told.out), (DONE, f"{first}: 1 messages in 'stock' are dropped\n"))
+        self.assertIn(f"no log here knows how {first} has ended", told.err)
+        self.assertEqual((self.held(), self.kept("stock.db")), ([], 0))
+
+    def test_of_another_log(self):
+        first, = self.make("a")
+        other = "0" * 31 + "1"
+        self.sql("stock.db", f"UPDATE cdtx_msg SET log = x'{other}'")
+        self.assertIn("holds messages of", self.settle("commit", first, code=NO).err)
+        gid = self.held()[0]["gid"]
+        self.assertTrue(gid.startswith(other))
+        answer = self.settle("commit", gid)
+        self.assertIn("no log here knows", answer.err)
+        self.assertEqual(self.kept("stock.db"), 1)
+
+    def test_in_several_databases(self):
+        first, second = self.make("a", "b")
+        self.hold_twice()
+        self.assertEqual(len(self.held()), 6)
+        done = json.loads(self.settle("commit", first, "--json").out)
+        self.assertEqual(done, {"done": "held commit", "subject": first, "count": 3,
+                                "databases": [{"database": "orders", "count": 2}, {"database": "stock", "count": 1}]})
+        told = self.run_tool("held", "rollback", second, *self.databases, "--reason", "x", "--yes")
+        self.assertEqual(told.out, f"{second}: 2 messages in 'orders' are dropped\n"
+                                   f"{second}: 1 messages in 'stock' are dropped\n")
+        self.assertEqual((self.kept("orders.db"), self.kept("stock.db")), (2, 1))
+
+    def test_in_the_log(self):
+        first, = self.make("a", resolved=False)
+        self.sql("log.db", f"""
+            ATTACH '{self.folder}/stock.db' AS stock;
+            INSERT INTO cdtx_topic SELECT * FROM stock.cdtx_topic;
+            INSERT INTO cdtx_msg SELECT * FROM stock.cdtx_msg""")
+        self.assertEqual([row["database"] for row in self.held()], ["log", "stock"])
+        self.assertIn("has not ended", self.settle("commit", first, code=NOT_NOW).err)
+        self.cdtx("tx", "resolve", first, "--reason", "by hand", "--yes")
+        told = self.settle("commit", first)
+        self.assertEqual(told.out, f"{first}: 1 messages in 'log' are visible\n"
+                                   f"{first}: 1 messages in 'stock' are visible\n")
+
+    def test_partly(self):
+        """What was done is told, what was not is left for another time."""
+        first, second = self.make("a", "b")
+        self.hold_twice()
+        self.sql("stock.db",
+                 "CREATE TRIGGER no BEFORE INSERT ON cdtx_audit BEGIN SELECT RAISE(ABORT, 'not today'); END")
+        answer = self.settle("commit", first, code=UNKNOWN)
+        self.assertEqual(answer.out, f"{first}: 2 messages in 'orders' are visible\n")
+        self.assertIn("in 1 of 2 databases, and stopped at 'stock'", answer.err)
+        answer = self.settle("commit", second, "--json", code=UNKNOWN)
+        self.assertEqual(json.loads(answer.out)["databases"], [{"database": "orders", "count": 2}])
+        answer = self.settle("commit", first, code=FAILED)
+        self.assertEqual(answer.out, "")
+        self.assertIn("not today", answer.err)
+        self.sql("stock.db", "DROP TRIGGER no")
+        self.assertEqual(self.settle("commit", first).out, f"{first}: 1 messages in 'stock' are visible\n")
+        self.assertEqual([row["gid"] for row in self.held()], [second])
+
+    def test_beside_owners(self):
+        """All that is to be changed is open before anything is."""
+        first, = self.make("a")
+        self.hold_twice()
+        with shop(self.folder):
+            self.assertEqual(len(self.held()), 3)
+            answer = self.settle("commit", first, code=NOT_NOW)
+            self.assertIn("nothing was done", answer.err)
+        self.assertEqual(len(self.held()), 3)
+        with shop(self.folder, "share"):
+            self.settle("commit", first)
+        self.assertEqual(self.held(), [])
+
+    def test_bad_input(self):
+        first, = self.make("a")
+        for gid in ("", "x", "0" * 32 + "-1", first + "0", "x" * 500):
+            with self.subTest(gid=gid):
+                self.assertIn("none of the databases given holds", self.settle("commit", gid, code=NO).err)
+        self.says(USAGE, "needs GID", "held", "commit", *self.databases)
+        self.says(USAGE, "needs --reason", "held", "rollback", first, *self.databases, "--yes")
+        self.says(USAGE, "too much", "held", "commit", first, "x", *self.databases, "--reason", "x", "--yes")
+        self.says(USAGE, "--after is not for", "held", "commit", first, "--after", "x", "--reason", "x", "--yes")
+        self.says(USAGE, "'held' needs to know what", "held")
+        self.settle("commit", first, "--actor", "x" * 500, code=USAGE)
+        missing = f"--db=x=sqlite:{self.folder}/missing.db"
+        for words in (["list"], ["commit", first, "--reason", "x", "--yes"]):
+            self.assertEqual(self.run_tool("held", *words, missing).code, FAILED)
+        self.assertNotIn("missing.db", self.files())
+        self.assertEqual(len(self.held()), 1)
+
+    def test_nothing_steers_the_terminal(self):
+        self.make("a")
+        self.sql("stock.db", "UPDATE cdtx_msg SET topic = char(27) || '[2J', key = char(27) || '[2J'")
+        out = self.cdtx("held", "list", *self.databases).out
+        self.assertEqual(out.count("\\x1b[2J"), 2)
+        self.assertNotIn("\x1b", out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from lab import Case, DONE, main, SOURCE
 class Words(Case):
     def commands(self):
         text = self.run_tool("help").out
-        nouns = "tx|job|handler|cron|topic|group|half|case|audit"
+        nouns = "tx|job|handler|cron|topic|group|half|held|case|audit"
         return re.findall(rf"^  ((?:{nouns}) \w+|\w+)(?= )", text.split("Options of every")[0], re.M)
 
     def options(self):
@@ -20,7 +20,7 @@ class Words(Case):
         return sorted(every)
 
     def test_help(self):
-        self.assertEqual(len(self.commands()), 33)
+        self.assertEqual(len(self.commands()), 36)
         for command in self.commands():
             for words in (["help", *command.split()], [*command.split(), "--help"], [*command.split(), "-h"]):
                 answer = self.run_tool(*words)
@@ -55,7 +55,7 @@ class Words(Case):
         return done.stdout.split()
 
     def test_bash_completion(self):
-        nouns = "tx job handler cron topic group half case audit doctor stats completion help".split()
+        nouns = "tx job handler cron topic group half held case audit doctor stats completion help".split()
         self.assertEqual(self.complete("cdtx "), nouns)
         self.assertEqual(self.complete("cdtx t"), ["tx", "topic"])
         self.assertEqual(self.complete("cdtx --log sqlite:x tx r"), ["retry", "resolve"])
@@ -74,6 +74,8 @@ class Words(Case):
         self.assertEqual(self.complete("cdtx job redrive --error "), [])
         self.assertEqual(self.complete("cdtx handler "), ["list", "pause", "resume"])
         self.assertEqual(self.complete("cdtx --json half c"), ["commit"])
+        self.assertEqual(self.complete("cdtx held "), ["list", "commit", "rollback"])
+        self.assertEqual(self.complete("cdtx held list --a"), ["--after"])
         self.assertEqual(self.complete("cdtx cron next x --z"), ["--zone"])
         self.assertEqual(self.complete("cdtx group remove a/b --y"), ["--yes"])
         self.assertEqual(self.complete("cdtx completion "), ["bash", "zsh"])

@@ -13,6 +13,7 @@
     (OPT_BIT(OPT_HANDLER) | OPT_BIT(OPT_ERROR) | OPT_BIT(OPT_AFTER) | OPT_BIT(OPT_UPTO) | OPT_BIT(OPT_MOST) |          \
      OPT_BIT(OPT_RATE) | CONFIRMED)
 #define HALF_LIST  (OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
+#define HELD_LIST  (OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
 #define CASE_LIST  (OPT_BIT(OPT_STATE) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
 #define AUDIT_LIST (OPT_BIT(OPT_SUBJECT) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
 
@@ -42,6 +43,9 @@ const struct command commands[] = {
     {"half show", "HANDLE", "one half message: its case and audit lines", 0, 1, 0, half_show},
     {"half commit", "HANDLE", "its local transaction committed: let it be visible", CONFIRMED, 1, 0, half_commit},
     {"half rollback", "HANDLE", "it did not, and never will: forget it", CONFIRMED, 1, 0, half_rollback},
+    {"held list", "", "messages that branches hold until the decision", HELD_LIST, 0, 0, held_list},
+    {"held commit", "GID", "it has ended committed: let what is held be visible", CONFIRMED, 1, 0, held_commit},
+    {"held rollback", "GID", "it has ended otherwise: forget what is held", CONFIRMED, 1, 0, held_rollback},
     {"case list", "", "what waits for a person", CASE_LIST, 0, 0, case_list},
     {"case show", "[NAME/]ID", "one case with its evidence and notes", 0, 1, 0, case_show},
     {"case note", "[NAME/]ID TEXT", "leave a note for whoever comes next", OPT_BIT(OPT_ACTOR), 2, 0, case_note},

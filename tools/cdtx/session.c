@@ -137,6 +137,17 @@ enum status session_act(struct session *session, const struct options *options, 
     return rc == 0 ? STATUS_DONE : not_opened(&err);
 }
 
+enum status session_act_on(struct session *session, const struct options *options, const char *const *names,
+                           uint32_t count) {
+    cdtx_error err;
+    uint32_t opened = count > 0 && strcmp(names[0], "log") == 0;
+    *session = (struct session){0};
+    int32_t rc = open_engine(session, options->log, opened == 1 ? "share=1" : "read=1", &err);
+    for (; rc == 0 && opened < count; opened++)
+        rc = open_database(session, names[opened], url_of(options, names[opened]), "share=1", &err);
+    return rc == 0 ? STATUS_DONE : not_opened(&err);
+}
+
 void session_close(struct session *session) {
     for (uint32_t i = 0; i < session->count; i++)
         cdtx_db_close(session->databases[i].db);

@@ -24,6 +24,10 @@ enum status session_look(struct session *session, const struct options *options,
 enum status session_none(struct session *session);
 /* Opens one database for writing, in turns with others; name is "log" or that of a --db, "" when there is none. */
 enum status session_act(struct session *session, const struct options *options, const char *name);
+/* Opens several for writing, named as a session that has looked names them. The log, where there is one, is open beside
+ * them: for reading, unless it is one of them. */
+enum status session_act_on(struct session *session, const struct options *options, const char *const *names,
+                           uint32_t count);
 void session_close(struct session *session);
 /* "log" for the database with the log. NULL when there is none of that name. */
 cdtx_db *session_find(const struct session *session, const char *name);

@@ -11,7 +11,7 @@ enum status {
     STATUS_USAGE = 2,   /* the command is wrong; nothing was done */
     STATUS_NOT_NOW = 3, /* somebody else has it, or its state does not allow it now; nothing was done */
     STATUS_FAILED = 4,  /* it could not be asked or done; nothing was done */
-    STATUS_UNKNOWN = 5  /* it may have been done: look before it is repeated */
+    STATUS_UNKNOWN = 5  /* it may have been done, or was in part: look before it is repeated */
 };
 
 enum status status_of(int32_t code);
