@@ -400,7 +400,8 @@ typedef struct cdtx_handler_options {
     int32_t in_order;          /* 1: jobs of one concurrency key run one by one in the order of their numbers; one
                                   that waits for its next attempt holds the later ones up, a dead one does not */
     cdtx_db *local_db;         /* with in_local: the database of that local transaction; default the job's own. In
-                                  another one a once-only mark makes sure that it takes effect once */
+                                  another one a once-only mark makes sure that it takes effect once; while
+                                  that lets nothing in, no attempt is counted */
 } cdtx_handler_options;
 
 /* Registers a handler for jobs in db by name; jobs of other names are left alone. Names that begin with "cdtx." are the
