@@ -315,7 +315,7 @@ typedef struct cdtx_queue_checker {
     uint32_t reserved;
     cdtx_queue_check_fn check;
     void *user;
-    void (*drop)(void *user); /* called once when the port no longer needs user, also if it was not added; optional */
+    void (*drop)(void *user); /* called once when the port no longer needs user; not if it was not added; optional */
 } cdtx_queue_checker;
 
 /* One message engine, or a connection to one. Whoever got it fills or copies the table, and calls close once. Functions
