@@ -17,7 +17,8 @@ struct crons {
     int64_t every_ms, grace_ms;
     int32_t catch_up;
     uint32_t catch_up_max;
-    int64_t added_ms; /* by the wall clock, the first time; 0: not yet */
+    int64_t asked_ms; /* by the wall clock, when it was first to be added: no slot before runs; 0: not yet */
+    int64_t added_ms; /* when somebody was first told that it is: every slot after is its; 0: not yet */
     struct attempts slots[SLOTS_MAX];
     uint32_t effects[SLOTS_MAX];
 };
@@ -50,9 +51,9 @@ static void check_slot(struct life *life, int64_t slot) {
     else if (slot > host_wall_peak_us(life->node->host, 0) / MS)
         violate(&sim->world, "cron", "slot %lld runs %lld ms before its time", (long long)slot,
                 (long long)(slot - host_wall_us(life->node->host) / MS));
-    else if (slot <= crons->added_ms && !knobs_have(&sim->knobs, FAULT_CLOCK))
+    else if (slot <= crons->asked_ms && !knobs_have(&sim->knobs, FAULT_CLOCK))
         violate(&sim->world, "cron", "slot %lld runs; the schedule was added %lld ms after it", (long long)slot,
-                (long long)(crons->added_ms - slot));
+                (long long)(crons->asked_ms - slot));
 }
 
 static int32_t run(cdtx_work *work, void *user, cdtx_error *err) {
@@ -100,10 +101,12 @@ int32_t cron_register(struct life *life, cdtx_error *err) {
         .catch_up_max = crons->catch_up_max,
     };
     int32_t rc = cdtx_handler_add(life->dbs[CLERK_LOG], "cron-local", &handler, err);
-    if (crons->added_ms == 0)
-        crons->added_ms = host_wall_us(life->node->host) / MS;
+    if (crons->asked_ms == 0)
+        crons->asked_ms = host_wall_us(life->node->host) / MS;
     if (rc == 0)
         rc = cdtx_cron_add(life->dbs[CLERK_LOG], "clock", &options, err);
+    if (rc == 0 && crons->added_ms == 0)
+        crons->added_ms = host_wall_us(life->node->host) / MS;
     env_alive(life);
     return rc;
 }
@@ -166,7 +169,7 @@ static void check_settled(struct sim *sim, int64_t settled_ms) {
     int64_t calm_ms = (host_wall_us(host) - CALM) / MS;
     int64_t slot = calm_ms - calm_ms % sim->crons->every_ms;
     int calm = host->jumps == NULL || host->jumps->at < sim->world.now - CALM;
-    if (calm && slot > sim->crons->added_ms && slot > settled_ms)
+    if (calm && sim->crons->added_ms > 0 && slot > sim->crons->added_ms && slot > settled_ms)
         violate(&sim->world, "cron", "slot %lld has passed, and only those up to %lld are settled", (long long)slot,
                 (long long)settled_ms);
 }
@@ -181,7 +184,7 @@ void cron_final(struct sim *sim, sqlite3 *db) {
     read_ticks(sim, db);
     if (one_number(db, "SELECT count(*) FROM cdtx_job WHERE handler = 'cron-local'") != 0)
         violate(&sim->world, "L1", "jobs of the schedule are still there when all has ended");
-    if (first >= 0 && last < SLOTS_MAX && (!knobs_have(&sim->knobs, FAULT_CLOCK) || sim->world.broken[0] == '\0'))
+    if (crons->added_ms > 0 && first >= 0 && last < SLOTS_MAX && (!knobs_have(&sim->knobs, FAULT_CLOCK) || sim->world.broken[0] == '\0'))
         check_left_out(sim, first, last);
     check_settled(sim, settled_ms);
 }
