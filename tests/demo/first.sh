@@ -9,8 +9,8 @@ source=$3
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# The code block of the README must be the very file that was built.
-sed -n '/^```c$/,/^```$/p' "$readme" | sed '1d;$d' >"$folder/block.c"
+# The first code block of the README must be the very file that was built.
+sed -n '/^```c$/,/^```$/{p;/^```$/q}' "$readme" | sed '1d;$d' >"$folder/block.c"
 cmp "$folder/block.c" "$source"
 [ "$(wc -l <"$source")" -lt 60 ]
 
