@@ -4,7 +4,7 @@
 
 /* Somebody may set the wall clock while we wait for a time of day. */
 enum { WALL_LOOK_MS = 5000 };
-enum { CLAIM_MAX = 512, PROBES = 2, ROWS_MAX = 64 << 20 };
+enum { CLAIM_MAX = 512, PROBES = 2, GAP_MAX = 8, ROWS_MAX = 64 << 20 };
 /* How far a handler's floor is looked for at a time; when rows are looked at again that could not be claimed. */
 enum { FLOOR_STEP = 20000, FLOOR_AGAIN_MS = 10, DAMAGED_AGAIN_MS = 5000 };
 
@@ -44,7 +44,9 @@ static void drop_claimed(struct claim *claim) {
 
 /* ---- one row ---- */
 
-#define ROW_COLUMNS "id, attempts, token, payload, curve, deadline, unique_key, concurrency_key, msg, msg_key, msg_id"
+#define ROW_COLUMNS                                                                                                    \
+    "id, attempts, token, payload, curve, deadline, unique_key, concurrency_key, msg, msg_key, msg_id,"                \
+    " " SCHEMA_JOB_PLACE
 enum {
     ROW_ID,
     ROW_ATTEMPTS,
@@ -56,7 +58,8 @@ enum {
     ROW_KEY,
     ROW_MESSAGE,
     ROW_MESSAGE_KEY,
-    ROW_MESSAGE_ID
+    ROW_MESSAGE_ID,
+    ROW_PLACE
 };
 
 static size_t room_for(const cdtx_value *text) {
@@ -182,19 +185,28 @@ static int32_t keep_moving(const struct claim *claim, cdtx_sql *sql, uint32_t ro
     return rc != 0 || others != 0 ? rc : cdtx__job_pass_turn(sql, key->bytes, err);
 }
 
-/* Of all ready ones from that number to that. */
-static int32_t write_leases(struct claim *claim, cdtx_sql *sql, const struct handler *handler, int64_t first,
-                            int64_t last, int64_t *changes, cdtx_error *err) {
-    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms), SQL_INT(first),
-                              SQL_INT(last)};
-    const char *statement = "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = token + 1, due = ?"
-                            " WHERE id BETWEEN ? AND ? AND state = 1";
+#define LEASE(counted)                                                                                                 \
+    "UPDATE cdtx_job SET state = 2, " counted ", due = ? WHERE id BETWEEN ? AND ? AND state = 1 AND lane = ?"           \
+    " AND +" SCHEMA_JOB_PLACE " BETWEEN ? AND ? AND (? OR (unique_key IS NULL AND concurrency_key IS NULL))"
+
+/* Of the rows that were read from that one on. Between the first and the last of these, in number and in place, none is
+ * ready but they: it would have been read, and what this claim itself made ready has a key. */
+static int32_t write_leases(const struct claim *claim, cdtx_sql *sql, const struct handler *handler, uint32_t row,
+                            uint32_t count, int64_t *changes, cdtx_error *err) {
+    uint32_t last = row + count - 1;
+    cdtx_value arguments[] = {SQL_INT(cdtx__store_stamp_ms(sql->store) + handler->options.lease_ms),
+                              *cdtx__rows_at(&claim->rows, row, ROW_ID),
+                              *cdtx__rows_at(&claim->rows, last, ROW_ID),
+                              SQL_INT(handler->next_lane),
+                              *cdtx__rows_at(&claim->rows, row, ROW_PLACE),
+                              *cdtx__rows_at(&claim->rows, last, ROW_PLACE),
+                              SQL_INT(count == 1)};
+    const char *statement = LEASE("attempts = attempts + 1, token = token + 1");
     if (MUTANT(claim->rows.env, "trap-24"))
-        statement = "UPDATE cdtx_job SET state = 2, token = token + 1, due = ? WHERE id BETWEEN ? AND ? AND state = 1";
+        statement = LEASE("token = token + 1");
     if (MUTANT(claim->rows.env, "bug-28-token"))
-        statement = "UPDATE cdtx_job SET state = 2, attempts = attempts + 1, token = 1, due = ?"
-                    " WHERE id BETWEEN ? AND ? AND state = 1";
-    return cdtx__sql_run(sql, statement, arguments, 3, NULL, changes, err);
+        statement = LEASE("attempts = attempts + 1, token = 1");
+    return cdtx__sql_run(sql, statement, arguments, 7, NULL, changes, err);
 }
 
 /* A damaged row must not hold up the others, nor those of its key; who is let go now is looked at when this one is
@@ -211,15 +223,15 @@ static int32_t leave_alone(struct claim *claim, struct share *share, cdtx_sql *s
     return rc;
 }
 
-/* Rows whose numbers follow one another, by one statement: most of what a row costs is the statement around it. */
+/* Rows that follow one another, by one statement: most of what a row costs is the statement around it. */
 static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t row, uint32_t count,
                      cdtx_error *err) {
     struct handler *handler = share->handler;
-    int64_t changes = 0, id = cdtx__rows_int(&claim->rows, row, ROW_ID);
+    int64_t changes = 0;
     if (MUTANT(claim->rows.env, "trap-23"))
         handler = LIST_OF(claim->room->handlers.next, struct handler, link);
     cdtx_error why = {0};
-    int32_t rc = write_leases(claim, sql, handler, id, id + count - 1, &changes, &why);
+    int32_t rc = write_leases(claim, sql, share->handler, row, count, &changes, &why);
     if (rc == CDTX_SQL && count == 1) /* our statement has no fault, so the row has */
         return leave_alone(claim, share, sql, row, why.text, err);
     if (rc == CDTX_SQL) { /* one of them has, so each by itself */
@@ -241,15 +253,25 @@ static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, ui
     return 0;
 }
 
-/* How many from that row on follow one another by number and have nothing that must be looked at one by one. */
+static int is_plain(const struct claim *claim, uint32_t row) {
+    static const int columns[] = {ROW_UNIQUE, ROW_KEY, ROW_DEADLINE};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        if (cdtx__rows_at(&claim->rows, row, (uint32_t)columns[i])->type != CDTX_NULL)
+            return 0;
+    return 1;
+}
+
+/* How many from that row on follow one another by number, with few of others between, and have nothing that must be
+ * looked at one by one. */
 static uint32_t run_length(const struct claim *claim, const struct share *share, uint32_t row) {
-    int64_t first = cdtx__rows_int(&claim->rows, row, ROW_ID);
     uint32_t count = 0;
-    while (row + count < claim->rows.count && count < share->room &&
-           cdtx__rows_int(&claim->rows, row + count, ROW_ID) == first + count &&
-           cdtx__rows_at(&claim->rows, row + count, ROW_KEY)->type == CDTX_NULL &&
-           cdtx__rows_at(&claim->rows, row + count, ROW_DEADLINE)->type == CDTX_NULL)
-        count++;
+    int64_t before = 0;
+    for (; row + count < claim->rows.count && count < share->room && is_plain(claim, row + count); count++) {
+        int64_t id = cdtx__rows_int(&claim->rows, row + count, ROW_ID);
+        if (count > 0 && (id <= before || id > before + GAP_MAX))
+            break;
+        before = id;
+    }
     return count;
 }
 
