@@ -186,7 +186,7 @@ static int32_t keep_moving(const struct claim *claim, cdtx_sql *sql, uint32_t ro
 }
 
 #define LEASE(counted)                                                                                                 \
-    "UPDATE cdtx_job SET state = 2, " counted ", due = ? WHERE id BETWEEN ? AND ? AND state = 1 AND lane = ?"           \
+    "UPDATE cdtx_job SET state = 2, " counted ", due = ? WHERE id BETWEEN ? AND ? AND state = 1 AND lane = ?"          \
     " AND +" SCHEMA_JOB_PLACE " BETWEEN ? AND ? AND (? OR (unique_key IS NULL AND concurrency_key IS NULL))"
 
 /* Of the rows that were read from that one on. Between the first and the last of these, in number and in place, none is
