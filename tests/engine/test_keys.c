@@ -587,7 +587,31 @@ START_TEST(large_payloads) {
 }
 END_TEST
 
+/* Those that follow one another are leased together; whatever stands between them is not. */
+START_TEST(what_is_between_the_leased) {
+    make_shop();
+    for (int i = 0; i < 5; i++) {
+        put("print", "a", (cdtx_job_options){0});
+        put("print", "b", (cdtx_job_options){.delay_ms = 1000});
+        put("other", "c", (cdtx_job_options){0});
+        put("print", "d", (cdtx_job_options){.priority = 5});
+        put("print", "e", (cdtx_job_options){.deadline_ms = 500});
+        put("print", "f", keyed("k"));
+    }
+    handle("print", (cdtx_handler_options){.handler = shop_handler, .in_local = 1, .key_running_max = 1});
+    OK(cdtx_run(engine, 100, &E));
+    ck_assert_int_eq(shop_run_count, 20);
+    ck_assert_int_eq(jobs("state = 1 AND attempts = 0 AND token = 0 AND payload = x'62'"), 5);
+    ck_assert_int_eq(jobs("state = 1 AND attempts = 0 AND token = 0 AND handler = 'other'"), 5);
+    ck_assert_int_eq(jobs("1"), 10);
+    OK(cdtx_run(engine, 2000, &E));
+    ck_assert_int_eq(shop_run_count, 25);
+    free_shop();
+}
+END_TEST
+
 static void tests(TCase *tcase) {
+    tcase_add_test(tcase, what_is_between_the_leased);
     tcase_add_test(tcase, one_of_a_key_at_a_time);
     tcase_add_test(tcase, taken_back_among_those_that_wait);
     tcase_add_test(tcase, some_of_a_key_at_a_time);
