@@ -25,10 +25,7 @@ static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report *
 }
 
 enum status case_list(const struct options *options, char **arguments) {
-    struct session session;
-    struct listing listing;
     struct pager pager = {.ask = ask_list, .options = options};
-    cdtx_error err;
     (void)arguments;
     if (options_have(options, OPT_STATE)) {
         pager.state = view_state_number(LOOK_CASE_STATE, options->values[OPT_STATE]);
@@ -38,15 +35,7 @@ enum status case_list(const struct options *options, char **arguments) {
     if (options_have(options, OPT_AFTER) &&
         options_number(options->values[OPT_AFTER], "--after", &pager.after) != STATUS_DONE)
         return STATUS_USAGE;
-    listing_start(&listing, "cases", &case_view, options);
-    enum status status = session_look(&session, options, 0);
-    if (status == STATUS_DONE && listing_read_all(&listing, &case_view, &pager, &session, &err) != 0)
-        status = status_failed(&err);
-    else if (status == STATUS_DONE)
-        listing_print(&listing);
-    listing_free(&listing);
-    session_close(&session);
-    return status;
+    return listing_pages(options, "cases", &case_view, &pager);
 }
 
 /* ---- show ---- */

@@ -39,10 +39,7 @@ static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report *
 }
 
 enum status job_list(const struct options *options, char **arguments) {
-    struct session session;
-    struct listing listing;
     struct pager pager = {.ask = ask_list, .options = options};
-    cdtx_error err;
     (void)arguments;
     if (options_have(options, OPT_AFTER) &&
         options_number(options->values[OPT_AFTER], "--after", &pager.after) != STATUS_DONE)
@@ -52,15 +49,7 @@ enum status job_list(const struct options *options, char **arguments) {
         if (pager.state == 0)
             return STATUS_USAGE;
     }
-    listing_start(&listing, "jobs", &list_view, options);
-    enum status status = session_look(&session, options, 0);
-    if (status == STATUS_DONE && listing_read_all(&listing, &list_view, &pager, &session, &err) != 0)
-        status = status_failed(&err);
-    else if (status == STATUS_DONE)
-        listing_print(&listing);
-    listing_free(&listing);
-    session_close(&session);
-    return status;
+    return listing_pages(options, "jobs", &list_view, &pager);
 }
 
 /* ---- show ---- */

@@ -96,6 +96,22 @@ int32_t listing_read_all(struct listing *listing, const struct view *view, const
     return rc;
 }
 
+enum status listing_pages(const struct options *options, const char *what, const struct view *view,
+                          const struct pager *pager) {
+    struct session session;
+    struct listing listing;
+    cdtx_error err;
+    listing_start(&listing, what, view, options);
+    enum status status = session_look(&session, options, 0);
+    if (status == STATUS_DONE && listing_read_all(&listing, view, pager, &session, &err) != 0)
+        status = status_failed(&err);
+    else if (status == STATUS_DONE)
+        listing_print(&listing);
+    listing_free(&listing);
+    session_close(&session);
+    return status;
+}
+
 static int32_t ask(struct listing *listing, const struct view *view, const struct session_database *database,
                    question_fn question, cdtx_error *err) {
     struct view named = *view;

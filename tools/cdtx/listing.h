@@ -45,7 +45,10 @@ void listing_add(struct listing *listing, const struct view *view, const cdtx_re
 /* Forgets all but the last rows, as many as the limit says. */
 void listing_keep_last(struct listing *listing);
 
-/* A whole command: a question that is answered at once, asked of each database that the options give. */
+/* A whole command: the pager's question, asked of each database that the options give. */
+enum status listing_pages(const struct options *options, const char *what, const struct view *view,
+                          const struct pager *pager);
+/* The same for a question that is answered at once. */
 typedef int32_t (*question_fn)(cdtx_db *db, cdtx_report **report, cdtx_error *err);
 enum status listing_command(const struct options *options, const char *what, const struct view *view,
                             question_fn question);
