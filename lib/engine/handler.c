@@ -168,6 +168,22 @@ int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_opti
     return rc;
 }
 
+int32_t cdtx__handler_add_ours(cdtx_db *db, const char *name, cdtx_handler_fn run, cdtx_error *err) {
+    cdtx_handler_options o = {.size = sizeof o,
+                              .in_local = 1,
+                              .handler = run,
+                              .attempts_max = UINT32_MAX,
+                              .crashes_max = UINT32_MAX,
+                              .backoff_max_ms = 60000};
+    cdtx_error why = {0};
+    int32_t rc = cdtx__handler_add(db, name, &o, &why);
+    if (rc == CDTX_CONFLICT) /* it is there already */
+        return 0;
+    if (rc != 0 && err != NULL)
+        *err = why;
+    return rc;
+}
+
 void cdtx__handler_set_many(struct handler *handler, job_many_fn many, uint32_t most) {
     INVARIANT(most > 0 && most <= JOB_MANY_MAX);
     handler->many_max = most;

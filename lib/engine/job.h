@@ -128,6 +128,8 @@ struct handler *cdtx__handler_after(struct job_room *room, struct handler *handl
 int32_t cdtx__handler_check(const cdtx_db *db, const char *name, cdtx_handler_options *options, cdtx_error *err);
 /* Registers one of any name. */
 int32_t cdtx__handler_add(cdtx_db *db, const char *name, const cdtx_handler_options *options, cdtx_error *err);
+/* One that runs for ever inside local transactions, whatever its attempts meet; 0 also when it is there already. */
+int32_t cdtx__handler_add_ours(cdtx_db *db, const char *name, cdtx_handler_fn run, cdtx_error *err);
 /* From now on attempts of a plain handler go to many, up to most (of JOB_MANY_MAX) that are there at a time, and about
  * twice as many are claimed. */
 void cdtx__handler_set_many(struct handler *handler, job_many_fn many, uint32_t most);

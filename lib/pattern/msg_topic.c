@@ -62,19 +62,7 @@ int32_t cdtx__msg_keeper_put(cdtx_sql *sql, int64_t in_ms, cdtx_error *err) {
 }
 
 int32_t cdtx__msg_keeper_add(cdtx_db *db, cdtx_error *err) {
-    cdtx_handler_options o = {.size = sizeof o,
-                              .in_local = 1,
-                              .handler = keep,
-                              .attempts_max = UINT32_MAX,
-                              .crashes_max = UINT32_MAX,
-                              .backoff_max_ms = 60000};
-    cdtx_error why = {0};
-    int32_t rc = cdtx__handler_add(db, keeper, &o, &why);
-    if (rc == CDTX_CONFLICT) /* it is there already */
-        return 0;
-    if (rc != 0 && err != NULL)
-        *err = why;
-    return rc;
+    return cdtx__handler_add_ours(db, keeper, keep, err);
 }
 
 /* ---- adding ---- */

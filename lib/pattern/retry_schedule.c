@@ -241,22 +241,6 @@ static int32_t tick(cdtx_work *work, void *user, cdtx_error *err) {
     return rc;
 }
 
-static int32_t register_ticker(cdtx_db *db, cdtx_error *err) {
-    cdtx_handler_options o = {.size = sizeof o,
-                              .in_local = 1,
-                              .handler = tick,
-                              .attempts_max = UINT32_MAX,
-                              .crashes_max = UINT32_MAX,
-                              .backoff_max_ms = 60000};
-    cdtx_error why = {0};
-    int32_t rc = cdtx__handler_add(db, ticker, &o, &why);
-    if (rc == CDTX_CONFLICT) /* it is there already */
-        return 0;
-    if (rc != 0 && err != NULL)
-        *err = why;
-    return rc;
-}
-
 /* ---- adding ---- */
 
 static int same_text(const char *a, const char *b) {
@@ -361,7 +345,7 @@ static int32_t prepare(cdtx_db *db, struct addition *add, cdtx_error *err) {
     int32_t rc = check_schedule(db->engine, &add->schedule, err);
     if (rc == 0)
         rc = find_start(db->engine->env, add, err);
-    return rc != 0 ? rc : register_ticker(db, err);
+    return rc != 0 ? rc : cdtx__handler_add_ours(db, ticker, tick, err);
 }
 
 int32_t cdtx_cron_add(cdtx_db *db, const char *name, const cdtx_cron_options *options, cdtx_error *err) {
