@@ -56,12 +56,27 @@ int32_t cdtx_handler_resume(cdtx_db *db, const char *handler, const char *actor,
 
 static const char *const list_names[] = {"handler", "here",    "paused_ms", "ready",     "due",
                                          "leased",  "waiting", "dead",      "oldest_ms", NULL};
-enum { LIST_HANDLER, LIST_HERE, LIST_OLDEST = 8, LIST_COLUMNS };
+static const struct handler_columns columns = {.handler = 0, .here = 1, .oldest = 8, .count = 9};
 
 struct list_ask {
     struct ask ask;
     cdtx_db *db;
 };
+
+int32_t cdtx__handler_report(struct ask *ask, cdtx_db *db, const struct handler_columns *at, int64_t now,
+                             cdtx_error *err) {
+    int32_t rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < ask->rows.count; i++) {
+        cdtx_value values[HANDLER_COLUMNS_MAX];
+        for (uint32_t c = 0; c < at->count; c++)
+            values[c] = *cdtx__rows_at(&ask->rows, i, c);
+        values[at->here] = SQL_INT(cdtx__handler_is_here(db, values[at->handler].bytes));
+        if (values[at->oldest].type == CDTX_INT)
+            values[at->oldest].integer = now > values[at->oldest].integer ? now - values[at->oldest].integer : 0;
+        rc = cdtx__report_add(ask->report, values, err);
+    }
+    return rc;
+}
 
 static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
     const struct list_ask *list = LIST_OF(ask, struct list_ask, ask);
@@ -78,16 +93,7 @@ static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
         " UNION ALL SELECT handler, 0, since_ms, 0, 0, 0, 0, 0, NULL FROM cdtx_pause"
         " WHERE handler NOT IN (SELECT handler FROM count) ORDER BY handler",
         arguments, 2, &ask->rows, NULL, err);
-    for (uint32_t i = 0; rc == 0 && i < ask->rows.count; i++) {
-        cdtx_value values[LIST_COLUMNS];
-        for (uint32_t c = 0; c < LIST_COLUMNS; c++)
-            values[c] = *cdtx__rows_at(&ask->rows, i, c);
-        values[LIST_HERE] = SQL_INT(cdtx__handler_is_here(list->db, values[LIST_HANDLER].bytes));
-        if (values[LIST_OLDEST].type == CDTX_INT)
-            values[LIST_OLDEST].integer = now > values[LIST_OLDEST].integer ? now - values[LIST_OLDEST].integer : 0;
-        rc = cdtx__report_add(ask->report, values, err);
-    }
-    return rc;
+    return rc != 0 ? rc : cdtx__handler_report(ask, list->db, &columns, now, err);
 }
 
 int32_t cdtx_handler_list(cdtx_db *db, cdtx_report **report, cdtx_error *err) {

@@ -120,6 +120,17 @@ struct handler *cdtx__handler_find_locked(struct job_room *room, const char *nam
 struct handler *cdtx__handler_find(struct job_room *room, const char *name);
 /* Is one of that name (NULL: none) registered on db? */
 int cdtx__handler_is_here(cdtx_db *db, const char *name);
+
+/* Which columns of a list of handlers are these. */
+struct handler_columns {
+    uint32_t handler, here, oldest, count;
+};
+enum { HANDLER_COLUMNS_MAX = 10 };
+struct ask;
+/* Adds the rows that were found to the ask's report; here becomes whether the handler is registered here, and oldest,
+ * which is when a job was put, how long ago that is. */
+int32_t cdtx__handler_report(struct ask *ask, cdtx_db *db, const struct handler_columns *at, int64_t now,
+                             cdtx_error *err);
 /* Finds the handler's space; its database is known by now. */
 int32_t cdtx__handler_space(struct handler *handler, cdtx_error *err);
 /* The next one; NULL: the first, and at the end. */

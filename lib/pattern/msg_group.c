@@ -252,7 +252,7 @@ int32_t cdtx_group_remove(cdtx_db *db, const char *topic, const char *group, con
 
 static const char *const names[] = {"topic",  "group", "here",      "in_order", "paused_ms", "lag",
                                     "leased", "dead",  "oldest_ms", "handler",  NULL};
-enum { LIST_HERE = 2, LIST_OLDEST = 8, LIST_HANDLER, LIST_COLUMNS };
+static const struct handler_columns columns = {.handler = 9, .here = 2, .oldest = 8, .count = 10};
 
 struct list_ask {
     struct ask ask;
@@ -273,16 +273,7 @@ static int32_t run_list(struct ask *ask, cdtx_sql *sql, cdtx_error *err) {
         " coalesce(live, 0), coalesce(leased, 0), coalesce(dead, 0), oldest, part.handler"
         " FROM part LEFT JOIN lag ON lag.handler = part.handler ORDER BY topic, name",
         NULL, 0, &ask->rows, NULL, err);
-    for (uint32_t i = 0; rc == 0 && i < ask->rows.count; i++) {
-        cdtx_value values[LIST_COLUMNS];
-        for (uint32_t c = 0; c < LIST_COLUMNS; c++)
-            values[c] = *cdtx__rows_at(&ask->rows, i, c);
-        values[LIST_HERE] = SQL_INT(cdtx__handler_is_here(list->db, values[LIST_HANDLER].bytes));
-        if (values[LIST_OLDEST].type == CDTX_INT)
-            values[LIST_OLDEST].integer = now > values[LIST_OLDEST].integer ? now - values[LIST_OLDEST].integer : 0;
-        rc = cdtx__report_add(ask->report, values, err);
-    }
-    return rc;
+    return rc != 0 ? rc : cdtx__handler_report(ask, list->db, &columns, now, err);
 }
 
 int32_t cdtx_group_list(cdtx_db *db, cdtx_report **report, cdtx_error *err) {
