@@ -75,7 +75,7 @@ static const char *keep_text(char **at, const cdtx_value *text) {
     return *at - room;
 }
 
-static struct job *new_job(struct claim *claim, struct handler *handler, uint32_t row) {
+static struct job *new_job(struct claim *claim, struct handler *handler, uint32_t row, int64_t after) {
     const cdtx_value *payload = cdtx__rows_at(&claim->rows, row, ROW_PAYLOAD);
     const cdtx_value *unique = cdtx__rows_at(&claim->rows, row, ROW_UNIQUE);
     const cdtx_value *key = cdtx__rows_at(&claim->rows, row, ROW_KEY);
@@ -91,6 +91,8 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
         .work = {.kind = CDTX_WORK_JOB, .engine = claim->room->db->engine},
         .handler = handler,
         .id = cdtx__rows_int(&claim->rows, row, ROW_ID),
+        .lane = handler->next_lane,
+        .after = after,
         .attempt = (uint32_t)cdtx__rows_int(&claim->rows, row, ROW_ATTEMPTS) + 1,
         .token = MUTANT(claim->rows.env, "bug-28-token") ? 1 : cdtx__rows_int(&claim->rows, row, ROW_TOKEN) + 1,
         .curve = (uint32_t)cdtx__rows_int(&claim->rows, row, ROW_CURVE),
@@ -245,9 +247,11 @@ static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, ui
     if (rc != 0 || changes == 0)
         return rc;
     INVARIANT(changes == (int64_t)count); /* all were read as ready in this very transaction */
-    for (uint32_t i = 0; i < count; i++)
-        if (new_job(claim, handler, row + i) == NULL)
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t after = i == 0 ? 0 : cdtx__rows_int(&claim->rows, row + i - 1, ROW_ID);
+        if (new_job(claim, handler, row + i, after) == NULL)
             return cdtx__fail(err, CDTX_NO_MEMORY, "no memory for a job of '%s'", handler->name);
+    }
     share->room -= count;
     come_back(claim, handler->options.lease_ms); /* somebody must look when it ends */
     return 0;

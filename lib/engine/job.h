@@ -83,17 +83,22 @@ struct job {
     struct task task;
     struct rider rider;
     struct handler *handler;
-    int64_t id, token;
+    int64_t id, token, lane;
+    int64_t after; /* the number of the one that was leased by the same statement just before it; 0: there is none */
     uint32_t attempt, curve;
     int64_t deadline;    /* on the durable clock; INT64_MAX: none */
     int64_t leased_us;   /* until when at least, on the monotonic clock */
     struct batch *batch; /* it is being settled with (work.c) */
     enum job_wish wish;
     int64_t wish_ms;
-    int answered; /* in_local: the handler ran, and code is its word */
-    int tried;    /* its local_db let it in */
-    int ended;    /* its row's end is in a transaction of the host's */
-    int dead;     /* what its end made of it */
+    int answered;                  /* in_local: the handler ran, and code is its word */
+    int tried;                     /* its local_db let it in */
+    int ended;                     /* its row's end is in a transaction of the host's */
+    int dead;                      /* what its end made of it */
+    struct job *with_it;           /* the next whose end is its rider's, too; NULL: there is none */
+    int leads;                     /* the rider is its own */
+    int32_t outcome;               /* of its own end, when the ride of all has succeeded */
+    void (*told)(struct job *job); /* what to do when its end is durable, or has failed */
     cdtx_sql *sql;
     int32_t code; /* what the attempt answered */
     cdtx_error err;
@@ -158,11 +163,15 @@ static inline void cdtx__job_ring(struct job_room *room, int64_t in_us) {
 
 /* Sends a claimed job to its handler, or to cdtx_take. */
 void cdtx__job_start(struct job *job);
-/* Writes the end of a claimed job by its code and err: gone, ready again later, or dead. CONFLICT: the lease was lost.
- */
-int32_t cdtx__job_write_end(struct job *job, cdtx_sql *sql, cdtx_error *err);
-/* Of a rider that writes an end: with keys it is more than one statement. */
-uint32_t cdtx__job_end_flags(const struct job *job);
+/* ---- job_end.c ---- */
+
+/* Writes the ends of claimed jobs, linked by work.link, by code and err of each: gone, ready again later, or dead. Each
+ * is told once, with rider.result and rider.err as it went; CONFLICT: its lease was lost. */
+void cdtx__jobs_end(struct list *jobs, void (*told)(struct job *job));
+/* Takes it back with those that ride with it, unless they have set off: they are told BUSY. */
+void cdtx__job_withdraw_end(struct job *job);
+/* Told, for jobs that nobody waits for: logs, counts and frees. */
+void cdtx__job_ended(struct job *job);
 /* Deletes the row if the token still holds; CONFLICT otherwise. */
 int32_t cdtx__job_delete(struct job *job, cdtx_sql *sql, cdtx_error *err);
 /* The lease ends lease_ms from now; CONFLICT: it was lost. */

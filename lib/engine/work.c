@@ -89,41 +89,28 @@ void cdtx__inbox_close(cdtx *engine) {
 
 /* ---- settling ---- */
 
-/* Jobs that are answered together: their riders share groups, and one gate opens when the last is done. */
+/* Jobs that are answered together: one gate opens when the last is done. */
 struct batch {
     struct gate gate;
     cdtx *engine;
     uint32_t left; /* atomic */
 };
 
-static int32_t run_settling(struct rider *rider, cdtx_sql *sql, cdtx_error *err) {
-    return cdtx__job_write_end(LIST_OF(rider, struct job, rider), sql, err);
-}
-
 static void one_less(struct batch *batch) {
     if (__atomic_sub_fetch(&batch->left, 1, __ATOMIC_ACQ_REL) == 0)
         cdtx__pump_open(&batch->engine->pump, &batch->gate);
 }
 
-static void settled(struct rider *rider) {
-    one_less(LIST_OF(rider, struct job, rider)->batch);
+static void settled(struct job *job) {
+    one_less(job->batch);
 }
 
-static void begin_settling(struct job *job, struct batch *batch, int32_t code, const char *reason) {
+static void answer(struct job *job, struct batch *batch, int32_t code, const char *reason) {
     job->batch = batch;
     job->code = code;
-    cdtx__fail(&job->err, code, "%s", reason == NULL ? cdtx_code_name(code) : reason);
-    job->rider = (struct rider){.flags = cdtx__job_end_flags(job), .run = run_settling, .done = settled};
-    __atomic_add_fetch(&batch->left, 1, __ATOMIC_RELAXED);
-    cdtx__store_submit(job->handler->room->db->store, &job->rider);
-}
-
-static void withdraw(struct job *job, struct batch *batch) {
-    struct store *store = job->handler->room->db->store;
-    if (!cdtx__store_withdraw(store, &job->rider))
-        return;
-    job->rider.result = cdtx__busy(&job->rider.err, 100, "database '%s' was held by another transaction", store->name);
-    one_less(batch);
+    if (code != 0)
+        cdtx__fail(&job->err, code, "%s", reason == NULL ? cdtx_code_name(code) : reason);
+    batch->left++;
 }
 
 static void await(struct batch *batch, cdtx_work *const *works, uint32_t count) {
@@ -134,7 +121,7 @@ static void await(struct batch *batch, cdtx_work *const *works, uint32_t count) 
         return;
     for (uint32_t i = 0; i < count; i++)
         if (cdtx__job_of(works[i]) != NULL && cdtx__job_of(works[i])->batch == batch)
-            withdraw(cdtx__job_of(works[i]), batch);
+            cdtx__job_withdraw_end(cdtx__job_of(works[i]));
     /* The rest is in a group: that ends soon, and the riders are ours. */
     while (cdtx__pump_until(&engine->pump, &batch->gate, INT64_MAX, PUMP_TASKS | PUMP_FIRM) != 0) {
     }
@@ -176,13 +163,18 @@ static int32_t finish(cdtx_work *work, struct batch *batch, cdtx_error *err) {
 static int32_t settle(cdtx *engine, cdtx_work *const *works, const int32_t *codes, const char *reason, uint32_t count,
                       int32_t *results, cdtx_error *err) {
     struct batch batch = {.engine = engine, .left = 1};
+    struct list jobs;
     int32_t first = 0;
+    list_init(&jobs);
     for (uint32_t i = 0; i < count; i++) {
         struct job *job = cdtx__job_of(works[i]);
         int32_t code = codes == NULL ? 0 : codes[i];
-        if (job != NULL && !(job->ended && code == 0))
-            begin_settling(job, &batch, code, reason);
+        if (job == NULL || (job->ended && code == 0))
+            continue;
+        answer(job, &batch, code, reason);
+        list_push(&jobs, &job->work.link);
     }
+    cdtx__jobs_end(&jobs, settled);
     await(&batch, works, count);
     for (uint32_t i = 0; i < count; i++) {
         int32_t rc = finish(works[i], &batch, first == 0 ? err : NULL);

@@ -483,111 +483,6 @@ START_TEST(taken_and_settled) {
 }
 END_TEST
 
-struct puts {
-    cdtx_bytes *payloads;
-    uint32_t count;
-    cdtx_job_options *options;
-    int64_t first;
-};
-
-static int32_t put_several(cdtx_sql *sql, void *user, cdtx_error *err) {
-    struct puts *puts = user;
-    return cdtx_job_put_many(sql, "pull", puts->payloads, puts->count, puts->options, &puts->first, err);
-}
-
-START_TEST(many_at_once) {
-    enum { MANY = 300 };
-    cdtx_bytes payloads[MANY];
-    cdtx_work *works[MANY + 1];
-    int32_t codes[MANY], results[MANY];
-    uint32_t count = 0;
-    int64_t sum = 0;
-    make_shop();
-    handle("pull", (cdtx_handler_options){.lease_ms = 1000, .backoff_min_ms = 5000});
-    for (int i = 0; i < MANY; i++)
-        payloads[i] = (cdtx_bytes){i % 2 ? "odd" : "even", i % 2 ? 3 : 4};
-    struct puts puts = {.payloads = payloads, .count = MANY};
-    OK(cdtx_local(db, put_several, &puts, &E));
-    OK(cdtx_take_many(engine, 100, works, MANY + 1, &count, &E));
-    ck_assert_uint_eq(count, MANY);
-    for (uint32_t i = 0; i < count; i++) {
-        size_t length = 0;
-        sum += cdtx_work_id(works[i]) - puts.first;
-        cdtx_work_payload(works[i], &length);
-        codes[i] = length == 3 ? 0 : CDTX_REFUSED;
-    }
-    ck_assert_int_eq(sum, MANY * (MANY - 1) / 2); /* each once, without a gap */
-    uint64_t groups = lab_metrics(engine).groups;
-    OK(cdtx_settle_many(works, codes, "even", count, results, &E));
-    ck_assert_uint_le(lab_metrics(engine).groups - groups, 2);
-    ck_assert_int_eq(results[0] | results[MANY - 1], 0);
-    ck_assert_int_eq(jobs("state = 3 AND error = 'even'"), MANY / 2);
-    ck_assert_int_eq(jobs("1"), MANY / 2);
-    OK(cdtx_take_many(engine, 10, works, 2, &count, &E));
-    ck_assert_uint_eq(count, 0);
-    free_shop();
-}
-END_TEST
-
-START_TEST(of_many_each_has_its_own_answer) {
-    cdtx_bytes payloads[] = {{"a", 1}, {"b", 1}, {"c", 1}};
-    cdtx_work *works[4], *again = NULL;
-    int32_t results[3];
-    uint32_t count = 0;
-    make_shop();
-    handle("pull", (cdtx_handler_options){.lease_ms = 1000});
-    struct puts puts = {.payloads = payloads, .count = 3};
-    OK(cdtx_local(db, put_several, &puts, &E));
-    OK(cdtx_take_many(engine, 100, works, 1, &count, &E)); /* no more than asked for */
-    ck_assert_uint_eq(count, 1);
-    ck_assert_int_eq(jobs("state = 2"), 1);
-    cdtx_test_env_advance(world, 2000);
-    OK(cdtx_take_many(engine, 100, works + 1, 2, &count, &E));
-    ck_assert_uint_eq(count, 2);
-    FAILS(CDTX_CONFLICT, "lease", cdtx_settle_many(works, NULL, NULL, 3, results, &E)); /* the first came too late */
-    ck_assert_int_eq(results[0], CDTX_CONFLICT);
-    ck_assert_int_eq(results[1] | results[2], 0);
-    ck_assert_int_eq(jobs("1"), 1);
-    OK(cdtx_run(engine, 2000, &E));
-    OK(cdtx_take(engine, 5000, &again, &E));
-    ck_assert_ptr_nonnull(again);
-    OK(cdtx_settle_many(&again, NULL, NULL, 1, NULL, &E));
-    ck_assert_int_eq(jobs("1"), 0);
-    free_shop();
-}
-END_TEST
-
-START_TEST(many_calls_are_checked) {
-    cdtx_bytes payloads[] = {{"a", 1}, {NULL, 1}};
-    cdtx_job_options options = {.size = sizeof options, .unique_key = "k"};
-    cdtx_work *works[2] = {NULL, NULL};
-    uint32_t count = 7;
-    make_shop();
-    handle("pull", (cdtx_handler_options){0});
-    struct puts puts = {.payloads = payloads, .count = 0};
-    FAILS(CDTX_INVALID, "from 1", cdtx_local(db, put_several, &puts, &E));
-    puts.count = CDTX_MANY_MAX + 1;
-    FAILS(CDTX_INVALID, "4096", cdtx_local(db, put_several, &puts, &E));
-    puts.count = 2;
-    FAILS(CDTX_INVALID, "NULL", cdtx_local(db, put_several, &puts, &E));
-    puts.options = &options;
-    FAILS(CDTX_INVALID, "unique key", cdtx_local(db, put_several, &puts, &E));
-    puts.payloads = NULL;
-    FAILS(CDTX_INVALID, "payloads", cdtx_local(db, put_several, &puts, &E));
-    ck_assert_int_eq(jobs("1"), 0);
-    FAILS(CDTX_INVALID, "from 1", cdtx_take_many(engine, 0, works, 0, &count, &E));
-    FAILS(CDTX_INVALID, "from 1", cdtx_take_many(engine, 0, works, CDTX_MANY_MAX + 1, &count, &E));
-    FAILS(CDTX_INVALID, "place", cdtx_take_many(engine, 0, NULL, 1, &count, &E));
-    FAILS(CDTX_INVALID, "place", cdtx_take_many(engine, 0, works, 1, NULL, &E));
-    ck_assert_uint_eq(count, 7);
-    FAILS(CDTX_INVALID, "at most", cdtx_settle_many(works, NULL, NULL, CDTX_MANY_MAX + 1, NULL, &E));
-    FAILS(CDTX_INVALID, "at most", cdtx_settle_many(NULL, NULL, NULL, 1, NULL, &E));
-    FAILS(CDTX_MISUSE, "work 0 of 2 is NULL", cdtx_settle_many(works, NULL, NULL, 2, NULL, &E));
-    OK(cdtx_settle_many(NULL, NULL, NULL, 0, NULL, &E));
-    free_shop();
-}
-END_TEST
-
 START_TEST(a_lost_lease_changes_nothing) {
     make_shop();
     handle("print", (cdtx_handler_options){.lease_ms = 1000});
@@ -840,9 +735,6 @@ static void tests(TCase *tcase) {
     tcase_add_loop_test(tcase, every_code_but_refused_is_repeated, 0, 2);
     tcase_add_test(tcase, in_local_effects_and_end_are_one);
     tcase_add_test(tcase, taken_and_settled);
-    tcase_add_test(tcase, many_at_once);
-    tcase_add_test(tcase, of_many_each_has_its_own_answer);
-    tcase_add_test(tcase, many_calls_are_checked);
     tcase_add_test(tcase, a_lost_lease_changes_nothing);
     tcase_add_test(tcase, dead_after_too_many_crashes);
     tcase_add_test(tcase, a_dead_process_is_a_crash);

@@ -223,7 +223,7 @@ static int32_t finish_pulled(cdtx_sql *sql, void *user, cdtx_error *err) {
     return rc != 0 ? rc : cdtx_work_done(pulled->work, sql, err);
 }
 
-void chore_pulled(struct life *life, cdtx_work *work) {
+int32_t chore_pulled(struct life *life, cdtx_work *work) {
     struct job_of *job = NULL;
     cdtx_error err = {0};
     struct put_of *put = begin(life, work, PULLED, &job);
@@ -233,8 +233,7 @@ void chore_pulled(struct life *life, cdtx_work *work) {
         rc = cdtx_local(life->dbs[pulled.which], finish_pulled, &pulled, &err);
         env_alive(life);
     }
-    cdtx_settle(work, rc, rc == 0 ? NULL : err.text, NULL);
-    env_alive(life);
+    return rc;
 }
 
 static void name_of(int sort, int which, char name[40]) {

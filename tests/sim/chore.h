@@ -13,8 +13,8 @@ int32_t chore_tables(cdtx_sql *sql, cdtx_error *err);
 int32_t chore_register(struct life *life, cdtx_error *err);
 /* A clerk does one thing: puts, takes back, or steps in. */
 void chore_step(struct life *life, int which);
-/* A job that cdtx_take gave out; settles it. */
-void chore_pulled(struct life *life, cdtx_work *work);
+/* A job that was taken; what to settle it with. */
+int32_t chore_pulled(struct life *life, cdtx_work *work);
 /* What was paused goes on. */
 void chore_heal(struct sim *sim);
 /* The rows as they stand committed: who is leased, who is paused, what was put. */

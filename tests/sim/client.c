@@ -320,34 +320,55 @@ static void complete(struct sim *sim, cdtx_work *work) {
     learn_result(op, cdtx_work_gid(work), cdtx_work_result(work, &err), "completion");
 }
 
-static void pulled(struct life *life, cdtx_work *work) {
+/* What one call gave out, and one call settles. */
+enum { TAKE_MAX = 6 };
+struct taken {
+    uint32_t count;
+    cdtx_work *works[TAKE_MAX];
+    int32_t codes[TAKE_MAX], results[TAKE_MAX];
+    struct errand *errands[TAKE_MAX];
+};
+
+static int32_t do_work(struct life *life, cdtx_work *work, struct errand **errand) {
+    if (cdtx_work_kind(work) != CDTX_WORK_JOB) {
+        complete(life->sim, work);
+        return 0;
+    }
     if (strncmp(cdtx_work_handler(work), "chore", 5) == 0)
-        chore_pulled(life, work);
-    else if (cdtx_msg_topic(work) != NULL)
-        post_pulled(life, work);
-    else
-        errand_pulled(life, work);
+        return chore_pulled(life, work);
+    if (cdtx_msg_topic(work) != NULL)
+        return post_pulled(life, work);
+    return errand_pulled(life, work, errand);
+}
+
+/* What has not been begun when the engine is closed goes unanswered. */
+static void settle(struct life *life, struct taken *taken) {
+    for (uint32_t i = 0; i < taken->count; i++)
+        taken->codes[i] = life->open ? do_work(life, taken->works[i], &taken->errands[i]) : CDTX_BUSY;
+    cdtx_settle_many(taken->works, taken->codes, "it failed", taken->count, taken->results, NULL);
+    env_alive(life);
+    for (uint32_t i = 0; i < taken->count; i++)
+        if (taken->errands[i] != NULL)
+            errand_settled(taken->errands[i], taken->codes[i], taken->results[i]);
+    if (taken->count > 1)
+        cover("settled together");
 }
 
 static void take(void *argument) {
     struct life *life = argument;
     struct sim *sim = life->sim;
     while (life->open) {
-        cdtx_work *work = NULL;
+        struct taken taken = {0};
         int64_t for_ms = prng_chance(&sim->world.work, 1, 2) ? -1 : prng_range(&sim->world.work, 200, 3000);
-        int32_t rc = cdtx_take(life->engine, for_ms, &work, NULL);
+        uint32_t most = prng_chance(&sim->world.work, 1, 2) ? 1 : TAKE_MAX;
+        int32_t rc = cdtx_take_many(life->engine, for_ms, taken.works, most, &taken.count, NULL);
         env_alive(life);
         if (prng_chance(&sim->world.work, 1, 20))
             cdtx_stop(life->engine); /* everybody inside comes out, and goes in again */
-        if (work != NULL && cdtx_work_kind(work) == CDTX_WORK_JOB) {
-            pulled(life, work);
-        } else if (work != NULL) {
-            complete(sim, work);
-            cdtx_settle(work, 0, NULL, NULL);
-            env_alive(life);
-        } else if (rc != 0) {
+        if (taken.count > 0)
+            settle(life, &taken);
+        else if (rc != 0)
             env_think(life, 100 * MS);
-        }
     }
 }
 

@@ -87,6 +87,8 @@ static const char *const names[] = {
     "errand-local",
     "errand-plain",
     "errand-pulled",
+    "errand-taken",
+    "settled together",
     "local",
     "else",
     "plain",

@@ -7,13 +7,13 @@
 #include "checks.h"
 #include "cover.h"
 
-enum { ERRANDS_MAX = 1024, LEASE_MS = 1500, BACKOFF_MIN_MS = 40, BACKOFF_MS = 400 };
+enum { ERRANDS_MAX = 1024, HANDFUL = 20, LEASE_MS = 1500, BACKOFF_MIN_MS = 40, BACKOFF_MS = 400 };
 /* Threads may stand still for a moment between a look at the clock and what follows, and clocks may be 5% off. */
 enum { SLACK = 5 * MS };
-enum sort { IN_LOCAL, PLAIN, PULLED, SORTS };
+enum sort { IN_LOCAL, PLAIN, PULLED, TAKEN, SORTS };
 enum fate { OPEN, PUT, NOT_PUT };
 
-static const char *const handlers[SORTS] = {"errand-local", "errand-plain", "errand-pulled"};
+static const char *const handlers[SORTS] = {"errand-local", "errand-plain", "errand-pulled", "errand-taken"};
 
 /* What is known of one job, by its number. */
 struct errand {
@@ -22,7 +22,8 @@ struct errand {
     uint32_t starts, attempt;
     int64_t token; /* the highest so far, and who has it */
     const struct life *life;
-    int done;      /* a plain one has answered yes */
+    int done;      /* one without effects has answered yes ... */
+    int settled;   /* ... and that was written */
     int64_t id;    /* its number, once put */
     int retried;   /* by a person: at once, with its attempts counted anew */
     int cancelled; /* by a person: 1 acknowledged, 2 perhaps */
@@ -113,6 +114,8 @@ static struct errand *begin(struct life *life, const cdtx_work *work, enum sort 
                 errand->life->name, life->name, (long long)token);
     if (token <= errand->token)
         return errand; /* run again with its group, or late after a pause: its end will be refused */
+    if (errand->settled)
+        violate(&sim->world, "R2", "job %u of database %u starts after it was settled", note->number, note->which);
     if (cdtx_work_attempt(work) <= errand->attempt && !errand->retried)
         violate(&sim->world, "R3", "job %u starts with attempt %u, token %lld after attempt %u, token %lld",
                 note->number, cdtx_work_attempt(work), (long long)token, errand->attempt, (long long)errand->token);
@@ -169,16 +172,22 @@ static int32_t finish_pulled(cdtx_sql *sql, void *user, cdtx_error *err) {
     return rc != 0 ? rc : cdtx_work_done(pulled->work, sql, err);
 }
 
-void errand_pulled(struct life *life, cdtx_work *work) {
+int32_t errand_pulled(struct life *life, cdtx_work *work, struct errand **which) {
     struct pulled pulled = {work, life};
     const struct note *note = cdtx_work_payload(work, NULL);
-    int32_t rc = verdict(life, begin(life, work, PULLED), work);
-    if (rc == 0) {
+    int taken = strncmp(cdtx_work_handler(work), handlers[TAKEN], strlen(handlers[TAKEN])) == 0;
+    struct errand *errand = *which = begin(life, work, taken ? TAKEN : PULLED);
+    int32_t rc = verdict(life, errand, work);
+    errand->done |= taken && rc == 0;
+    if (rc == 0 && !taken) {
         rc = cdtx_local(life->dbs[note->which], finish_pulled, &pulled, NULL);
         env_alive(life);
     }
-    cdtx_settle(work, rc, rc == 0 ? NULL : "the errand failed", NULL);
-    env_alive(life);
+    return rc;
+}
+
+void errand_settled(struct errand *errand, int32_t code, int32_t result) {
+    errand->settled |= errand->sort == TAKEN && code == 0 && result == 0;
 }
 
 /* Has another process had the database open all the time? */
@@ -220,19 +229,23 @@ int32_t errand_register(struct life *life, int which, cdtx_error *err) {
 
 struct put {
     struct sim *sim;
-    struct note note;
+    struct note notes[HANDFUL];
+    uint32_t count;
     cdtx_job_options options;
     char unique_key[24], concurrency_key[24];
-    int64_t id;
+    int64_t first; /* the others' numbers follow */
     int fails;
 };
 
-static int32_t put_one(cdtx_sql *sql, void *user, cdtx_error *err) {
+static int32_t put_all(cdtx_sql *sql, void *user, cdtx_error *err) {
     struct put *put = user;
-    const struct errand *errand = &put->sim->errands->known[put->note.which][put->note.number];
+    const struct errand *errand = &put->sim->errands->known[put->notes[0].which][put->notes[0].number];
+    cdtx_bytes payloads[HANDFUL];
     char name[40];
-    snprintf(name, sizeof name, "%s-%u", handlers[errand->sort], put->note.which);
-    int32_t rc = cdtx_job_put(sql, name, &put->note, sizeof put->note, &put->options, &put->id, err);
+    snprintf(name, sizeof name, "%s-%u", handlers[errand->sort], put->notes[0].which);
+    for (uint32_t i = 0; i < put->count; i++)
+        payloads[i] = (cdtx_bytes){&put->notes[i], sizeof put->notes[i]};
+    int32_t rc = cdtx_job_put_many(sql, name, payloads, put->count, &put->options, &put->first, err);
     return rc != 0 ? rc : put->fails ? CDTX_USER : 0;
 }
 
@@ -248,20 +261,8 @@ static void draw_time(struct life *life, struct errand *errand, cdtx_job_options
                                          (prng_chance(work, 1, 2) ? prng_range(work, 0, 12 * 3600) * 1000 : 0);
 }
 
-void errand_put(struct life *life, int which) {
-    struct sim *sim = life->sim;
-    struct prng *work = &sim->world.work;
-    if (sim->errands->count[which] == ERRANDS_MAX)
-        return;
-    uint32_t number = sim->errands->count[which]++;
-    struct errand *errand = &sim->errands->known[which][number];
-    errand->sort = (uint8_t)prng_below(work, SORTS);
-    errand->hopeless = prng_chance(work, 1, 10);
-    struct put *put = world_alloc(&sim->world, sizeof *put);
-    *put = (struct put){.sim = sim, .note = {(uint32_t)which, number}, .fails = prng_chance(work, 1, 5)};
-    put->options.size = sizeof put->options;
-    put->options.priority = (int32_t)prng_below(work, CDTX_PRIORITY_MAX + 1);
-    draw_time(life, errand, &put->options);
+static void draw_keys(struct prng *work, struct put *put) {
+    uint32_t number = put->notes[0].number;
     if (prng_chance(work, 1, 4)) {
         snprintf(put->unique_key, sizeof put->unique_key, "unique-%u", number % 3);
         put->options.unique_key = put->unique_key;
@@ -270,15 +271,49 @@ void errand_put(struct life *life, int which) {
         snprintf(put->concurrency_key, sizeof put->concurrency_key, "turn-%u", number % 2);
         put->options.concurrency_key = put->concurrency_key;
     }
-    cdtx_error err = {0};
-    int32_t rc = cdtx_local(life->dbs[which], put_one, put, &err);
-    env_alive(life);
+}
+
+static void add_note(struct sim *sim, struct put *put, uint32_t which, uint32_t number) {
+    struct errand *errand = &sim->errands->known[which][number];
+    if (put->count > 0)
+        *errand = sim->errands->known[which][put->notes[0].number];
+    errand->hopeless = prng_chance(&sim->world.work, 1, 10);
+    put->notes[put->count++] = (struct note){which, number};
+}
+
+static void learn_put(struct errand *errand, int32_t rc, int64_t id) {
     int32_t happened = cdtx_happened(rc);
     errand->fate = rc == CDTX_USER || happened == 0 ? NOT_PUT : happened == 1 ? PUT : OPEN;
-    errand->id = errand->fate == PUT ? put->id : 0;
-    cover(handlers[errand->sort]);
-    tell(&sim->world, life->name, "puts errand %u of %d for %s: %s", number, which, handlers[errand->sort],
-         cdtx_code_name(rc));
+    errand->id = errand->fate == PUT ? id : 0;
+}
+
+void errand_put(struct life *life, int which) {
+    struct sim *sim = life->sim;
+    struct prng *work = &sim->world.work;
+    uint32_t *count = &sim->errands->count[which], first = *count;
+    if (first == ERRANDS_MAX)
+        return;
+    struct errand *errands = &sim->errands->known[which][first];
+    struct put *put = world_alloc(&sim->world, sizeof *put);
+    *put = (struct put){.sim = sim, .fails = prng_chance(work, 1, 5)};
+    errands->sort = (uint8_t)prng_below(work, SORTS);
+    put->options.size = sizeof put->options;
+    put->options.priority = (int32_t)prng_below(work, CDTX_PRIORITY_MAX + 1);
+    draw_time(life, errands, &put->options);
+    add_note(sim, put, (uint32_t)which, (*count)++);
+    if (errands->sort != TAKEN)
+        draw_keys(work, put);
+    else
+        for (uint64_t more = prng_below(work, HANDFUL); more > 0 && *count < ERRANDS_MAX; more--)
+            add_note(sim, put, (uint32_t)which, (*count)++);
+    cdtx_error err = {0};
+    int32_t rc = cdtx_local(life->dbs[which], put_all, put, &err);
+    env_alive(life);
+    for (uint32_t i = 0; i < put->count; i++)
+        learn_put(&errands[i], rc, put->first + i);
+    cover(handlers[errands->sort]);
+    tell(&sim->world, life->name, "puts errand %u of %d for %s, and %u more: %s", first, which, handlers[errands->sort],
+         put->count - 1, cdtx_code_name(rc));
 }
 
 /* ---- a person steps in ---- */
@@ -352,7 +387,8 @@ void errand_final(struct sim *sim, int which, sqlite3 *db) {
         if (errand->cancelled == 1)
             continue;
         int put = errand->fate == PUT || (errand->fate == OPEN && errand->starts > 0);
-        uint32_t wanted = put && !errand->hopeless && errand->sort != PLAIN;
+        int has_effect = errand->sort != PLAIN && errand->sort != TAKEN;
+        uint32_t wanted = put && !errand->hopeless && has_effect;
         if (live[i] != 0)
             violate(&sim->world, "L1", "job %u of database %d is still waiting after %u starts", i, which,
                     errand->starts);
@@ -362,7 +398,7 @@ void errand_final(struct sim *sim, int which, sqlite3 *db) {
         else if (put && (dead[i] != 0) != errand->hopeless)
             violate(&sim->world, "R6", "job %u of database %d is %s, though its handler %s", i, which,
                     dead[i] ? "dead" : "gone", errand->hopeless ? "refused" : "did not refuse");
-        else if (put && errand->sort == PLAIN && !errand->hopeless && !errand->done)
+        else if (put && !has_effect && !errand->hopeless && !errand->done)
             violate(&sim->world, "R1", "plain job %u of database %d is gone, but no handler said yes", i, which);
     }
 }

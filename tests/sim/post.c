@@ -382,7 +382,7 @@ static int32_t finish_pulled(cdtx_sql *sql, void *user, cdtx_error *err) {
     return rc != 0 ? rc : cdtx_work_done(pulled->work, sql, err);
 }
 
-void post_pulled(struct life *life, cdtx_work *work) {
+int32_t post_pulled(struct life *life, cdtx_work *work) {
     const struct post_note *note = cdtx_work_payload(work, NULL);
     struct pulled pulled = {{life, (int)note->which, strcmp(cdtx_msg_group(work), groups[0]) != 0, PULLED}, work};
     cdtx_error err = {0};
@@ -392,8 +392,7 @@ void post_pulled(struct life *life, cdtx_work *work) {
         rc = cdtx_local(life->dbs[pulled.consumer.which], finish_pulled, &pulled, &err);
         env_alive(life);
     }
-    cdtx_settle(work, rc, rc == 0 ? NULL : err.text, NULL);
-    env_alive(life);
+    return rc;
 }
 
 static int32_t join(struct life *life, int which, int group, cdtx_error *err) {
