@@ -301,29 +301,46 @@ static int64_t now_on(const cdtx_sql *sql, int64_t clock) {
                                                                         : cdtx__store_clock_ms(sql->store);
 }
 
-/* The first of every level that has ready jobs, the most urgent level first: as many seeks in the index of due ones as
- * there are levels, however long the queue. A paused handler has none. */
+#define READY_BETWEEN "SELECT " SCHEMA_JOB_PLACE " FROM cdtx_job WHERE state = 1 AND " SCHEMA_JOB_PLACE " BETWEEN "
+#define FIRST_OF_THEM " ORDER BY " SCHEMA_JOB_PLACE " LIMIT 1"
+
+/* The first of every level that has ready jobs, the most urgent first, and of one priority what is overdue longest: as
+ * many seeks in the index of due ones as there are such levels, however long the queue. A paused handler has none. */
 static int32_t read_heads(struct claim *claim, cdtx_sql *sql, const struct handler *handler, cdtx_error *err) {
-    cdtx_value lane = SQL_INT(handler->next_lane << JOB_LANE_BIT);
-    cdtx_value arguments[] = {lane, cdtx__sql_text(MUTANT(sql->store->env, "pause-ignored") ? "" : handler->name)};
+    int64_t first = handler->next_lane << JOB_LANE_BIT, first_at_once = first + (INT64_C(1) << JOB_AT_ONCE_BIT);
+    cdtx_value arguments[] = {SQL_INT(first),
+                              SQL_INT(first + JOB_LANE_MAX),
+                              SQL_INT(first_at_once),
+                              SQL_INT(first_at_once + JOB_LANE_MAX),
+                              cdtx__sql_text(MUTANT(sql->store->env, "pause-ignored") ? "" : handler->name),
+                              SQL_INT(now_on(sql, JOB_CLOCK_WALL)),
+                              SQL_INT(now_on(sql, JOB_CLOCK_DURABLE))};
     cdtx__rows_reset(&claim->heads);
     return cdtx__sql_run(
         sql,
-        "WITH level (priority, clock) AS (VALUES (9, 0), (9, 1), (8, 0), (8, 1), (7, 0), (7, 1), (6, 0), (6, 1),"
-        " (5, 0), (5, 1), (4, 0), (4, 1), (3, 0), (3, 1), (2, 0), (2, 1), (1, 0), (1, 1), (0, 0), (0, 1)),"
-        " range (priority, clock, first) AS"
-        " (SELECT priority, clock, ? + (clock << 47) + ((9 - priority) << 43) FROM level"
-        " WHERE NOT EXISTS (SELECT 1 FROM cdtx_pause WHERE handler = ?)),"
-        " head (priority, clock, due) AS (SELECT priority, clock, (SELECT due FROM cdtx_job WHERE state = 1"
-        " AND " SCHEMA_JOB_PLACE " BETWEEN range.first AND range.first + 8796093022207"
-        " ORDER BY " SCHEMA_JOB_PLACE " LIMIT 1) FROM range)"
-        " SELECT priority, clock, due FROM head WHERE due IS NOT NULL",
-        arguments, 2, &claim->heads, NULL, err);
+        "WITH RECURSIVE range (first, last) AS (VALUES (?, ?), (?, ?)),"
+        " head (place, last) AS (SELECT (" READY_BETWEEN "range.first AND range.last" FIRST_OF_THEM "), last FROM range"
+        " WHERE NOT EXISTS (SELECT 1 FROM cdtx_pause WHERE handler = ?)"
+        " UNION ALL"
+        " SELECT (" READY_BETWEEN "((head.place >> 42) + 1) << 42 AND head.last" FIRST_OF_THEM "), last FROM head"
+        " WHERE place IS NOT NULL)"
+        " SELECT place FROM head WHERE place IS NOT NULL"
+        " ORDER BY (place >> 42) & 15 DESC,"
+        " CASE (place >> 46) & 1 WHEN 1 THEN ? ELSE ? END - (place & 4398046511103) DESC",
+        arguments, 7, &claim->heads, NULL, err);
 }
 
-static int head_is_due(const struct claim *claim, const cdtx_sql *sql, uint32_t head) {
-    const cdtx_value *due = cdtx__rows_at(&claim->heads, head, 2);
-    return due->type == CDTX_INT && due->integer <= now_on(sql, cdtx__rows_int(&claim->heads, head, 1));
+static int64_t place_of(const struct claim *claim, uint32_t head) {
+    return cdtx__rows_int(&claim->heads, head, 0);
+}
+
+static int64_t place_clock(int64_t place) {
+    return (place >> JOB_CLOCK_BIT) & 1;
+}
+
+/* On its clock. */
+static int64_t due_in(const cdtx_sql *sql, int64_t place) {
+    return (place & JOB_DUE_MAX) - now_on(sql, place_clock(place));
 }
 
 static int32_t read_level(struct claim *claim, cdtx_sql *sql, const cdtx_value *arguments, cdtx_error *err) {
@@ -335,16 +352,10 @@ static int32_t read_level(struct claim *claim, cdtx_sql *sql, const cdtx_value *
                          arguments, 5, &claim->rows, NULL, err);
 }
 
-static int64_t first_place(const struct handler *handler, int64_t clock, int64_t priority) {
-    return (handler->next_lane << JOB_LANE_BIT) + (clock << JOB_CLOCK_BIT) +
-           ((CDTX_PRIORITY_MAX - priority) << JOB_PRIORITY_BIT);
-}
-
 /* As many rows as there is room for; *full: there were so many. */
 static int32_t claim_page(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t head, int *full,
                           cdtx_error *err) {
-    int64_t clock = cdtx__rows_int(&claim->heads, head, 1), priority = cdtx__rows_int(&claim->heads, head, 0);
-    int64_t now = now_on(sql, clock), first = first_place(share->handler, clock, priority);
+    int64_t first = place_of(claim, head) & ~JOB_DUE_MAX, now = now_on(sql, place_clock(first));
     cdtx_value arguments[] = {SQL_INT(first), SQL_INT(first + (now < JOB_DUE_MAX ? now : JOB_DUE_MAX)),
                               SQL_INT(share->handler->next_lane), SQL_INT(share->room), SQL_INT(share->damaged)};
     int32_t rc = read_level(claim, sql, arguments, err);
@@ -383,16 +394,12 @@ static int32_t look_ahead(struct claim *claim, const struct share *share, cdtx_s
     int left = 0;
     int32_t rc = read_heads(claim, sql, share->handler, err);
     for (uint32_t i = 0; rc == 0 && i < claim->heads.count; i++) {
-        int64_t clock = cdtx__rows_int(&claim->heads, i, 1);
-        if (head_is_due(claim, sql, i)) {
+        int64_t place = place_of(claim, i), in = due_in(sql, place);
+        if (in <= 0) {
             left = 1;
             continue;
         }
-        const cdtx_value *due = cdtx__rows_at(&claim->heads, i, 2);
-        if (due->type != CDTX_INT)
-            continue; /* damaged */
-        int64_t in = due->integer - now_on(sql, clock);
-        if (clock == JOB_CLOCK_WALL && in > WALL_LOOK_MS && !MUTANT(claim->rows.env, "at-late"))
+        if (place_clock(place) == JOB_CLOCK_WALL && in > WALL_LOOK_MS && !MUTANT(claim->rows.env, "at-late"))
             in = WALL_LOOK_MS;
         come_back(claim, in < CDTX_TIME_MAX_MS ? in : CDTX_TIME_MAX_MS);
     }
@@ -454,7 +461,7 @@ static int32_t by_running(cdtx_sql *sql, const struct handler *handler, uint32_t
     if (most == 0 || MUTANT(sql->store->env, "running-ignored"))
         return 0;
     int64_t first = handler->next_lane << JOB_LANE_BIT;
-    cdtx_value arguments[] = {SQL_INT(first), SQL_INT(first + JOB_LEASE_MAX)};
+    cdtx_value arguments[] = {SQL_INT(first), SQL_INT(first + JOB_LANE_MAX)};
     int32_t rc = count_of(sql, "SELECT count(*) FROM cdtx_job WHERE state = 2 AND " SCHEMA_JOB_LEASE " BETWEEN ? AND ?",
                           arguments, 2, &running, err);
     int64_t left = running < most ? most - running : 0;
@@ -501,7 +508,7 @@ static int32_t claim_handler(struct claim *claim, cdtx_sql *sql, struct handler 
     if (rc == 0)
         rc = read_heads(claim, sql, handler, err);
     for (uint32_t i = 0; rc == 0 && i < claim->heads.count && share.room > 0; i++)
-        if (head_is_due(claim, sql, i))
+        if (due_in(sql, place_of(claim, i)) <= 0)
             rc = claim_level(claim, &share, sql, i, err);
     spend(handler, room - share.room);
     return rc != 0 ? rc : look_ahead(claim, &share, sql, err);

@@ -21,10 +21,11 @@ enum { TOPIC_NAME_MAX = 56 };
 /* Of cdtx_job.unique_key: whose job holds the key, in the words of its unique index. */
 #define JOB_HOLDS_KEY "unique_key IS NOT NULL AND state <> 3 AND state <> 5"
 
-/* The places of a lane: bits as the schema's indexes have them. */
-enum { JOB_LANES_MAX = (1 << 15) - 1, JOB_LANE_BIT = 48, JOB_CLOCK_BIT = 47, JOB_PRIORITY_BIT = 43 };
-#define JOB_DUE_MAX   ((INT64_C(1) << JOB_PRIORITY_BIT) - 1)
-#define JOB_LEASE_MAX ((INT64_C(1) << JOB_LANE_BIT) - 1)
+/* The places of a lane: bits as the schema's indexes have them. Those of one level, which differ in their due times
+ * alone, follow one another. */
+enum { JOB_LANES_MAX = (1 << 15) - 1, JOB_AT_ONCE_BIT = 62, JOB_LANE_BIT = 47, JOB_CLOCK_BIT = 46, JOB_LEVEL_BIT = 42 };
+#define JOB_DUE_MAX  ((INT64_C(1) << JOB_LEVEL_BIT) - 1)
+#define JOB_LANE_MAX ((INT64_C(1) << JOB_LANE_BIT) - 1)
 
 /* A line more of the history, of which the last whole lines are kept; arguments: the line, and how many bytes. */
 #define JOB_HISTORY_AND_LINE                                                                                           \

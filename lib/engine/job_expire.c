@@ -78,7 +78,7 @@ int32_t cdtx__job_expire(struct handler *handler, cdtx_sql *sql, struct old_jobs
     /* In a file of our own, whoever held a lease before this life is dead: all at once, for later looks cannot tell
      * them from those of this life. */
     int all = !handler->recovered && sql->store->ownership == CDTX_OWN_ALONE;
-    int64_t first = handler->next_lane << JOB_LANE_BIT, last = first + JOB_LEASE_MAX;
+    int64_t first = handler->next_lane << JOB_LANE_BIT, last = first + JOB_LANE_MAX;
     cdtx_value arguments[] = {SQL_INT(first), SQL_INT(all ? last : first + now),
                               SQL_INT(all ? INT64_MAX : EXPIRED_MAX)};
     cdtx__rows_reset(old->rows);

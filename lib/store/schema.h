@@ -6,12 +6,14 @@
 
 enum { SCHEMA_VERSION = 4 };
 
-/* What the indexes of jobs are over, in these words: where a ready one stands, and when a leased one's lease ends. 15
- * bits of lane, one of clock, four of priority, 43 of due; 15 of lane, and 43 of due. A due time that is damaged stays
- * in its lane, as the first or last. */
-#define SCHEMA_JOB_DUE   "min(max(due, 0), 8796093022207)"
-#define SCHEMA_JOB_PLACE "((lane << 48) + (clock << 47) + ((9 - priority) << 43) + " SCHEMA_JOB_DUE ")"
-#define SCHEMA_JOB_LEASE "((lane << 48) + " SCHEMA_JOB_DUE ")"
+/* What the indexes of jobs are over, in these words: where a ready one stands, and when a leased one's lease ends. A
+ * bit that is set for what was put to be done at once, 15 of lane, one of clock, four of priority, 42 of due; 15 of
+ * lane, and 42 of due. What is to be done at once stands behind all that waits for its time, and the urgent behind the
+ * less urgent: most puts then go to the end of the index, and no backlog makes them dearer. */
+#define SCHEMA_JOB_DUE "(due & 4398046511103)"
+#define SCHEMA_JOB_PLACE                                                                                               \
+    "(((due <= put AND clock = 0) << 62) + (lane << 47) + (clock << 46) + (priority << 42) + " SCHEMA_JOB_DUE ")"
+#define SCHEMA_JOB_LEASE "((lane << 47) + " SCHEMA_JOB_DUE ")"
 
 /* One statement of ours on a connection with an open transaction. */
 int32_t cdtx__schema_exec(const cdtx_sql_port *port, void *connection, const char *statement,

@@ -164,6 +164,24 @@ START_TEST(higher_priority_first) {
 }
 END_TEST
 
+/* Of one priority: those that waited for a delay, those for a time of day, those put to be done at once, in the order
+ * of their first. */
+START_TEST(longest_overdue_first) {
+    make_shop();
+    put("print", "l", (cdtx_job_options){.delay_ms = 290});
+    put("print", "d", (cdtx_job_options){.delay_ms = 100});
+    put("print", "t", (cdtx_job_options){.at_ms = wall_ms() + 200});
+    cdtx_test_env_advance(world, 280);
+    put("print", "n", (cdtx_job_options){0});
+    put("print", "u", (cdtx_job_options){.priority = 1});
+    cdtx_test_env_advance(world, 20);
+    handle("print", (cdtx_handler_options){.handler = run_job});
+    OK(cdtx_run(engine, 100, &E));
+    check_order("udltn");
+    free_shop();
+}
+END_TEST
+
 START_TEST(two_clocks) {
     make_shop();
     handle("print", (cdtx_handler_options){.handler = run_job});
@@ -722,6 +740,7 @@ END_TEST
 static void tests(TCase *tcase) {
     tcase_add_test(tcase, due_order);
     tcase_add_test(tcase, higher_priority_first);
+    tcase_add_test(tcase, longest_overdue_first);
     tcase_add_test(tcase, two_clocks);
     tcase_add_test(tcase, delays_go_on_while_closed);
     tcase_add_test(tcase, back_off_survives_a_wall_clock_that_goes_back);

@@ -551,7 +551,7 @@ START_TEST(damaged_times) {
     for (int i = 0; i < 4; i++)
         put("print", (char[]){(char)('a' + i), '\0'}, (cdtx_job_options){0});
     lab_sql("shop.db", "UPDATE cdtx_job SET due = 9223372036854775807 WHERE id = 1;"
-                       "UPDATE cdtx_job SET due = -9223372036854775807 WHERE id = 2;"
+                       "UPDATE cdtx_job SET due = -9223372036854775807 - 1 WHERE id = 2;"
                        "UPDATE cdtx_job SET deadline = -9223372036854775807, put = 9223372036854775807 WHERE id = 3;"
                        "UPDATE cdtx_job SET state = 3, died = 9223372036854775807 WHERE id = 4");
     settle(take_this(0, "b"), 0);
