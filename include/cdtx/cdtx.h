@@ -462,7 +462,8 @@ int32_t cdtx_take_many(cdtx *engine, int64_t for_ms, cdtx_work **works, uint32_t
  * engine. Errors: UNSUPPORTED when the environment has no such descriptor. */
 int32_t cdtx_fd(cdtx *engine, int32_t *fd, cdtx_error *err);
 /* Answers the work and frees it, whatever the result. code as for cdtx_handler_fn; reason (or NULL) is kept as the last
- * error. Blocks. Errors: CONFLICT (lease lost: another has the job; nothing changed), UNKNOWN, STOPPED. */
+ * error. Blocks. Errors: CONFLICT (lease lost: another has the job; nothing changed), BUSY (the database was held for
+ * wait_ms: nothing is written, and the lease runs out), UNKNOWN, STOPPED. */
 int32_t cdtx_settle(cdtx_work *work, int32_t code, const char *reason, cdtx_error *err);
 /* The same for many of one engine: their ends share a synced commit. codes NULL: all 0; reason is that of every one;
  * results (may be NULL) gets what each met. The first failure is also answered; the others are settled all the same.
