@@ -17,6 +17,7 @@ class BadInput(Case):
             ("unknown command 'tx lst'", ["tx", "lst"]),
             ("unknown option '--colour'", ["tx", "list", "--colour"]),
             ("unknown option '-z'", ["tx", "list", "-z"]),
+            ("unknown option '-z'", ["-zh", "tx", "list"]),
             ("needs a value", ["tx", "list", "--state"]),
             ("takes no value", ["tx", "list", "--parked=1"]),
             ("unknown state 'stuck'", ["tx", "list", "--state", "stuck"]),

@@ -108,8 +108,10 @@ static enum status take(struct options *options, enum option_id id, char *value)
 static enum status complain(char **argv, int result) {
     if (result == ':')
         return status_usage("option '%s' needs a value", argv[optind - 1]);
-    if (optopt != 0 && optopt < OPT_COUNT + 256 && optopt >= 256)
+    if (optopt >= 256 && optopt < OPT_COUNT + 256)
         return status_usage("option '--%s' takes no value", option_texts[optopt - 256].name);
+    if (optopt != 0)
+        return status_usage("unknown option '-%c'; 'cdtx help' lists them", optopt);
     return status_usage("unknown option '%s'; 'cdtx help' lists them", argv[optind - 1]);
 }
 
