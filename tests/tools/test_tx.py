@@ -153,6 +153,9 @@ class Transactions(Case):
             self.assertEqual(shown["audit"][0]["action"], "case-open")
         self.assertIsNone(self.json("tx", "show", stuck)["branches"][1]["guard"])
         self.says(NO, "no transaction has the gid or the key 'request-8'", "tx", "show", "request-8")
+        uuid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+        self.says(NO, f"no transaction has the gid or the key '{uuid}'", "tx", "show", uuid)
+        self.says(NO, "no transaction has the gid or the key", "tx", "retry", "k" * 100, "--reason", "x")
         never = re.sub(r"\d+$", "999", stuck)
         self.says(NO, "999", "tx", "show", never)
         self.says(USAGE, "another log", "tx", "show", "0" * 32 + "-1")

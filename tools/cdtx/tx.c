@@ -99,6 +99,11 @@ static const struct view_column branch_columns[] = {
 };
 static const struct view branch_view = {.columns = branch_columns};
 
+/* What is written like a gid but is none of this log's is told so, not looked for as a key in vain. */
+static int is_like_gid(const char *word) {
+    return strspn(word, "0123456789abcdef") == 32 && word[32] == '-';
+}
+
 /* A gid, or the business key of one; *report gets its row, on which it stands. */
 static enum status find(const struct session *session, const char *word, char gid[CDTX_GID_MAX], cdtx_report **report) {
     cdtx_error err, by_key;
@@ -106,7 +111,7 @@ static enum status find(const struct session *session, const char *word, char gi
     (void)snprintf(gid, CDTX_GID_MAX, "%s", word);
     if (rc == CDTX_INVALID && cdtx_tx_find(session->engine, word, gid, &by_key) == 0)
         rc = cdtx_tx_show(session->engine, gid, report, &err);
-    else if (rc == CDTX_INVALID && by_key.code == CDTX_NOT_FOUND && strlen(word) < 34) {
+    else if (rc == CDTX_INVALID && by_key.code == CDTX_NOT_FOUND && !is_like_gid(word)) {
         status_say("no transaction has the gid or the key '%s'", word);
         return STATUS_NO;
     }
