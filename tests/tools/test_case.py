@@ -80,7 +80,10 @@ class Audit(Case):
         self.assertIn("line 4 has not the hash known of it", answer.out)
         self.cdtx("audit", "verify", "--head", f"stock/{head}", *self.databases, code=NO)
         self.says(USAGE, "no database is named 'stock'", "audit", "verify", "--head", f"stock/{head}")
-        for bad in ("xyz", ZEROES, f":{ZEROES}", f"x:{ZEROES}", f"-1:{ZEROES}", "1:" + "A" * 64, f"1:{ZEROES}0"):
+        self.says(USAGE, "say NAME/LINE:HASH", "audit", "verify", "--log=", "--head", head, *self.databases)
+        self.cdtx("audit", "verify", "--log=", "--head", f"0:{ZEROES}", self.databases[0])
+        for bad in (f"/{head}", "xyz", ZEROES, f":{ZEROES}", f"x:{ZEROES}", f"-1:{ZEROES}", "1:" + "A" * 64,
+                    f"1:{ZEROES}0"):
             self.says(USAGE, "--head", "audit", "verify", "--head", bad)
 
     def test_long_chain(self):

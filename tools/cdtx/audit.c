@@ -71,8 +71,11 @@ static enum status read_kept(const struct options *options, const char *text, st
     char number[24];
     const char *first = slash != NULL ? slash + 1 : text;
     if (colon == NULL || colon <= first || colon - first >= (ptrdiff_t)sizeof number || strlen(colon + 1) != 64 ||
-        strspn(colon + 1, "0123456789abcdef") != 64 || (slash != NULL && slash - text > CDTX_NAME_MAX))
+        strspn(colon + 1, "0123456789abcdef") != 64 ||
+        (slash != NULL && (slash == text || slash - text > CDTX_NAME_MAX)))
         return status_usage("--head '%s' is not LINE:HASH, as 'cdtx audit verify' prints it", text);
+    if (slash == NULL && options->log == NULL && options->database_count > 1)
+        return status_usage("--head '%s' may be of several databases: say NAME/LINE:HASH", text);
     int length = slash != NULL ? (int)(slash - text) : (int)strlen(name);
     (void)snprintf(kept->database, sizeof kept->database, "%.*s", length, slash != NULL ? text : name);
     (void)snprintf(kept->head, sizeof kept->head, "%s", colon + 1);
