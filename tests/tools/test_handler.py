@@ -1,10 +1,12 @@
 """Handlers held up and let go, and another life for what they gave up."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 
-from lab import Case, CDTX, DONE, main, NO, NOT_NOW, read_all, shop, terminal, USAGE
+from lab import Case, CDTX, DONE, main, NO, NOT_NOW, read_all, shop, terminal, UNKNOWN, USAGE
 
 
 class Orders(Case):
@@ -128,6 +130,23 @@ class Redrive(Orders):
         due = {row["id"]: row["due_in_ms"] for row in json.loads(self.only("job", "list", "--json").out)["jobs"]}
         self.assertEqual(due[1], 0)
         self.assertTrue(0 < due[4] <= 1000, due)
+
+    def test_partly(self):
+        """One that fails after a thousand does not say that nothing was done."""
+        self.make_dead(1)
+        with contextlib.closing(sqlite3.connect(f"{self.folder}/orders.db")) as connection, connection:
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(cdtx_job)")]
+            names = ", ".join(column for column in columns if column not in ("id", "unique_key"))
+            connection.execute(
+                f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)"
+                f" INSERT INTO cdtx_job (id, {names}) SELECT i, {names} FROM n, cdtx_job WHERE id = 1")
+            connection.execute("CREATE TRIGGER no BEFORE INSERT ON cdtx_audit WHEN new.id > 1"
+                               " BEGIN SELECT RAISE(ABORT, 'not today'); END")
+        answer = self.redrive("--yes", code=UNKNOWN)
+        self.assertEqual(answer.out, "")
+        self.assertIn("1000 dead jobs had another life before that", answer.err)
+        self.sql("orders.db", "DROP TRIGGER no")
+        self.assertEqual(json.loads(self.redrive("--yes", "--json").out)["count"], 500)
 
     def test_several_databases(self):
         self.make_dead(1)

@@ -288,8 +288,10 @@ static enum status redrive(const struct options *options, const struct which *wh
     if (status == STATUS_DONE && cdtx_job_redrive(session_find(&session, which->database), filter, act_actor(options),
                                                   options->values[OPT_REASON], &count, &err) != 0) {
         status = status_failed(&err);
-        if (count > 0)
+        if (count > 0) {
             status_say("%" PRId64 " dead jobs had another life before that", count);
+            status = STATUS_UNKNOWN;
+        }
     } else if (status == STATUS_DONE && count == 0) {
         status = none_dead(filter->handler);
     } else if (status == STATUS_DONE) {
