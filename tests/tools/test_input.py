@@ -3,7 +3,7 @@
 import json
 import os
 
-from lab import Case, DONE, FAILED, main, shop, USAGE
+from lab import Case, DONE, FAILED, main, shop, UNKNOWN, USAGE
 
 
 class BadInput(Case):
@@ -100,6 +100,12 @@ class BadInput(Case):
             answer = self.run_tool("help", stdout=full)
         self.assertEqual(answer.code, FAILED)
         self.assertIn("standard output", answer.err)
+        # What was done is done, though nobody heard of it.
+        self.stuck_order()
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            answer = self.run_tool("case", "note", "1", "x", "--log", self.log, stdout=full)
+        self.assertEqual(answer.code, UNKNOWN)
+        self.assertIn("it was done, but standard output", answer.err)
 
     def test_nothing_steers_the_terminal(self):
         with shop(self.folder) as it:
