@@ -61,6 +61,14 @@ class Audit(Case):
         self.assertEqual(ids("--after", "1", "--limit", "2"), [2, 3])
         self.assertEqual(ids("--subject", "case 1"), [2, 3, 4])
         self.assertEqual(ids("--subject", f"tx {self.gid}"), [1])
+        # Each database has latest lines of its own.
+        for handler in ("mint", "mail"):
+            self.cdtx("handler", "pause", f"orders/{handler}", *self.databases, "--reason", "x")
+        several = self.json("audit", "list", "--limit", "1", *self.databases)
+        self.assertEqual([(line["database"], line["id"]) for line in several["audit"]], [("log", 4), ("orders", 2)])
+        self.assertTrue(several["more"])
+        lines = self.cdtx("audit", "list", "--limit", "3", *self.databases).out.rstrip().split("\n")
+        self.assertEqual([line.split()[0] for line in lines[1:]], ["log/2", "log/3", "log/4", "orders/1", "orders/2"])
         table = self.cdtx("audit", "list").out
         self.assertRegex(table, r"log/2 +\w+.* ann +note +case 1 +one")
 

@@ -24,13 +24,15 @@ void listing_add(struct listing *listing, const struct view *view, const cdtx_re
 }
 
 void listing_keep_last(struct listing *listing) {
-    if (listing->count <= listing->limit)
+    uint32_t read = listing->count - listing->first;
+    if (read <= listing->limit)
         return;
+    uint32_t gone = read - listing->limit;
     if (listing->array != NULL)
-        (void)json_object_array_del_idx(listing->array, 0, listing->count - listing->limit);
+        (void)json_object_array_del_idx(listing->array, listing->first, gone);
     else
-        table_keep_last(listing->table, listing->limit);
-    listing->count = listing->limit;
+        table_forget(listing->table, listing->first, gone);
+    listing->count -= gone;
     listing->more = 1;
 }
 
@@ -91,6 +93,7 @@ int32_t listing_read_all(struct listing *listing, const struct view *view, const
         struct pager own = *pager;
         named.database = session->databases[i].name;
         own.db = session->databases[i].db;
+        listing->first = listing->latest ? listing->count : 0;
         rc = listing_read(listing, &named, &own, err);
     }
     return rc;

@@ -30,8 +30,9 @@ struct listing {
     struct json_object *array; /* instead of the table */
     uint32_t limit;
     uint32_t count;
-    int latest; /* all pages are read and the last rows kept */
-    int more;   /* rows that the limit left out */
+    uint32_t first; /* row of the database that is being read, when latest */
+    int latest;     /* all pages are read and the last rows of each database kept */
+    int more;       /* rows that the limit left out */
 };
 
 void listing_start(struct listing *listing, const char *what, const struct view *view, const struct options *options);
@@ -42,7 +43,7 @@ int32_t listing_read_all(struct listing *listing, const struct view *view, const
                          const struct session *session, cdtx_error *err);
 /* Adds the report's current row. */
 void listing_add(struct listing *listing, const struct view *view, const cdtx_report *report);
-/* Forgets all but the last rows, as many as the limit says. */
+/* Forgets all but the last rows of this database, as many as the limit says. */
 void listing_keep_last(struct listing *listing);
 
 /* A whole command: the pager's question, asked of each database that the options give. */

@@ -97,18 +97,13 @@ void table_add_texts(struct table *table, const char *const *texts, uint32_t num
         row[i] = text_cell(texts[i], i >= numbers);
 }
 
-void table_keep_last(struct table *table, uint32_t rows) {
-    if (table->rows <= rows)
-        return;
-    size_t gone = (size_t)(table->rows - rows) * table->column_count;
+void table_forget(struct table *table, uint32_t first, uint32_t count) {
+    struct cell *from = &table->cells[(size_t)first * table->column_count];
+    size_t gone = (size_t)count * table->column_count;
     for (size_t i = 0; i < gone; i++)
-        free(table->cells[i].text);
-    memmove(table->cells, table->cells + gone, (size_t)rows * table->column_count * sizeof *table->cells);
-    table->rows = rows;
-}
-
-uint32_t table_rows(const struct table *table) {
-    return table->rows;
+        free(from[i].text);
+    table->rows -= count;
+    memmove(from, from + gone, (size_t)(table->rows - first) * table->column_count * sizeof *from);
 }
 
 static uint32_t terminal_width(void) {

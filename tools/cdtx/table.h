@@ -12,9 +12,8 @@ struct table *table_new(const struct view *view);
 void table_add(struct table *table, const struct view *view, const cdtx_report *report);
 /* Adds a row of texts, one for each column, copied; those from the column `numbers` on are numbers. */
 void table_add_texts(struct table *table, const char *const *texts, uint32_t numbers);
-/* Forgets all but the last so many rows. */
-void table_keep_last(struct table *table, uint32_t rows);
-uint32_t table_rows(const struct table *table);
+/* Forgets so many rows, from the one numbered first on. */
+void table_forget(struct table *table, uint32_t first, uint32_t count);
 /* Prints it: nothing for no rows. On a terminal the widest columns are cut until a row fits. */
 void table_print(const struct table *table, const char *indent);
 void table_free(struct table *table);
