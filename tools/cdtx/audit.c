@@ -2,12 +2,12 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
 #include "listing.h"
 #include "session.h"
+#include "subject.h"
 
 /* ---- list ---- */
 
@@ -18,32 +18,19 @@ static const struct view_column list_columns[] = {
 };
 static const struct view list_view = {.columns = list_columns};
 
-static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
+int32_t audit_ask(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
     cdtx_audit_filter filter = {
         .size = sizeof filter, .limit = limit, .subject = pager->subject, .after = pager->after};
     return cdtx_audit_list(pager->db, &filter, report, err);
 }
 
 enum status audit_list(const struct options *options, char **arguments) {
-    struct session session;
-    struct listing listing;
-    struct pager pager = {.ask = ask_list, .options = options, .subject = options->values[OPT_SUBJECT]};
-    cdtx_error err;
+    struct pager pager = {.ask = audit_ask, .options = options, .subject = options->values[OPT_SUBJECT]};
     (void)arguments;
-    if (options_have(options, OPT_AFTER) &&
-        options_number(options->values[OPT_AFTER], "--after", &pager.after) != STATUS_DONE)
-        return STATUS_USAGE;
-    listing_start(&listing, "audit", &list_view, options);
+    enum status status = pager_after(&pager);
     /* Whoever says from where reads forward; else the end is what matters. */
-    listing.latest = pager.after == 0;
-    enum status status = session_look(&session, options, 0);
-    if (status == STATUS_DONE && listing_read_all(&listing, &list_view, &pager, &session, &err) != 0)
-        status = status_failed(&err);
-    else if (status == STATUS_DONE)
-        listing_print(&listing);
-    listing_free(&listing);
-    session_close(&session);
-    return status;
+    pager.latest = pager.after == 0;
+    return status != STATUS_DONE ? status : listing_pages(options, "audit", &list_view, &pager);
 }
 
 /* ---- verify ---- */

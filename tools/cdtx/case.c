@@ -27,15 +27,10 @@ static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report *
 enum status case_list(const struct options *options, char **arguments) {
     struct pager pager = {.ask = ask_list, .options = options};
     (void)arguments;
-    if (options_have(options, OPT_STATE)) {
-        pager.state = view_state_number(LOOK_CASE_STATE, options->values[OPT_STATE]);
-        if (pager.state == 0)
-            return STATUS_USAGE;
-    }
-    if (options_have(options, OPT_AFTER) &&
-        options_number(options->values[OPT_AFTER], "--after", &pager.after) != STATUS_DONE)
-        return STATUS_USAGE;
-    return listing_pages(options, "cases", &case_view, &pager);
+    enum status status = pager_after(&pager);
+    if (status == STATUS_DONE)
+        status = pager_state(&pager, LOOK_CASE_STATE);
+    return status != STATUS_DONE ? status : listing_pages(options, "cases", &case_view, &pager);
 }
 
 /* ---- show ---- */

@@ -1,6 +1,5 @@
 #include "command.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define ACTION    (OPT_BIT(OPT_REASON) | OPT_BIT(OPT_ACTOR))

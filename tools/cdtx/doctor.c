@@ -1,7 +1,4 @@
 /* cdtx doctor: everything that can be seen to be wrong. */
-#include <stdio.h>
-#include <string.h>
-
 #include "command.h"
 #include "listing.h"
 #include "session.h"
@@ -11,11 +8,6 @@ static const struct view_column columns[] = {
     {"finding", "FINDING", LOOK_PLAIN}, {"advice", NULL, LOOK_PLAIN},   {NULL, NULL, LOOK_PLAIN},
 };
 static const struct view view = {.columns = columns, .whole = 1};
-
-static int is_problem(const cdtx_report *report) {
-    const char *level = cdtx_report_text(report, view_find(report, "level"), NULL);
-    return level != NULL && strcmp(level, "problem") == 0;
-}
 
 static void print_findings(struct listing *listing, int64_t problems) {
     if (listing->array != NULL) {
@@ -53,7 +45,7 @@ enum status doctor(const struct options *options, char **arguments) {
         goto out;
     }
     while (cdtx_report_next(report)) {
-        problems += is_problem(report);
+        problems += view_says(report, "level", "problem");
         listing_add(&listing, &view, report);
     }
     print_findings(&listing, problems);

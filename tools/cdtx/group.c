@@ -1,7 +1,6 @@
 /* cdtx group: who gets a topic's messages, and how far behind each is. */
 #include <cdtx/msg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "act.h"
 #include "command.h"
@@ -28,11 +27,6 @@ static const struct view_column fields[] = {
     {"leased", "under way", LOOK_PLAIN}, {"dead", "dead letters", LOOK_PLAIN}, {NULL, NULL, LOOK_PLAIN},
 };
 
-static int is_text(const cdtx_report *report, const char *column, const char *wanted) {
-    const char *text = cdtx_report_text(report, view_find(report, column), NULL);
-    return text != NULL && strcmp(text, wanted) == 0;
-}
-
 /* What would be lost; a group that is not there is told by the action. */
 static enum status show(cdtx_db *db, const struct which_group *group) {
     const struct view view = {.columns = fields, .database = group->which.database};
@@ -41,7 +35,7 @@ static enum status show(cdtx_db *db, const struct which_group *group) {
     if (cdtx_group_list(db, &report, &err) != 0)
         return status_failed(&err);
     while (cdtx_report_next(report))
-        if (is_text(report, "topic", group->topic) && is_text(report, "group", group->group))
+        if (view_says(report, "topic", group->topic) && view_says(report, "group", group->group))
             fields_print(stderr, &view, report);
     cdtx_report_close(report);
     return STATUS_DONE;

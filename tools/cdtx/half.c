@@ -20,8 +20,7 @@ static const struct view_column list_columns[] = {
 static const struct view list_view = {.columns = list_columns};
 
 static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
-    const char *after = pager->options == NULL ? NULL : pager->options->values[OPT_AFTER];
-    return cdtx_half_list(pager->db, pager->after_gid[0] != '\0' ? pager->after_gid : after, limit, report, err);
+    return cdtx_half_list(pager->db, pager_after_gid(pager), limit, report, err);
 }
 
 enum status half_list(const struct options *options, char **arguments) {

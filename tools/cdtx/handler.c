@@ -1,6 +1,5 @@
 /* cdtx handler: what jobs wait for, and holding it up. */
 #include <stdio.h>
-#include <string.h>
 
 #include "act.h"
 #include "command.h"
@@ -27,8 +26,7 @@ static void warn_of_none(cdtx_db *db, const char *handler) {
     if (cdtx_handler_list(db, &report, NULL) != 0)
         return;
     while (cdtx_report_next(report)) {
-        const char *name = cdtx_report_text(report, view_find(report, "handler"), NULL);
-        if (name != NULL && strcmp(name, handler) == 0)
+        if (view_says(report, "handler", handler))
             for (const struct view_column *column = &columns[2]; column->look == LOOK_PLAIN; column++)
                 jobs += cdtx_report_int(report, view_find(report, column->name));
     }

@@ -3,7 +3,6 @@
 #include <cdtx/msg.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "act.h"
 #include "command.h"
@@ -20,8 +19,7 @@ static const struct view_column list_columns[] = {
 static const struct view list_view = {.columns = list_columns};
 
 static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
-    const char *after = pager->options == NULL ? NULL : pager->options->values[OPT_AFTER];
-    return cdtx_held_list(pager->db, pager->after_gid[0] != '\0' ? pager->after_gid : after, limit, report, err);
+    return cdtx_held_list(pager->db, pager_after_gid(pager), limit, report, err);
 }
 
 enum status held_list(const struct options *options, char **arguments) {
@@ -53,7 +51,7 @@ static int32_t count_messages(cdtx_db *db, const char *gid, int64_t *count, cdtx
             return rc;
         for (rows = 0; cdtx_report_next(report); rows++) {
             (void)snprintf(after, sizeof after, "%s", cdtx_report_text(report, 0, NULL));
-            *count += strcmp(cdtx_report_text(report, view_find(report, "gid"), NULL), gid) == 0;
+            *count += view_says(report, "gid", gid);
         }
         cdtx_report_close(report);
     } while (rows == MESSAGES_READ);

@@ -1,7 +1,6 @@
 #include "listing.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "session.h"
 
@@ -44,6 +43,23 @@ static void move_on(struct pager *pager, const cdtx_report *report) {
         pager->after = cdtx_report_int(report, 0);
 }
 
+enum status pager_state(struct pager *pager, enum look look) {
+    if (!options_have(pager->options, OPT_STATE))
+        return STATUS_DONE;
+    pager->state = view_state_number(look, pager->options->values[OPT_STATE]);
+    return pager->state != 0 ? STATUS_DONE : STATUS_USAGE;
+}
+
+enum status pager_after(struct pager *pager) {
+    if (!options_have(pager->options, OPT_AFTER))
+        return STATUS_DONE;
+    return options_number(pager->options->values[OPT_AFTER], "--after", &pager->after);
+}
+
+const char *pager_after_gid(const struct pager *pager) {
+    return pager->after_gid[0] != '\0' ? pager->after_gid : pager->options->values[OPT_AFTER];
+}
+
 /* One page; *got gets how many rows it had. */
 static int32_t read_page(struct listing *listing, const struct view *view, struct pager *pager, uint32_t wanted,
                          uint32_t *got, cdtx_error *err) {
@@ -70,6 +86,7 @@ int32_t listing_read(struct listing *listing, const struct view *view, struct pa
     int64_t done = 0;
     uint32_t got = 0, wanted = 0;
     int32_t rc = 0;
+    listing->latest = pager->latest;
     progress_start(&progress, listing->what, pager->total);
     do {
         /* One more than fits, which tells that there is more. */
@@ -93,7 +110,7 @@ int32_t listing_read_all(struct listing *listing, const struct view *view, const
         struct pager own = *pager;
         named.database = session->databases[i].name;
         own.db = session->databases[i].db;
-        listing->first = listing->latest ? listing->count : 0;
+        listing->first = pager->latest ? listing->count : 0;
         rc = listing_read(listing, &named, &own, err);
     }
     return rc;

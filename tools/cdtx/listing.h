@@ -17,12 +17,19 @@ struct pager {
     cdtx *engine;
     cdtx_db *db;
     const struct options *options;
-    int32_t state;
+    int32_t state; /* as --state says; 0: not given */
     const char *subject;
     int64_t total;                /* how many rows are expected; 0: not known */
     int64_t after;                /* moved on by the first column of the last row, whichever it is */
     char after_gid[CDTX_GID_MAX]; /* "" at the beginning */
+    int latest;                   /* all pages are read and the last rows of each database kept */
 };
+
+/* Takes --state, where it is given, as one of that look; and --after as a number. */
+enum status pager_state(struct pager *pager, enum look look);
+enum status pager_after(struct pager *pager);
+/* Behind which gid or handle the next page begins: at first what --after says; NULL: at the first. */
+const char *pager_after_gid(const struct pager *pager);
 
 struct listing {
     const char *what; /* "transactions": the array's name, and for people */
@@ -30,9 +37,9 @@ struct listing {
     struct json_object *array; /* instead of the table */
     uint32_t limit;
     uint32_t count;
-    uint32_t first; /* row of the database that is being read, when latest */
-    int latest;     /* all pages are read and the last rows of each database kept */
-    int more;       /* rows that the limit left out */
+    uint32_t first; /* row of the database that is being read, of which the latest are kept */
+    int latest;
+    int more; /* rows that the limit left out */
 };
 
 void listing_start(struct listing *listing, const char *what, const struct view *view, const struct options *options);

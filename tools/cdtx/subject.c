@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { CASES_READ = 1000 };
 
@@ -11,11 +10,6 @@ static const struct view_column lines_columns[] = {
     {"reason", "REASON", LOOK_PLAIN}, {NULL, NULL, LOOK_PLAIN},
 };
 static const struct view lines_view = {.columns = lines_columns};
-
-static int is_text(const cdtx_report *report, const char *column, const char *wanted) {
-    const char *text = cdtx_report_text(report, view_find(report, column), NULL);
-    return text != NULL && strcmp(text, wanted) == 0;
-}
 
 /* Stands on the case's row when it is found. */
 static int32_t find_case(struct subject *subject, cdtx_db *db, const char *kind, const char *name, cdtx_error *err) {
@@ -27,7 +21,7 @@ static int32_t find_case(struct subject *subject, cdtx_db *db, const char *kind,
         if (rc != 0)
             return rc;
         for (; cdtx_report_next(report); rows++) {
-            if (is_text(report, "kind", kind) && is_text(report, "subject", name)) {
+            if (view_says(report, "kind", kind) && view_says(report, "subject", name)) {
                 subject->open_case = report;
                 return 0;
             }
@@ -39,17 +33,10 @@ static int32_t find_case(struct subject *subject, cdtx_db *db, const char *kind,
     }
 }
 
-static int32_t ask_audit(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
-    cdtx_audit_filter filter = {
-        .size = sizeof filter, .limit = limit, .subject = pager->subject, .after = pager->after};
-    return cdtx_audit_list(pager->db, &filter, report, err);
-}
-
 static int32_t read_lines(struct listing *listing, cdtx_db *db, const struct options *options, const char *subject,
                           cdtx_error *err) {
-    struct pager pager = {.ask = ask_audit, .db = db, .subject = subject};
+    struct pager pager = {.ask = audit_ask, .db = db, .options = options, .subject = subject, .latest = 1};
     listing_start(listing, "audit lines", &lines_view, options);
-    listing->latest = 1;
     return listing_read(listing, &lines_view, &pager, err);
 }
 

@@ -25,7 +25,7 @@ static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report *
                              .parked = options_have(options, OPT_PARKED),
                              .limit = limit,
                              .name = options->values[OPT_NAME],
-                             .after = pager->after_gid[0] != '\0' ? pager->after_gid : options->values[OPT_AFTER],
+                             .after = pager_after_gid(pager),
                              .older_ms = options->older_ms};
     return cdtx_tx_list(pager->engine, &filter, report, err);
 }
@@ -48,13 +48,11 @@ enum status tx_list(const struct options *options, char **arguments) {
     struct pager pager = {.ask = ask_list, .options = options};
     cdtx_error err;
     (void)arguments;
-    if (options_have(options, OPT_STATE)) {
-        pager.state = view_state_number(LOOK_TX_STATE, options->values[OPT_STATE]);
-        if (pager.state == 0)
-            return STATUS_USAGE;
-    }
+    enum status status = pager_state(&pager, LOOK_TX_STATE);
+    if (status != STATUS_DONE)
+        return status;
     listing_start(&listing, "transactions", &list_view, options);
-    enum status status = session_look(&session, options, 1);
+    status = session_look(&session, options, 1);
     if (status != STATUS_DONE)
         goto out;
     pager.engine = session.engine;

@@ -184,6 +184,11 @@ uint32_t view_find(const cdtx_report *report, const char *name) {
     return UINT32_MAX;
 }
 
+int view_says(const cdtx_report *report, const char *name, const char *text) {
+    const char *says = cdtx_report_text(report, view_find(report, name), NULL);
+    return says != NULL && strcmp(says, text) == 0;
+}
+
 int view_is_number(enum look look) {
     return look == LOOK_ANSWERED;
 }
