@@ -334,12 +334,26 @@ class Held(Messages):
         self.assertEqual((answer.out, len(self.held())), ("", 1))
 
     def test_without_the_log(self):
-        """It is the word of whoever gives it that counts."""
+        """It is the word of whoever says that it is lost that counts."""
         first, = self.make("a")
-        told = self.run_tool("held", "rollback", first, *self.databases, "--reason", "x", "--yes")
+        words = ["held", "rollback", first, *self.databases, "--reason", "x", "--yes"]
+        told = self.run_tool(*words)
+        self.assertEqual((told.code, told.out), (USAGE, ""))
+        self.assertIn(f"no log here knows how {first} has ended: give it by --log, or say --without-log", told.err)
+        self.assertEqual(len(self.held()), 1)
+        told = self.run_tool(*words, "--without-log")
         self.assertEqual((told.code, told.out), (DONE, f"{first}: 1 messages in 'stock' are dropped\n"))
-        self.assertIn(f"no log here knows how {first} has ended", told.err)
+        self.assertIn(f"no log here knows how {first} has ended: nothing checks it", told.err)
         self.assertEqual((self.held(), self.kept("stock.db")), ([], 0))
+
+    def test_a_log_that_has_forgotten_it(self):
+        first, second = self.make("a", "b")
+        self.sql("log.db", f"DELETE FROM cdtx_tx WHERE seq = {first.split('-')[1]}")
+        self.assertIn("--without-log", self.settle("commit", first, code=USAGE).err)
+        self.settle("commit", first, "--without-log")
+        # One that knows it is not overruled.
+        self.assertIn("has ended committed", self.settle("rollback", second, "--without-log", code=NOT_NOW).err)
+        self.assertEqual([row["gid"] for row in self.held()], [second])
 
     def test_of_another_log(self):
         first, = self.make("a")
@@ -348,8 +362,9 @@ class Held(Messages):
         self.assertIn("holds messages of", self.settle("commit", first, code=NO).err)
         gid = self.held()[0]["gid"]
         self.assertTrue(gid.startswith(other))
-        answer = self.settle("commit", gid)
-        self.assertIn("no log here knows", answer.err)
+        self.assertIn("--without-log", self.settle("commit", gid, code=USAGE).err)
+        self.assertEqual(self.kept("stock.db"), 0)
+        self.settle("commit", gid, "--without-log")
         self.assertEqual(self.kept("stock.db"), 1)
 
     def test_in_several_databases(self):
@@ -359,7 +374,8 @@ class Held(Messages):
         done = json.loads(self.settle("commit", first, "--json").out)
         self.assertEqual(done, {"done": "held commit", "subject": first, "count": 3,
                                 "databases": [{"database": "orders", "count": 2}, {"database": "stock", "count": 1}]})
-        told = self.run_tool("held", "rollback", second, *self.databases, "--reason", "x", "--yes")
+        told = self.run_tool("held", "rollback", second, *self.databases, "--reason", "x", "--yes",
+                             "--without-log")
         self.assertEqual(told.out, f"{second}: 2 messages in 'orders' are dropped\n"
                                    f"{second}: 1 messages in 'stock' are dropped\n")
         self.assertEqual((self.kept("orders.db"), self.kept("stock.db")), (2, 1))
@@ -417,6 +433,7 @@ class Held(Messages):
         self.says(USAGE, "needs --reason", "held", "rollback", first, *self.databases, "--yes")
         self.says(USAGE, "too much", "held", "commit", first, "x", *self.databases, "--reason", "x", "--yes")
         self.says(USAGE, "--after is not for", "held", "commit", first, "--after", "x", "--reason", "x", "--yes")
+        self.says(USAGE, "--without-log is not for", "held", "list", "--without-log")
         self.says(USAGE, "'held' needs to know what", "held")
         self.settle("commit", first, "--actor", "x" * 500, code=USAGE)
         missing = f"--db=x=sqlite:{self.folder}/missing.db"

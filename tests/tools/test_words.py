@@ -76,6 +76,7 @@ class Words(Case):
         self.assertEqual(self.complete("cdtx --json half c"), ["commit"])
         self.assertEqual(self.complete("cdtx held "), ["list", "commit", "rollback"])
         self.assertEqual(self.complete("cdtx held list --a"), ["--after"])
+        self.assertEqual(self.complete("cdtx held commit x --w"), ["--without-log"])
         self.assertEqual(self.complete("cdtx cron next x --z"), ["--zone"])
         self.assertEqual(self.complete("cdtx group remove a/b --y"), ["--yes"])
         self.assertEqual(self.complete("cdtx completion "), ["bash", "zsh"])

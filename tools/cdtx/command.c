@@ -4,17 +4,15 @@
 
 #define ACTION    (OPT_BIT(OPT_REASON) | OPT_BIT(OPT_ACTOR))
 #define CONFIRMED (ACTION | OPT_BIT(OPT_YES))
-#define TX_LIST                                                                                                        \
-    (OPT_BIT(OPT_STATE) | OPT_BIT(OPT_PARKED) | OPT_BIT(OPT_NAME) | OPT_BIT(OPT_OLDER) | OPT_BIT(OPT_LIMIT) |          \
-     OPT_BIT(OPT_AFTER))
-#define JOB_LIST (OPT_BIT(OPT_STATE) | OPT_BIT(OPT_HANDLER) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
+#define PAGES     (OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
+#define TX_LIST   (PAGES | OPT_BIT(OPT_STATE) | OPT_BIT(OPT_PARKED) | OPT_BIT(OPT_NAME) | OPT_BIT(OPT_OLDER))
+#define JOB_LIST  (PAGES | OPT_BIT(OPT_STATE) | OPT_BIT(OPT_HANDLER))
 #define REDRIVE                                                                                                        \
     (OPT_BIT(OPT_HANDLER) | OPT_BIT(OPT_ERROR) | OPT_BIT(OPT_AFTER) | OPT_BIT(OPT_UPTO) | OPT_BIT(OPT_MOST) |          \
      OPT_BIT(OPT_RATE) | CONFIRMED)
-#define HALF_LIST  (OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
-#define HELD_LIST  (OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
-#define CASE_LIST  (OPT_BIT(OPT_STATE) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
-#define AUDIT_LIST (OPT_BIT(OPT_SUBJECT) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
+#define HELD_SETTLE (CONFIRMED | OPT_BIT(OPT_WITHOUT_LOG))
+#define CASE_LIST   (PAGES | OPT_BIT(OPT_STATE))
+#define AUDIT_LIST  (PAGES | OPT_BIT(OPT_SUBJECT))
 
 const struct command commands[] = {
     {"tx list", "", "transactions that have not ended, oldest first", TX_LIST, 0, 0, tx_list},
@@ -38,13 +36,13 @@ const struct command commands[] = {
     {"group list", "", "consumer groups, and how far behind each is", 0, 0, 0, group_list},
     {"group remove", "[NAME/]TOPIC/GROUP", "forget a group and what it has not consumed", CONFIRMED, 1, 0,
      group_remove},
-    {"half list", "", "half messages that are not resolved", HALF_LIST, 0, 0, half_list},
+    {"half list", "", "half messages that are not resolved", PAGES, 0, 0, half_list},
     {"half show", "HANDLE", "one half message: its case and audit lines", 0, 1, 0, half_show},
     {"half commit", "HANDLE", "its local transaction committed: let it be visible", CONFIRMED, 1, 0, half_commit},
     {"half rollback", "HANDLE", "it did not, and never will: forget it", CONFIRMED, 1, 0, half_rollback},
-    {"held list", "", "messages that branches hold until the decision", HELD_LIST, 0, 0, held_list},
-    {"held commit", "GID", "it has ended committed: let what is held be visible", CONFIRMED, 1, 0, held_commit},
-    {"held rollback", "GID", "it has ended otherwise: forget what is held", CONFIRMED, 1, 0, held_rollback},
+    {"held list", "", "messages that branches hold until the decision", PAGES, 0, 0, held_list},
+    {"held commit", "GID", "it has ended committed: let what is held be visible", HELD_SETTLE, 1, 0, held_commit},
+    {"held rollback", "GID", "it has ended otherwise: forget what is held", HELD_SETTLE, 1, 0, held_rollback},
     {"case list", "", "what waits for a person", CASE_LIST, 0, 0, case_list},
     {"case show", "[NAME/]ID", "one case with its evidence and notes", 0, 1, 0, case_show},
     {"case note", "[NAME/]ID TEXT", "leave a note for whoever comes next", OPT_BIT(OPT_ACTOR), 2, 0, case_note},

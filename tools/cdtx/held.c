@@ -108,6 +108,18 @@ static void print_fields(const struct held *held) {
     }
 }
 
+/* Nothing checks what no log here knows, so whoever asks for it must say that there is none to ask. */
+static enum status check_known(const struct options *options, const struct held *held) {
+    if (held->state != 0)
+        return STATUS_DONE;
+    if (!options_have(options, OPT_WITHOUT_LOG))
+        return status_usage("no log here knows how %s has ended: give it by --log, or say --without-log if it is lost"
+                            " or has forgotten it",
+                            held->gid);
+    status_say("no log here knows how %s has ended: nothing checks it", held->gid);
+    return STATUS_DONE;
+}
+
 /* Looks first: it says which databases there are to open, and shows what is to be confirmed. */
 static enum status look_first(const struct options *options, const char *gid, const char *question, struct held *held) {
     struct session session;
@@ -117,13 +129,12 @@ static enum status look_first(const struct options *options, const char *gid, co
     status = session_look(&session, options, 0);
     if (status == STATUS_DONE)
         status = find(&session, gid, held);
-    if (status == STATUS_DONE) {
-        if (!options_have(options, OPT_YES))
-            print_fields(held);
-        if (held->state == 0)
-            status_say("no log here knows how %s has ended: nothing checks it", gid);
+    if (status == STATUS_DONE && !options_have(options, OPT_YES))
+        print_fields(held);
+    if (status == STATUS_DONE)
+        status = check_known(options, held);
+    if (status == STATUS_DONE)
         status = act_confirm(options, question);
-    }
     session_close(&session);
     return status;
 }

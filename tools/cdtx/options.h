@@ -31,6 +31,7 @@ enum option_id {
     OPT_RATE,
     OPT_ZONE,
     OPT_TIMES,
+    OPT_WITHOUT_LOG,
     OPT_COUNT
 };
 #define OPT_BIT(id) (UINT32_C(1) << (id))
