@@ -47,6 +47,30 @@ class Jobs(Case):
         self.assertEqual([row["id"] for row in both["jobs"]], [1, 2])
         self.assertTrue(both["more"])
 
+    def test_the_librarys_own(self):
+        """Those that schedules and topics live by are no work of the host's; deliveries are."""
+        with shop(self.folder) as it:
+            for line in ("cron night", "topic sales", "join sales mail", "send sales x", "job mint a"):
+                it.ask(line)
+            it.kill()
+
+        def handlers(*words):
+            return [row["handler"] for row in json.loads(self.jobs("job", "list", "--json", *words).out)["jobs"]]
+
+        delivery, own = "cdtx.msg/sales/mail", ["cdtx.cron", "cdtx.msg.keep"]
+        self.assertEqual(handlers(), [delivery, "mint"])
+        self.assertEqual(handlers("--all"), [*own, delivery, "mint"])
+        for name in own:
+            self.assertEqual(handlers("--handler", name), [name])
+        self.assertEqual(handlers("--limit", "1"), [delivery])
+        self.assertTrue(json.loads(self.jobs("job", "list", "--json", "--limit", "1").out)["more"])
+        self.assertFalse(json.loads(self.jobs("job", "list", "--json", "--limit", "2").out)["more"])
+        self.assertIn("no jobs", self.jobs("job", "list", "--state", "leased").err)
+        # One that is dead is somebody's business.
+        self.sql("orders.db", "UPDATE cdtx_job SET state = 3 WHERE handler = 'cdtx.cron'")
+        self.assertEqual(handlers("--state", "dead"), ["cdtx.cron"])
+        self.assertEqual(handlers(), ["cdtx.cron", delivery, "mint"])
+
     def test_show(self):
         self.make()
         shown = json.loads(self.jobs("job", "show", "1", "--json").out)

@@ -6,7 +6,7 @@
 #define CONFIRMED (ACTION | OPT_BIT(OPT_YES))
 #define PAGES     (OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_AFTER))
 #define TX_LIST   (PAGES | OPT_BIT(OPT_STATE) | OPT_BIT(OPT_PARKED) | OPT_BIT(OPT_NAME) | OPT_BIT(OPT_OLDER))
-#define JOB_LIST  (PAGES | OPT_BIT(OPT_STATE) | OPT_BIT(OPT_HANDLER))
+#define JOB_LIST  (PAGES | OPT_BIT(OPT_STATE) | OPT_BIT(OPT_HANDLER) | OPT_BIT(OPT_ALL))
 #define REDRIVE                                                                                                        \
     (OPT_BIT(OPT_HANDLER) | OPT_BIT(OPT_ERROR) | OPT_BIT(OPT_AFTER) | OPT_BIT(OPT_UPTO) | OPT_BIT(OPT_MOST) |          \
      OPT_BIT(OPT_RATE) | CONFIRMED)

@@ -38,9 +38,19 @@ static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report *
     return cdtx_job_list(pager->db, &filter, report, err);
 }
 
+/* What schedules and topics live by is no work of the host's; deliveries and checks, which have a name behind a slash,
+ * are. A dead one is somebody's business, whosever it is. */
+static int is_of_the_library(const cdtx_report *report) {
+    const char *handler = cdtx_report_text(report, view_find(report, "handler"), NULL);
+    return handler != NULL && strncmp(handler, "cdtx.", 5) == 0 && strchr(handler, '/') == NULL &&
+           cdtx_report_int(report, view_find(report, "state")) != CDTX_JOB_DEAD;
+}
+
 enum status job_list(const struct options *options, char **arguments) {
     struct pager pager = {.ask = ask_list, .options = options};
     (void)arguments;
+    if (!options_have(options, OPT_ALL) && !options_have(options, OPT_HANDLER))
+        pager.leaves_out = is_of_the_library;
     enum status status = pager_after(&pager);
     if (status == STATUS_DONE)
         status = pager_state(&pager, LOOK_JOB_STATE);

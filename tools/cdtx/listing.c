@@ -68,12 +68,14 @@ static int32_t read_page(struct listing *listing, const struct view *view, struc
     if (rc != 0)
         return rc;
     for (*got = 0; cdtx_report_next(report); (*got)++) {
+        move_on(pager, report);
+        if (pager->leaves_out != NULL && pager->leaves_out(report))
+            continue;
         if (!listing->latest && listing->count == listing->limit) {
             listing->more = 1;
             break;
         }
         listing_add(listing, view, report);
-        move_on(pager, report);
     }
     if (listing->latest)
         listing_keep_last(listing);

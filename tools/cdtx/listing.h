@@ -14,6 +14,7 @@ typedef int32_t (*pager_fn)(const struct pager *pager, uint32_t limit, cdtx_repo
 /* A question asked again and again, each time for what is behind the last row. */
 struct pager {
     pager_fn ask;
+    int (*leaves_out)(const cdtx_report *report); /* rows that are no part of it; NULL: none */
     cdtx *engine;
     cdtx_db *db;
     const struct options *options;

@@ -31,6 +31,7 @@ const struct option_text option_texts[OPT_COUNT] = {
     [OPT_ZONE] = {"zone", "ZONE", "the time zone, such as Europe/Berlin; default UTC"},
     [OPT_TIMES] = {"count", "N", "so many; default 5"},
     [OPT_WITHOUT_LOG] = {"without-log", NULL, "the gid's log is lost or has forgotten it; nothing is checked"},
+    [OPT_ALL] = {"all", NULL, "also the library's own, which schedules and topics live by"},
 };
 
 static enum status read_database(struct options *options, char *text) {

@@ -32,6 +32,7 @@ enum option_id {
     OPT_ZONE,
     OPT_TIMES,
     OPT_WITHOUT_LOG,
+    OPT_ALL,
     OPT_COUNT
 };
 #define OPT_BIT(id) (UINT32_C(1) << (id))
