@@ -15,6 +15,7 @@ struct hand {
     sqlite3_stmt *order_try, *order_guard, *order_move, *order_confirm;
     sqlite3_stmt *stock_try, *stock_guard, *stock_move, *stock_confirm;
     uint8_t uuid[16];
+    int64_t decided; /* the first number of the group before, whose end is still to be written */
 };
 
 static const char guard_insert[] = "INSERT INTO cdtx_guard (log, seq, branch, state, answer) VALUES (?, ?, ?, 1, NULL)";
@@ -31,7 +32,7 @@ static int read_uuid(struct hand *hand) {
     if (found)
         memcpy(hand->uuid, sqlite3_column_blob(statement, 0), sizeof hand->uuid);
     sqlite3_finalize(statement);
-    return found ? 1 : complain("baseline: the log has no uuid");
+    return found ? 1 : complain("by hand: the log has no uuid");
 }
 
 static int open_hand(struct hand *hand, const char *dir) {
@@ -109,10 +110,10 @@ static int insert_tx(struct hand *hand, int64_t number, int64_t due) {
     return hand_step(&hand->log, hand->tx_insert, 1);
 }
 
-static int log_begin(struct hand *hand, int64_t first, int64_t last, int64_t ended_first) {
+static int log_begin(struct hand *hand, int64_t first, int64_t last) {
     int64_t clock = now_us() / 1000;
     int ok = hand_begin(&hand->log);
-    for (int64_t n = ended_first; ok && n < first; n++)
+    for (int64_t n = hand->decided; ok && n < first; n++)
         ok = move_one(&hand->log, hand->tx_end, n);
     for (int64_t n = first; ok && n <= last; n++)
         ok = insert_tx(hand, n, clock + 10000);
@@ -165,24 +166,18 @@ static int confirm_stock(struct hand *hand, int64_t first, int64_t last) {
     return ok && hand_commit(&hand->stock);
 }
 
-static int group(struct hand *hand, int64_t first, int64_t last, int64_t ended_first) {
-    return log_begin(hand, first, last, ended_first) && order_try(hand, first, last) && stock_try(hand, first, last) &&
-           log_decide(hand, first, last) && confirm_order(hand, first, last) && confirm_stock(hand, first, last);
+static int group(void *user, int64_t first, int64_t count) {
+    struct hand *hand = user;
+    int64_t last = first + count - 1;
+    int ok = log_begin(hand, first, last) && order_try(hand, first, last) && stock_try(hand, first, last) &&
+             log_decide(hand, first, last) && confirm_order(hand, first, last) && confirm_stock(hand, first, last);
+    hand->decided = first;
+    return ok;
 }
 
 static int loop(struct hand *hand, struct run *run) {
-    int ok = 1;
-    int64_t ended_first = 1, first, count;
-    run_start(run);
-    while (ok && (count = run_next_many(run, GROUP, &first)) > 0) {
-        int64_t from = now_us();
-        ok = group(hand, first, first + count - 1, ended_first);
-        ended_first = first;
-        run->ended_us = now_us();
-        for (int64_t n = 0; ok && n < count; n++, run->done++)
-            ok = samples_add(&run->latency, run->ended_us - from);
-    }
-    return ok && log_begin(hand, run->done + 1, run->done, ended_first);
+    hand->decided = 1;
+    return hand_loop(run, GROUP, group, hand) && log_begin(hand, run->done + 1, run->done);
 }
 
 int baseline(struct run *run) {

@@ -48,9 +48,19 @@ void run_start(struct run *run);
 int64_t run_next(struct run *run);
 /* How many numbers without a gap from *first on, at most so many; 0: enough. */
 int64_t run_next_many(struct run *run, int64_t most, int64_t *first);
+/* So many, which were begun at that time, are done now. 1, or 0 after complaining. */
+int run_done(struct run *run, int64_t count, int64_t from_us);
+/* Of so many numbers without a gap, from first on. */
+static inline int64_t sum_of(int64_t first, int64_t count) {
+    return count * (2 * first + count - 1) / 2;
+}
 /* Says what went wrong, for people, and makes run_next answer 0 from then on; returns 0. Any thread. */
 int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same of what the library has refused. */
+int refused(const char *what, int32_t rc, const cdtx_error *err);
 int complained(void);
+/* Synced commits so far; 0 after complaining. */
+uint64_t syncs_of(cdtx *engine);
 
 /* ---- the shop: three files (shop.c) ---- */
 
@@ -144,8 +154,6 @@ int queue_open(const char *dir, uint32_t threads, struct queue *queue);
 void queue_close(struct queue *queue);
 /* NULL: to be pulled; else it runs in the local transaction that ends the job. */
 int queue_handle(struct queue *queue, cdtx_handler_fn handler, void *user);
-/* Synced commits so far. */
-uint64_t queue_syncs(struct queue *queue);
 /* One commit with so many, numbered from first on, or all 0 if that is. */
 int queue_put(struct queue *queue, int64_t first, uint32_t count, const cdtx_job_options *options);
 struct note note_in(const cdtx_work *work);

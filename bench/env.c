@@ -1,5 +1,4 @@
 /* The operating system's environment once more, with a count of the bytes that the engine holds. */
-#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>

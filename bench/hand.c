@@ -26,12 +26,11 @@ void hand_close(struct file *file) {
 }
 
 int hand_step(struct file *file, sqlite3_stmt *statement, int rows) {
-    int done = sqlite3_step(statement) == SQLITE_DONE;
+    int done = sqlite3_step(statement) == SQLITE_DONE, changes = sqlite3_changes(file->db);
     sqlite3_reset(statement);
-    if (done && (rows < 0 || sqlite3_changes(file->db) == rows))
-        return 1;
-    const char *why = done ? "changed too few rows" : sqlite3_errmsg(file->db);
-    return complain("by hand: '%s': %s", sqlite3_sql(statement), why);
+    if (!done)
+        return complain("by hand: '%s': %s", sqlite3_sql(statement), sqlite3_errmsg(file->db));
+    return rows < 0 || changes == rows || complain("by hand: '%s': changed %d rows", sqlite3_sql(statement), changes);
 }
 
 int hand_begin(struct file *file) {
@@ -41,4 +40,15 @@ int hand_begin(struct file *file) {
 int hand_commit(struct file *file) {
     file->syncs++;
     return hand_step(file, file->commit, -1);
+}
+
+int hand_loop(struct run *run, int64_t most, batch_fn batch, void *hand) {
+    int64_t first, count;
+    run_start(run);
+    while ((count = run_next_many(run, most, &first)) > 0) {
+        int64_t from = now_us();
+        if (!batch(hand, first, count) || !run_done(run, count, from))
+            return 0;
+    }
+    return 1;
 }

@@ -21,4 +21,9 @@ int hand_step(struct file *file, sqlite3_stmt *statement, int rows);
 int hand_begin(struct file *file);
 int hand_commit(struct file *file);
 
+/* A batch of so many, numbered from first on. */
+typedef int (*batch_fn)(void *hand, int64_t first, int64_t count);
+/* Starts the run: batch after batch, of at most so many each, until it is enough. */
+int hand_loop(struct run *run, int64_t most, batch_fn batch, void *hand);
+
 #endif

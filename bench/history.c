@@ -24,7 +24,7 @@ int idle(const char *dir, struct memory *memory) {
     *memory = (struct memory){.engine = now.engine - before.engine,
                               .sqlite = now.sqlite - before.sqlite,
                               .resident = now.resident - before.resident};
-    return rc == 0 ? 1 : complain("an idle engine: %s: %s", cdtx_code_name(rc), err.text);
+    return rc == 0 ? 1 : refused("an idle engine", rc, &err);
 }
 
 static int64_t cpu_us(void) {

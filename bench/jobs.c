@@ -4,10 +4,6 @@
 
 #include "bench.h"
 
-static int refused(const char *what, int32_t rc, const cdtx_error *err) {
-    return complain("%s: %s: %s", what, cdtx_code_name(rc), err->text);
-}
-
 /* ---- the queue ---- */
 
 int queue_open(const char *dir, uint32_t threads, struct queue *queue) {
@@ -37,15 +33,6 @@ int queue_handle(struct queue *queue, cdtx_handler_fn handler, void *user) {
     cdtx_error err = {0};
     int32_t rc = cdtx_handler_add(queue->db, JOB_NOOP, &options, &err);
     return rc == 0 ? 1 : refused("cdtx_handler_add", rc, &err);
-}
-
-uint64_t queue_syncs(struct queue *queue) {
-    cdtx_metrics metrics = {.size = sizeof metrics};
-    cdtx_error err = {0};
-    int32_t rc = cdtx_metrics_read(queue->engine, &metrics, &err);
-    if (rc != 0)
-        refused("cdtx_metrics_read", rc, &err);
-    return metrics.groups;
 }
 
 int queue_check(const char *dir, const char *table, int64_t left) {
@@ -142,14 +129,10 @@ static int flow_batch(struct run *run, struct queue *queue, struct awaited await
         return 0;
     while (awaited.left > 0) {
         int64_t came = take_and_settle(queue, &awaited, strays);
-        run->ended_us = now_us();
-        for (int64_t i = 0; i < came; i++, run->done++)
-            if (!samples_add(&run->latency, run->ended_us - from))
-                return 0;
-        if (came < 0)
+        if (came < 0 || !run_done(run, came, from))
             return 0;
     }
-    if (awaited.numbers != awaited.count * (2 * awaited.first + awaited.count - 1) / 2)
+    if (awaited.numbers != sum_of(awaited.first, awaited.count))
         return complain("a job of %lld from %lld on came twice", (long long)awaited.count, (long long)awaited.first);
     return 1;
 }
@@ -170,10 +153,10 @@ int jobs(struct run *run) {
     if (!queue_open(run->dir, run->threads, &queue))
         return 0;
     int ok = queue_handle(&queue, NULL, NULL);
-    uint64_t before = queue_syncs(&queue);
+    uint64_t before = syncs_of(queue.engine);
     run_start(run);
     ok = ok && queue_flow(run, &queue, INT64_MAX, NULL, &strays);
-    run->syncs = queue_syncs(&queue) - before;
+    run->syncs = syncs_of(queue.engine) - before;
     queue_close(&queue);
     return ok && !complained();
 }

@@ -92,7 +92,7 @@ static int run_all(const struct hand *hand, int64_t first, int64_t count) {
     int64_t numbers = 0;
     for (int64_t i = 0; i < count; i++)
         numbers += hand->claimed[i].note.number;
-    return numbers == count * (2 * first + count - 1) / 2 || complain("by hand: other jobs came than were put");
+    return numbers == sum_of(first, count) || complain("by hand: other jobs came than were put");
 }
 
 static int end(struct hand *hand, int64_t count) {
@@ -105,24 +105,14 @@ static int end(struct hand *hand, int64_t count) {
     return ok && hand_commit(&hand->file);
 }
 
-static int loop(struct hand *hand, struct run *run) {
-    int64_t first, count;
-    run_start(run);
-    while ((count = run_next_many(run, BATCH, &first)) > 0) {
-        int64_t from = now_us();
-        if (!put(hand, first, count) || !claim(hand, count) || !run_all(hand, first, count) || !end(hand, count))
-            return 0;
-        run->ended_us = now_us();
-        for (int64_t i = 0; i < count; i++, run->done++)
-            if (!samples_add(&run->latency, run->ended_us - from))
-                return 0;
-    }
-    return 1;
+static int batch(void *user, int64_t first, int64_t count) {
+    struct hand *hand = user;
+    return put(hand, first, count) && claim(hand, count) && run_all(hand, first, count) && end(hand, count);
 }
 
 int jobs_by_hand(struct run *run) {
     struct hand hand = {0};
-    int ok = open_hand(&hand, run->dir) && loop(&hand, run);
+    int ok = open_hand(&hand, run->dir) && hand_loop(run, BATCH, batch, &hand);
     run->syncs = hand.file.syncs;
     hand_close(&hand.file);
     return ok;

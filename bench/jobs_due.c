@@ -67,7 +67,7 @@ static int run_engine(struct place *place) {
     for (int i = 0; rc == 0 && i < PATIENCE_MS / 10 && __atomic_load_n(&place->left, __ATOMIC_ACQUIRE) > never; i++)
         rc = cdtx_run(place->queue.engine, 10, &err);
     if (rc != 0)
-        return complain("cdtx_run: %s: %s", cdtx_code_name(rc), err.text);
+        return refused("cdtx_run", rc, &err);
     return place->left <= never ? 1 : complain("%lld jobs have not run", (long long)place->left);
 }
 

@@ -60,7 +60,7 @@ static void flow(struct run *run, struct place *place) {
     if (rc == 0)
         rc = cdtx_run(place->queue.engine, 0, &err); /* the last ones' commit */
     if (rc != 0)
-        complain("cdtx_run: %s: %s", cdtx_code_name(rc), err.text);
+        refused("cdtx_run", rc, &err);
     callers_join(&callers);
 }
 
@@ -71,9 +71,9 @@ int jobs_single(struct run *run) {
     for (int i = 0; i < GROUP; i++)
         sem_init(&place.slots[i].ran, 0, 0);
     if (queue_handle(&place.queue, on_job, &place)) {
-        uint64_t before = queue_syncs(&place.queue);
+        uint64_t before = syncs_of(place.queue.engine);
         flow(run, &place);
-        run->syncs = queue_syncs(&place.queue) - before;
+        run->syncs = syncs_of(place.queue.engine) - before;
     }
     queue_close(&place.queue);
     for (int i = 0; i < GROUP; i++)

@@ -108,6 +108,10 @@ int complain(const char *format, ...) {
     return 0;
 }
 
+int refused(const char *what, int32_t rc, const cdtx_error *err) {
+    return complain("%s: %s: %s", what, cdtx_code_name(rc), err->text);
+}
+
 int complained(void) {
     return __atomic_load_n(&troubled, __ATOMIC_ACQUIRE);
 }
@@ -157,6 +161,23 @@ int64_t run_next_many(struct run *run, int64_t most, int64_t *first) {
 int64_t run_next(struct run *run) {
     int64_t number;
     return run_next_many(run, 1, &number) == 1 ? number : 0;
+}
+
+int run_done(struct run *run, int64_t count, int64_t from_us) {
+    run->ended_us = now_us();
+    for (int64_t i = 0; i < count; i++, run->done++)
+        if (!samples_add(&run->latency, run->ended_us - from_us))
+            return 0;
+    return 1;
+}
+
+uint64_t syncs_of(cdtx *engine) {
+    cdtx_metrics metrics = {.size = sizeof metrics};
+    cdtx_error err = {0};
+    int32_t rc = cdtx_metrics_read(engine, &metrics, &err);
+    if (rc != 0)
+        refused("cdtx_metrics_read", rc, &err);
+    return metrics.groups;
 }
 
 /* ---- folders ---- */
@@ -310,9 +331,8 @@ static const char usage[] =
     "  --rounds N    1 to 51 (3)\n"
     "  --threads N   the engine's own threads beside the callers, 0 to 64 (0)\n"
     "  --mode NAME   only this one, and the baseline beside it: submitted, blocking, stepwise, alone, noop,\n"
-    "                jobs, jobs-single, messages, halves; or by itself: idle, recovery, jobs-due, jobs-backlog, "
-    "history (a million\n"
-    "                transactions: minutes, so only on request)\n"
+    "                jobs, jobs-single, messages, halves; or by itself: idle, recovery, jobs-due, jobs-backlog,\n"
+    "                history (a million transactions: minutes, so only on request)\n"
     "  --dir DIR     where the temporary folder is made (TMPDIR, or /var/tmp)\n"
     "  --json FILE   the figures with their conditions\n";
 

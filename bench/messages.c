@@ -2,13 +2,8 @@
  * to a consumer whose effects, with their guard, are in another file. And halves, resolved one after the other. */
 #include <cdtx/msg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "messages.h"
-
-static int refused(const char *what, int32_t rc, const cdtx_error *err) {
-    return complain("%s: %s: %s", what, cdtx_code_name(rc), err->text);
-}
 
 struct post {
     cdtx *engine;
@@ -65,15 +60,6 @@ static void close_post(struct post *post) {
     cdtx_close(post->engine);
 }
 
-static uint64_t syncs_of(struct post *post) {
-    cdtx_metrics metrics = {.size = sizeof metrics};
-    cdtx_error err = {0};
-    int32_t rc = cdtx_metrics_read(post->engine, &metrics, &err);
-    if (rc != 0)
-        refused("cdtx_metrics_read", rc, &err);
-    return metrics.groups;
-}
-
 /* ---- the outbox ---- */
 
 struct batch {
@@ -102,34 +88,28 @@ static int flow_batch(struct run *run, struct post *post, struct batch batch) {
         rc = cdtx_run(post->engine, 0, &err);
     if (rc != 0)
         return refused("messages", rc, &err);
-    if (post->numbers != batch.count * (2 * batch.first + batch.count - 1) / 2)
+    if (post->numbers != sum_of(batch.first, batch.count))
         return complain("%lld of %lld messages came, or others than were put", (long long)post->came,
                         (long long)batch.count);
-    run->ended_us = now_us();
-    for (int64_t i = 0; i < batch.count; i++, run->done++)
-        if (!samples_add(&run->latency, run->ended_us - from))
-            return 0;
-    return 1;
+    return run_done(run, batch.count, from);
 }
 
 int messages(struct run *run) {
     struct post post = {0};
     struct batch batch;
     int ok = make_post(run, &post);
-    uint64_t before = ok ? syncs_of(&post) : 0;
+    uint64_t before = ok ? syncs_of(post.engine) : 0;
     run_start(run);
     while (ok && (batch.count = run_next_many(run, BATCH, &batch.first)) > 0)
         ok = flow_batch(run, &post, batch);
     if (ok)
-        run->syncs = syncs_of(&post) - before;
+        run->syncs = syncs_of(post.engine) - before;
     close_post(&post);
     return ok && !complained();
 }
 
 int check_messages(const struct run *run) {
-    char query[128];
-    snprintf(query, sizeof query, "SELECT count(DISTINCT number) * 2 - count(*) FROM effect");
-    return expect(run->dir, "stock", query, run->done) &&
+    return expect(run->dir, "stock", "SELECT count(DISTINCT number) * 2 - count(*) FROM effect", run->done) &&
            expect(run->dir, "orders", "SELECT count(*) FROM cdtx_job WHERE msg IS NOT NULL AND state <> 2", 0);
 }
 
@@ -152,10 +132,10 @@ int halves(struct run *run) {
         close_post(&post);
         return 0;
     }
-    uint64_t before = syncs_of(&post);
+    uint64_t before = syncs_of(post.engine);
     callers_start(&callers, GROUP);
     callers_join(&callers);
-    run->syncs = syncs_of(&post) - before;
+    run->syncs = syncs_of(post.engine) - before;
     close_post(&post);
     return !complained();
 }

@@ -89,24 +89,14 @@ static int forget(struct hand *hand, int64_t count) {
     return ok && hand_commit(&hand->orders);
 }
 
-static int loop(struct hand *hand, struct run *run) {
-    int64_t first, count;
-    run_start(run);
-    while ((count = run_next_many(run, BATCH, &first)) > 0) {
-        int64_t from = now_us();
-        if (!put(hand, first, count) || !read_next(hand, count) || !consume(hand, count) || !forget(hand, count))
-            return 0;
-        run->ended_us = now_us();
-        for (int64_t i = 0; i < count; i++, run->done++)
-            if (!samples_add(&run->latency, run->ended_us - from))
-                return 0;
-    }
-    return 1;
+static int batch(void *user, int64_t first, int64_t count) {
+    struct hand *hand = user;
+    return put(hand, first, count) && read_next(hand, count) && consume(hand, count) && forget(hand, count);
 }
 
 int messages_by_hand(struct run *run) {
     struct hand hand = {0};
-    int ok = open_hand(&hand, run->dir) && loop(&hand, run);
+    int ok = open_hand(&hand, run->dir) && hand_loop(run, BATCH, batch, &hand);
     run->syncs = hand.orders.syncs + hand.stock.syncs;
     hand_close(&hand.orders);
     hand_close(&hand.stock);

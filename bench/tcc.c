@@ -3,10 +3,6 @@
 
 enum { TIMEOUT_MS = 60000 };
 
-static int refused(const char *what, int32_t rc, const cdtx_error *err) {
-    return complain("%s: %s: %s", what, cdtx_code_name(rc), err->text);
-}
-
 static int32_t new_tx(struct shop *shop, uint64_t tag, cdtx_tx **tx, cdtx_error *err) {
     cdtx_tx_options options = {.size = sizeof options, .name = "bench", .timeout_ms = TIMEOUT_MS, .tag = tag};
     return cdtx_tx_new(shop->engine, &options, tx, err);
@@ -110,22 +106,13 @@ static void keep_in_flight(struct run *run, struct shop *shop, const char *first
 
 /* ---- the modes ---- */
 
-static uint64_t groups(struct shop *shop) {
-    cdtx_metrics metrics = {.size = sizeof metrics};
-    cdtx_error err = {0};
-    int32_t rc = cdtx_metrics_read(shop->engine, &metrics, &err);
-    if (rc != 0)
-        refused("cdtx_metrics_read", rc, &err);
-    return metrics.groups;
-}
-
 static int measure(struct run *run, void (*all)(struct run *run, struct shop *shop)) {
     struct shop shop;
     if (!shop_open(run->dir, (cdtx_options){.threads = run->threads}, &shop))
         return 0;
-    uint64_t before = groups(&shop);
+    uint64_t before = syncs_of(shop.engine);
     all(run, &shop);
-    run->syncs = groups(&shop) - before;
+    run->syncs = syncs_of(shop.engine) - before;
     shop_close(&shop);
     return !complained();
 }
