@@ -352,6 +352,10 @@ static int read_whole(const char *name, const char *text, double least, double m
     return (double)*number == value ? 1 : complain("%s needs a whole number", name);
 }
 
+static int read_path(const char *name, const char *text) {
+    return text != NULL && text[0] != '\0' ? 1 : complain("%s needs a path", name);
+}
+
 static int read_mode(const char *name) {
     for (int mode = 0; name != NULL && mode < MODES; mode++)
         if (strcmp(all[mode].mode.name, name) == 0)
@@ -373,10 +377,10 @@ static int read_arguments(int count, char **texts, struct arguments *a) {
             ok = read_whole(name, value, 0, 64, &a->threads);
         else if (strcmp(name, "--mode") == 0)
             ok = read_mode(a->only = value);
-        else if (strcmp(name, "--dir") == 0 && value != NULL)
-            a->dir = value;
-        else if (strcmp(name, "--json") == 0 && value != NULL)
-            a->json = value;
+        else if (strcmp(name, "--dir") == 0)
+            ok = read_path(name, a->dir = value);
+        else if (strcmp(name, "--json") == 0)
+            ok = read_path(name, a->json = value);
         else
             ok = complain("what is '%s'?\n%s", name, usage);
         if (!ok)

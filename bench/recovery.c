@@ -67,10 +67,12 @@ static int wait_for_doubt(struct shop *shop, int64_t count) {
     for (int64_t decided = 0; decided < count - count / 2; decided++) {
         cdtx_work *work = NULL;
         int32_t rc = cdtx_take(shop->engine, LONG_MS, &work, &err);
-        if (rc == 0 && work != NULL)
+        if (rc == 0 && work == NULL)
+            return complain("no decision within %d ms", LONG_MS);
+        if (rc == 0)
             rc = cdtx_work_result(work, &err);
-        if (rc != 0 || work == NULL)
-            return complain("a decision: %s: %s", cdtx_code_name(rc), err.text);
+        if (rc != 0)
+            return refused("a decision", rc, &err);
         cdtx_settle(work, 0, NULL, NULL);
     }
     uint64_t all = (uint64_t)(count + count - count / 2);
@@ -134,10 +136,11 @@ int recovery(const char *dir, int64_t count, struct recovery *recovery) {
     int32_t rc = cdtx_drain(shop.engine, LONG_MS, &err);
     recovery->ended_s = (double)(now_us() - from) / 1e6;
     cdtx_metrics counts = {.size = sizeof counts};
-    int32_t counted = cdtx_metrics_read(shop.engine, &counts, NULL);
+    if (rc == 0)
+        rc = cdtx_metrics_read(shop.engine, &counts, &err);
     shop_close(&shop);
-    if (rc != 0 || counted != 0)
-        return complain("after the kill: %s: %s", cdtx_code_name(rc), err.text);
+    if (rc != 0)
+        return refused("after the kill", rc, &err);
     if (counts.in_work != 0 || counts.alarms != 0)
         return complain("after the kill: %llu still open, %llu alarms", (unsigned long long)counts.in_work,
                         (unsigned long long)counts.alarms);
