@@ -22,8 +22,7 @@ static int32_t look(const char *folder, const char *sku, struct balance *balance
     memset(balance, 0, sizeof *balance);
     if (rc == 0 && books != NULL)
         rc = books_balance(books, sku, balance, err);
-    if (rc == 0)
-        books_close(books);
+    books_close(books);
     return rc;
 }
 
