@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -65,13 +64,10 @@ int32_t chain_service_start(struct chain_service *service, const char *path, int
 }
 
 int32_t chain_service_kill(struct chain_service *service, cdtx_error *err) {
-    char *words = NULL;
     if (!service->running)
         return say_no(err, CDTX_MISUSE, "the chain service does not run");
     service->running = 0;
-    int32_t rc = life_kill(&service->life, &words, err);
-    free(words);
-    return rc;
+    return life_kill(&service->life, 0, NULL, err);
 }
 
 int32_t chain_service_restart(struct chain_service *service, cdtx_error *err) {

@@ -111,20 +111,20 @@ static int play_all(const char *folder) {
 }
 
 static int live(int count, char **argv) {
-    cdtx_error err = {0};
+    static const struct {
+        const char *name;
+        int count; /* of arguments, its name included */
+        int32_t (*live)(char **argv, cdtx_error *err);
+    } lives[] = {{"until", 4, live_until},
+                 {"sell", 4, live_and_sell},
+                 {"close", 3, live_and_close},
+                 {"mint", 4, live_and_mint},
+                 {"chain", 4, chain_serve}};
+    cdtx_error err = {.text = "--life is for the demo's own use"};
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    if (count == 6 && strcmp(argv[0], "until") == 0)
-        (void)live_until(argv, &err);
-    else if (count == 4 && strcmp(argv[0], "sell") == 0)
-        (void)live_and_sell(argv, &err);
-    else if (count == 5 && strcmp(argv[0], "close") == 0)
-        (void)live_and_close(argv, &err);
-    else if (count == 5 && strcmp(argv[0], "mint") == 0)
-        (void)live_and_mint(argv, &err);
-    else if (count == 4 && strcmp(argv[0], "chain") == 0)
-        (void)chain_serve(argv, &err);
-    else
-        (void)say_no(&err, CDTX_INVALID, "--life is for the demo's own use");
+    for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++)
+        if (count == lives[i].count && strcmp(argv[0], lives[i].name) == 0)
+            (void)lives[i].live(argv, &err);
     return fail("child process", &err);
 }
 

@@ -71,20 +71,19 @@ static char *read_rest(int from) {
     return words;
 }
 
-int32_t life_kill(struct life *life, char **words, cdtx_error *err) {
+int32_t life_kill(struct life *life, int32_t rc, char **words, cdtx_error *err) {
     int status = 0;
-    int32_t rc = 0;
     (void)kill(life->pid, SIGKILL);
     (void)waitpid(life->pid, &status, 0);
-    *words = read_rest(life->from);
+    char *said = read_rest(life->from);
     (void)close(life->from);
-    if (*words == NULL)
+    if (rc == 0 && said == NULL)
         rc = say_no(err, CDTX_NO_MEMORY, "no memory for what the child process said");
-    else if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        rc = say_no(err, CDTX_MISUSE, "the child process ended by itself: %.300s", *words);
-    if (rc != 0) {
-        free(*words);
-        *words = NULL;
-    }
+    else if (rc == 0 && (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL))
+        rc = say_no(err, CDTX_MISUSE, "the child process ended by itself: %.300s", said);
+    if (rc == 0 && words != NULL)
+        *words = said;
+    else
+        free(said);
     return rc;
 }

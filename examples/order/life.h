@@ -16,8 +16,9 @@ struct life {
 int32_t life_start(struct life *life, const char *const *arguments, cdtx_error *err);
 /* Waits for its first line, at most so long; the life must print one. */
 int32_t life_hear(struct life *life, int timeout_ms, cdtx_error *err);
-/* SIGKILL. *words gets all that it had printed and nobody had read, NUL-terminated, to be freed. Errors: MISUSE (with
- * its words) when it had ended before; NO_MEMORY. */
-int32_t life_kill(struct life *life, char **words, cdtx_error *err);
+/* SIGKILL. rc is what came of the time before: when that went wrong already it is answered, and its *err stays. *words
+ * (words may be NULL) gets all that it had printed and nobody had read, NUL-terminated, to be freed. Errors: MISUSE
+ * (with its words) when it had ended before; NO_MEMORY. */
+int32_t life_kill(struct life *life, int32_t rc, char **words, cdtx_error *err);
 
 #endif

@@ -3,9 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "courier.h"
 #include "life.h"
@@ -30,18 +28,18 @@ static void tell(void *user, uint32_t kept) {
 
 int32_t live_until(char **argv, cdtx_error *err) {
     struct moment moment = strcmp(argv[2], UNDECIDED.name) == 0 ? UNDECIDED : DECIDED;
-    struct order_line line = {.quantity = strtoll(argv[5], NULL, 10)};
+    struct order_line line;
     struct courier courier;
     struct shop shop;
-    (void)snprintf(line.request, sizeof line.request, "%s", argv[3]);
-    (void)snprintf(line.sku, sizeof line.sku, "%s", argv[4]);
     courier_start(&courier);
     courier.mishap = moment.mishap;
     courier.op = moment.op;
     courier.on_keep = tell;
     courier.user = &moment;
     struct shop_options options = {.link = &courier.link, .call_timeout_ms = DEADLINE_MS};
-    int32_t rc = shop_open(&shop, argv[1], &options, err);
+    int32_t rc = order_line_read(argv[3], strlen(argv[3]), &line, err);
+    if (rc == 0)
+        rc = shop_open(&shop, argv[1], &options, err);
     if (rc != 0)
         return rc;
     rc = shop_order(&shop, &line, DEADLINE_MS, NULL, err);
@@ -52,21 +50,12 @@ int32_t live_until(char **argv, cdtx_error *err) {
 /* The first life: places the order and dies at the moment. */
 static int32_t first_life(struct stage *stage, const struct moment *moment, const struct order_line *line,
                           cdtx_error *err) {
-    char quantity[24];
     struct life life;
-    char *words = NULL;
-    cdtx_error late = {0};
-    (void)snprintf(quantity, sizeof quantity, "%" PRId64, line->quantity);
-    const char *const arguments[] = {"until", stage->folder, moment->name, line->request, line->sku, quantity, NULL};
+    char order[ORDER_TEXT_MAX];
+    (void)order_line_write(line, order);
+    const char *const arguments[] = {"until", stage->folder, moment->name, order, NULL};
     int32_t rc = life_start(&life, arguments, err);
-    if (rc != 0)
-        return rc;
-    rc = life_hear(&life, HEAR_MS, err);
-    int32_t killed = life_kill(&life, &words, &late);
-    free(words);
-    if (rc == 0 && killed != 0)
-        *err = late;
-    return rc != 0 ? rc : killed;
+    return rc != 0 ? rc : life_kill(&life, life_hear(&life, HEAR_MS, err), NULL, err);
 }
 
 static int32_t play_kill(struct stage *stage, const struct moment *moment, int64_t sold, cdtx_error *err) {

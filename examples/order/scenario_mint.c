@@ -4,10 +4,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "chain_service.h"
 #include "command.h"
@@ -30,7 +28,7 @@ struct mint_day {
 static void restart_chain(struct mint_day *day) {
     day->chain_dies = 0;
     day->trouble = chain_service_restart(&day->chain, &day->err);
-    story_event("- the chain is started again");
+    story_event(day->trouble == 0 ? "- the chain is started again" : "- the chain cannot be started again");
 }
 
 static void on_mint(void *user, uint32_t attempt, const struct mint_outcome *outcome) {
@@ -150,11 +148,11 @@ static int32_t play_second_half(struct stage *stage, struct mint_day *day, cdtx_
 
 int32_t live_and_mint(char **argv, cdtx_error *err) {
     struct shop shop;
-    struct order_line line = {.quantity = 1};
+    struct order_line line;
     struct shop_options options = {.chain = argv[2]};
-    (void)snprintf(line.request, sizeof line.request, "%s", argv[3]);
-    (void)snprintf(line.sku, sizeof line.sku, "%s", argv[4]);
-    int32_t rc = chain_client_start(err);
+    int32_t rc = order_line_read(argv[3], strlen(argv[3]), &line, err);
+    if (rc == 0)
+        rc = chain_client_start(err);
     if (rc == 0)
         rc = shop_open(&shop, argv[1], &options, err);
     if (rc != 0)
@@ -182,10 +180,10 @@ static int32_t kill_while_asking(struct stage *stage, struct mint_day *day, cdtx
     static const enum chain_mishap hangs[] = {CHAIN_HANGS};
     struct order_line line = stage_request(stage, 1);
     struct life life;
-    char *words = NULL;
     int64_t tokens = 0;
-    cdtx_error late = {0};
-    const char *const arguments[] = {"mint", stage->folder, day->chain.url, line.request, line.sku, NULL};
+    char order[ORDER_TEXT_MAX];
+    (void)order_line_write(&line, order);
+    const char *const arguments[] = {"mint", stage->folder, day->chain.url, order, NULL};
     story_event("- wants %" PRId64
                 " %s: kill -9 of the whole shop when the chain has minted and its answer is on the way",
                 line.quantity, line.sku);
@@ -196,12 +194,8 @@ static int32_t kill_while_asking(struct stage *stage, struct mint_day *day, cdtx
         rc = life_start(&life, arguments, err);
     if (rc != 0)
         return rc;
-    rc = until_minted(&day->chain, tokens, err);
-    int32_t killed = life_kill(&life, &words, &late);
-    free(words);
-    if (rc == 0 && killed != 0)
-        *err = late;
-    return rc != 0 ? rc : killed != 0 ? killed : stage_show(stage, "dead", err);
+    rc = life_kill(&life, until_minted(&day->chain, tokens, err), NULL, err);
+    return rc != 0 ? rc : stage_show(stage, "dead", err);
 }
 
 static int32_t play_killed(struct stage *stage, struct mint_day *day, cdtx_error *err) {

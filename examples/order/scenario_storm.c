@@ -78,7 +78,6 @@ static int32_t short_life(struct stage *stage, int number, char **told, cdtx_err
     char prefix[ORDER_REQUEST_MAX - 20];
     struct life life;
     uint32_t slept = 0;
-    cdtx_error late = {0};
     (void)snprintf(prefix, sizeof prefix, "%s-storm%d", stage->nonce, number);
     const char *const arguments[] = {"sell", stage->folder, prefix, stage->sku, NULL};
     int32_t rc = life_start(&life, arguments, err);
@@ -87,11 +86,9 @@ static int32_t short_life(struct stage *stage, int number, char **told, cdtx_err
     if (!opening)
         rc = life_hear(&life, HEAR_MS, err);
     sleep_random_ms(opening ? OPENING_MS : BUSY_MS, &slept);
-    int32_t killed = life_kill(&life, told, &late);
-    if (rc == 0 && killed != 0)
-        *err = late;
-    if (rc != 0 || killed != 0)
-        return rc != 0 ? rc : killed;
+    rc = life_kill(&life, rc, told, err);
+    if (rc != 0)
+        return rc;
     story_event("- life %d: kill -9 after %u ms %s", number, slept, opening ? "of starting up" : "of selling");
     return stage_show(stage, "dead", err);
 }
