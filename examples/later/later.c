@@ -26,7 +26,7 @@ static int32_t mail(cdtx_work *work, void *user, cdtx_error *err) {
 
 static int32_t report(cdtx_work *work, void *user, cdtx_error *err) {
     (void)work, (void)user, (void)err;
-    return printf("the nightly report\n") < 0;
+    return printf("the nightly report\n") < 0 ? CDTX_IO : 0;
 }
 
 static int waiting(cdtx_db *shop) {
