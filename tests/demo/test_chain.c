@@ -31,10 +31,15 @@ static char folder[] = "/tmp/test-chain-XXXXXX";
 static struct chain_service service;
 static cdtx_error err;
 
+/* Of what fills err. */
+static void must(int32_t rc) {
+    ck_assert_msg(rc == 0, "%s", err.text);
+}
+
 static void begin(void) {
     char path[64];
     (void)snprintf(path, sizeof path, "%s/chain.db", folder);
-    ck_assert_msg(chain_service_start(&service, path, 0, &err) == 0, "%s", err.text);
+    must(chain_service_start(&service, path, 0, &err));
 }
 
 static void finish(void) {
@@ -47,12 +52,12 @@ static void finish(void) {
         (void)snprintf(path, sizeof path, "%s/chain.db%s", folder, ends[i]);
         (void)unlink(path);
     }
-    ck_assert_msg(rc == 0, "%s", err.text);
+    must(rc);
 }
 
 static void become_short_of_patience(void) {
     service.patience_ms = SHORT_MS;
-    ck_assert_int_eq(chain_service_restart(&service, &err), 0);
+    must(chain_service_restart(&service, &err));
 }
 
 static struct mint_outcome mint(const char *key, int64_t timeout_ms) {
@@ -68,16 +73,31 @@ static void expect(struct mint_outcome outcome, enum mint_answer answer, int sta
     ck_assert_str_ne(outcome.text, "");
 }
 
-static void expect_ledger(int64_t tokens, int64_t requests) {
+static int64_t tokens_of(const char *article) {
     int64_t count;
-    ck_assert_int_eq(chain_service_tokens(&service, NULL, &count, &err), 0);
-    ck_assert_int_eq(count, tokens);
-    ck_assert_int_eq(chain_service_requests(&service, NULL, &count, &err), 0);
-    ck_assert_int_eq(count, requests);
+    must(chain_service_tokens(&service, article, &count, &err));
+    return count;
 }
 
-static void script(enum chain_mishap mishap) {
-    ck_assert_int_eq(chain_service_script(&service, &mishap, 1, &err), 0);
+static int64_t requests_of(const char *key) {
+    int64_t count;
+    must(chain_service_requests(&service, key, &count, &err));
+    return count;
+}
+
+static void expect_ledger(int64_t tokens, int64_t requests) {
+    ck_assert_int_eq(tokens_of(NULL), tokens);
+    ck_assert_int_eq(requests_of(NULL), requests);
+}
+
+static void script(const enum chain_mishap *mishaps, size_t count) {
+    must(chain_service_script(&service, mishaps, count, &err));
+}
+
+/* One request that meets this. */
+static struct mint_outcome mint_under(enum chain_mishap mishap, int64_t timeout_ms) {
+    script(&mishap, 1);
+    return mint("key-1", timeout_ms);
 }
 
 /* ---- without the client ---- */
@@ -116,11 +136,15 @@ static int hear(int fd, char *answer, size_t room) {
     return status;
 }
 
-static int ask(const char *bytes, size_t length) {
-    char answer[4096];
+static int ask_and_hear(const char *bytes, size_t length, char *answer, size_t room) {
     int fd = visit();
     put(fd, bytes, length);
-    return hear(fd, answer, sizeof answer);
+    return hear(fd, answer, room);
+}
+
+static int ask(const char *bytes, size_t length) {
+    char answer[4096];
+    return ask_and_hear(bytes, length, answer, sizeof answer);
 }
 
 static size_t good_request(char *bytes, size_t room, const char *key, const char *form) {
@@ -146,11 +170,8 @@ START_TEST(a_repeat_is_no_second_token) {
     chain_client_mint(service.url, "key-1", &other, PATIENT_MS, &outcome);
     expect(outcome, MINT_REFUSED, 409, "");
     expect_ledger(2, 4);
-    int64_t count;
-    ck_assert_int_eq(chain_service_requests(&service, "key-1", &count, &err), 0);
-    ck_assert_int_eq(count, 3);
-    ck_assert_int_eq(chain_service_tokens(&service, "stone-bee", &count, &err), 0);
-    ck_assert_int_eq(count, 0);
+    ck_assert_int_eq(requests_of("key-1"), 3);
+    ck_assert_int_eq(tokens_of("stone-bee"), 0);
 }
 END_TEST
 
@@ -158,9 +179,7 @@ START_TEST(tokens_are_counted) {
     static const char request[] = "GET /tokens HTTP/1.1\r\n\r\n";
     char answer[1024];
     expect(mint("key-1", PATIENT_MS), MINTED, 201, "token-1");
-    int fd = visit();
-    put(fd, request, strlen(request));
-    ck_assert_int_eq(hear(fd, answer, sizeof answer), 200);
+    ck_assert_int_eq(ask_and_hear(request, strlen(request), answer, sizeof answer), 200);
     ck_assert_str_eq(strstr(answer, "\r\n\r\n"), "\r\n\r\n1");
 }
 END_TEST
@@ -310,8 +329,7 @@ static void after_which_a_retry_finds(int64_t tokens, int status) {
 }
 
 START_TEST(busy) {
-    script(CHAIN_BUSY);
-    struct mint_outcome outcome = mint("key-1", PATIENT_MS);
+    struct mint_outcome outcome = mint_under(CHAIN_BUSY, PATIENT_MS);
     expect(outcome, MINT_LATER, 503, "");
     ck_assert_int_eq(outcome.retry_after_ms, 1000);
     after_which_a_retry_finds(0, 201);
@@ -319,15 +337,13 @@ START_TEST(busy) {
 END_TEST
 
 START_TEST(refuses) {
-    script(CHAIN_REFUSES);
-    expect(mint("key-1", PATIENT_MS), MINT_REFUSED, 422, "");
+    expect(mint_under(CHAIN_REFUSES, PATIENT_MS), MINT_REFUSED, 422, "");
     expect_ledger(0, 1);
 }
 END_TEST
 
 START_TEST(fails_after_minting) {
-    script(CHAIN_FAILS);
-    struct mint_outcome outcome = mint("key-1", PATIENT_MS);
+    struct mint_outcome outcome = mint_under(CHAIN_FAILS, PATIENT_MS);
     expect(outcome, MINT_LATER, 500, "");
     ck_assert_int_eq(outcome.retry_after_ms, 0);
     after_which_a_retry_finds(1, 200);
@@ -335,8 +351,7 @@ START_TEST(fails_after_minting) {
 END_TEST
 
 START_TEST(hangs_after_minting) {
-    script(CHAIN_HANGS);
-    struct mint_outcome outcome = mint("key-1", SOON_MS);
+    struct mint_outcome outcome = mint_under(CHAIN_HANGS, SOON_MS);
     expect(outcome, MINT_UNKNOWN, 0, "");
     ck_assert_str_eq(outcome.text, "no answer within 1000 ms");
     after_which_a_retry_finds(1, 200);
@@ -344,34 +359,30 @@ START_TEST(hangs_after_minting) {
 END_TEST
 
 START_TEST(drops_after_minting) {
-    script(CHAIN_DROPS);
-    expect(mint("key-1", PATIENT_MS), MINT_UNKNOWN, 0, "");
+    expect(mint_under(CHAIN_DROPS, PATIENT_MS), MINT_UNKNOWN, 0, "");
     after_which_a_retry_finds(1, 200);
 }
 END_TEST
 
 START_TEST(answers_twice) {
-    script(CHAIN_STUTTERS);
-    expect(mint("key-1", PATIENT_MS), MINTED, 201, "token-1");
+    expect(mint_under(CHAIN_STUTTERS, PATIENT_MS), MINTED, 201, "token-1");
     after_which_a_retry_finds(1, 200);
     char bytes[1024], answer[2048];
-    script(CHAIN_STUTTERS);
-    int fd = visit();
-    put(fd, bytes, good_request(bytes, sizeof bytes, "key-1", FORM));
-    ck_assert_int_eq(hear(fd, answer, sizeof answer), 200);
+    script((enum chain_mishap[]){CHAIN_STUTTERS}, 1);
+    size_t length = good_request(bytes, sizeof bytes, "key-1", FORM);
+    ck_assert_int_eq(ask_and_hear(bytes, length, answer, sizeof answer), 200);
     ck_assert_ptr_nonnull(strstr(answer + 1, "HTTP/1.1 200"));
 }
 END_TEST
 
 START_TEST(dies_after_minting) {
-    static const enum chain_mishap mishaps[] = {CHAIN_DIES, CHAIN_BUSY};
-    ck_assert_int_eq(chain_service_script(&service, mishaps, 2, &err), 0);
+    script((enum chain_mishap[]){CHAIN_DIES, CHAIN_BUSY}, 2);
     expect(mint("key-1", PATIENT_MS), MINT_UNKNOWN, 0, "");
     /* Its last connection may be gone before itself: after the kill it is. */
-    ck_assert_msg(chain_service_kill(&service, &err) == 0, "%s", err.text);
+    must(chain_service_kill(&service, &err));
     expect(mint("key-1", PATIENT_MS), MINT_LATER, 0, "");
     expect_ledger(1, 1);
-    ck_assert_int_eq(chain_service_restart(&service, &err), 0);
+    must(chain_service_restart(&service, &err));
     expect(mint("key-1", PATIENT_MS), MINT_LATER, 503, "");
     expect(mint("key-1", PATIENT_MS), MINTED, 200, "token-1");
     expect_ledger(1, 3);
@@ -379,10 +390,8 @@ START_TEST(dies_after_minting) {
 END_TEST
 
 START_TEST(a_script_is_met_in_order) {
-    static const enum chain_mishap old[] = {CHAIN_REFUSES};
-    static const enum chain_mishap mishaps[] = {CHAIN_BUSY, CHAIN_NONE, CHAIN_BUSY, CHAIN_DROPS};
-    ck_assert_int_eq(chain_service_script(&service, old, 1, &err), 0);
-    ck_assert_int_eq(chain_service_script(&service, mishaps, 4, &err), 0);
+    script((enum chain_mishap[]){CHAIN_REFUSES}, 1);
+    script((enum chain_mishap[]){CHAIN_BUSY, CHAIN_NONE, CHAIN_BUSY, CHAIN_DROPS}, 4);
     ck_assert_int_eq(ask_to_mint("key-1", "nonsense"), 400);
     expect(mint("key-1", PATIENT_MS), MINT_LATER, 503, "");
     expect(mint("key-1", PATIENT_MS), MINTED, 201, "token-1");
@@ -409,15 +418,12 @@ static void send_customer(struct customer *customer) {
 
 START_TEST(killed_while_a_customer_waits) {
     struct customer customer;
-    int64_t arrived = 0;
-    script(CHAIN_HANGS);
+    script((enum chain_mishap[]){CHAIN_HANGS}, 1);
     send_customer(&customer);
-    for (int waited = 0; arrived == 0 && waited < PATIENT_MS; waited++) {
+    for (int waited = 0; requests_of(NULL) == 0 && waited < PATIENT_MS; waited++)
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        ck_assert_int_eq(chain_service_requests(&service, NULL, &arrived, &err), 0);
-    }
-    ck_assert_int_eq(arrived, 1);
-    ck_assert_msg(chain_service_kill(&service, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(requests_of(NULL), 1);
+    must(chain_service_kill(&service, &err));
     ck_assert_int_eq(pthread_join(customer.thread, NULL), 0);
     expect(customer.outcome, MINT_UNKNOWN, 0, "");
     struct mint_outcome outcome = mint("key-1", PATIENT_MS);
@@ -425,7 +431,7 @@ START_TEST(killed_while_a_customer_waits) {
     ck_assert_str_eq(outcome.text, "nobody listens there");
     char url[sizeof service.url];
     memcpy(url, service.url, sizeof url);
-    ck_assert_int_eq(chain_service_restart(&service, &err), 0);
+    must(chain_service_restart(&service, &err));
     ck_assert_str_eq(url, service.url);
     after_which_a_retry_finds(1, 200);
 }
@@ -450,7 +456,7 @@ END_TEST
 START_TEST(an_old_ledger_is_taken_up) {
     char path[64];
     expect(mint("key-1", PATIENT_MS), MINTED, 201, "token-1");
-    script(CHAIN_REFUSES);
+    script((enum chain_mishap[]){CHAIN_REFUSES}, 1);
     chain_service_stop(&service);
     (void)snprintf(path, sizeof path, "%s/nowhere/chain.db", folder);
     ck_assert_int_eq(chain_service_start(&service, path, 0, &err), CDTX_IO);
