@@ -93,6 +93,7 @@ class Case(unittest.TestCase):
         self.folder = folder.name
         self.log = f"sqlite:{self.folder}/log.db"
         self.databases = [f"--db={name}=sqlite:{self.folder}/{name}.db" for name in ("orders", "stock")]
+        self.orders = self.databases[0]
 
     def run_tool(self, *words, log=None, environment=None, stdout=subprocess.PIPE):
         variables = {key: value for key, value in os.environ.items() if key != "CDTX_LOG"}
@@ -125,6 +126,26 @@ class Case(unittest.TestCase):
 
     def json(self, *words, code=DONE):
         return json.loads(self.cdtx(*words, "--json", code=code).out)
+
+    def only(self, *words, code=DONE):
+        """With the orders' database and no log."""
+        answer = self.run_tool(*words, self.orders)
+        self.assertEqual(answer.code, code, f"{words}: {answer.out}{answer.err}")
+        return answer
+
+    def only_json(self, *words, code=DONE):
+        return json.loads(self.only(*words, "--json", code=code).out)
+
+    def typed(self, line, *words, code=DONE):
+        """Somebody types the line on a terminal; err is what is seen there."""
+        ours, theirs = terminal()
+        os.write(ours, f"{line}\n".encode())
+        process = subprocess.Popen([CDTX, *words], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, text=True)
+        out = process.communicate(timeout=60)[0]
+        os.close(theirs)
+        seen = read_all(ours)
+        self.assertEqual(process.returncode, code, f"{words}: {out}{seen}")
+        return Answer(process.returncode, out, seen)
 
     def until(self, condition):
         for _ in range(600):
@@ -172,6 +193,18 @@ class Case(unittest.TestCase):
     def sql(self, file, statements):
         with contextlib.closing(sqlite3.connect(os.path.join(self.folder, file))) as connection, connection:
             return connection.executescript(statements)
+
+    def multiply(self, file, table, key, unique, rows):
+        """So many copies of the row 1 by that key, itself included, all but it without what must be unique."""
+        columns = [row[0] for row in self.ask(file, f"SELECT name FROM pragma_table_info('{table}')")]
+        names = ", ".join(column for column in columns if column not in (key, unique))
+        self.sql(file, f"""
+            WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+            INSERT INTO {table} ({key}, {names}) SELECT i, {names} FROM n, {table} WHERE {key} = 1""")
+
+    def ask(self, file, query):
+        with contextlib.closing(sqlite3.connect(os.path.join(self.folder, file))) as connection:
+            return connection.execute(query).fetchall()
 
     def files(self):
         return sorted(os.listdir(self.folder))

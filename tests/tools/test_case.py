@@ -89,7 +89,7 @@ class Audit(Case):
         self.cdtx("audit", "verify", "--head", f"stock/{head}", *self.databases, code=NO)
         self.says(USAGE, "no database is named 'stock'", "audit", "verify", "--head", f"stock/{head}")
         self.says(USAGE, "say NAME/LINE:HASH", "audit", "verify", "--log=", "--head", head, *self.databases)
-        self.cdtx("audit", "verify", "--log=", "--head", f"0:{ZEROES}", self.databases[0])
+        self.cdtx("audit", "verify", "--log=", "--head", f"0:{ZEROES}", self.orders)
         for bad in (f"/{head}", "xyz", ZEROES, f":{ZEROES}", f"x:{ZEROES}", f"-1:{ZEROES}", "1:" + "A" * 64,
                     f"1:{ZEROES}0"):
             self.says(USAGE, "--head", "audit", "verify", "--head", bad)

@@ -1,9 +1,5 @@
 """Counting, and looking for what is wrong."""
 
-import contextlib
-import json
-import sqlite3
-
 from lab import Case, main, NO, Shop, shop
 
 
@@ -61,13 +57,13 @@ class Health(Case):
             {"cdtx.msg/sales/mail": True, "cdtx.msg/sales/books": False},
         )
         # Without a log there is no word on transactions.
-        alone = json.loads(self.run_tool("stats", self.databases[0], "--json").out)
+        alone = self.only_json("stats")
         self.assertNotIn("transactions", alone)
         self.assertEqual((alone["lag"], alone["cases"]), (3, 0))
         # A name in the file is no command for the terminal.
         self.sql("orders.db", "UPDATE cdtx_job SET handler = 'a' || char(27) || '[2J' WHERE state = 3")
         for words in (["stats"], ["handler", "list"], ["doctor"]):
-            out = self.run_tool(*words, self.databases[0]).out
+            out = self.run_tool(*words, self.orders).out
             self.assertNotIn("\x1b", out)
             self.assertRegex(out, r"a(\\x1b|\?)\[2J")
 
@@ -144,15 +140,12 @@ class Health(Case):
                 it.ask(f"open key-{i}" if i < 2 else f"job later key-{i}")
             it.kill()
         self.sql("orders.db", "PRAGMA wal_checkpoint(TRUNCATE)")
-        with contextlib.closing(sqlite3.connect(f"{self.folder}/orders.db")) as connection:
-            page = connection.execute(
-                "SELECT rootpage FROM sqlite_schema WHERE name = 'cdtx_job_due'").fetchone()[0]
+        page = self.ask("orders.db", "SELECT rootpage FROM sqlite_schema WHERE name = 'cdtx_job_due'")[0][0]
         with open(f"{self.folder}/orders.db", "r+b") as file:
             file.seek((page - 1) * 4096)
             file.write(b"\xff" * 64)
-        orders = self.databases[0]
         problems = [
-            row for row in json.loads(self.cdtx("doctor", "--deep", orders, "--json", code=NO).out)["findings"]
+            row for row in self.only_json("doctor", "--deep", code=NO)["findings"]
             if row["level"] == "problem" and row["database"] == "orders"
         ]
         self.assertTrue(problems)

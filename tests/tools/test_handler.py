@@ -1,31 +1,17 @@
 """Handlers held up and let go, and another life for what they gave up."""
 
-import contextlib
 import json
-import os
-import sqlite3
-import subprocess
 
-from lab import Case, CDTX, DONE, main, NO, NOT_NOW, read_all, shop, terminal, UNKNOWN, USAGE
+from lab import Case, DONE, main, NO, NOT_NOW, shop, UNKNOWN, USAGE
 
 
 class Orders(Case):
-    def setUp(self):
-        super().setUp()
-        self.orders = self.databases[0]
-
-    def only(self, *words, code=DONE):
-        """With the orders' database and no log."""
-        answer = self.run_tool(*words, self.orders)
-        self.assertEqual(answer.code, code, f"{words}: {answer.out}{answer.err}")
-        return answer
-
     def states(self):
-        rows = json.loads(self.only("job", "list", "--json").out)["jobs"]
+        rows = self.only_json("job", "list")["jobs"]
         return {row["id"]: row["state"] for row in rows}
 
     def audit(self):
-        lines = json.loads(self.only("audit", "list", "--json").out)["audit"]
+        lines = self.only_json("audit", "list")["audit"]
         return [(line["actor"], line["action"], line["subject"], line["reason"]) for line in lines]
 
 
@@ -39,7 +25,7 @@ class Handlers(Orders):
             it.ask("job later d")
             it.ask("take")
             it.kill()
-        rows = json.loads(self.only("handler", "list", "--json").out)
+        rows = self.only_json("handler", "list")
         self.assertFalse(rows["more"])
         later, mint = rows["handlers"]
         self.assertEqual(
@@ -57,12 +43,12 @@ class Handlers(Orders):
         with shop(self.folder, "share") as it:
             it.ask("job mint a")
             pause = ["handler", "pause", "mint", "--reason", "no metal", "--actor", "ann"]
-            done = json.loads(self.only(*pause, "--json").out)
+            done = self.only_json(*pause)
             self.assertEqual(done, {"done": "handler pause", "subject": "orders/mint"})
             it.process.stdin.write("take 200\n")
             it.process.stdin.flush()
             self.assertTrue(it.process.stdout.readline().startswith("no "))
-            paused = json.loads(self.only("handler", "list", "--json").out)["handlers"][0]
+            paused = self.only_json("handler", "list")["handlers"][0]
             self.assertIsInstance(paused["paused_ms"], int)
             self.only("handler", "pause", "orders/mint", "--reason", "again")
             told = self.only("handler", "resume", "orders/mint", "--reason", "metal came", "--actor", "bob")
@@ -70,7 +56,7 @@ class Handlers(Orders):
             self.assertEqual(it.ask("take"), "1")
         self.assertEqual(self.audit(), [
             ("ann", "pause", "handler mint", "no metal"), ("bob", "resume", "handler mint", "metal came")])
-        lines = json.loads(self.only("audit", "list", "--subject", "handler mint", "--json").out)["audit"]
+        lines = self.only_json("audit", "list", "--subject", "handler mint")["audit"]
         self.assertEqual(len(lines), 2)
 
     def test_bad_names(self):
@@ -90,7 +76,7 @@ class Handlers(Orders):
         # A name with slashes: what stands before the first is a database's only where one has it.
         self.only("handler", "pause", "cdtx.msg/sales/mail", "--reason", "x")
         self.cdtx("handler", "pause", "orders/orders/x", self.orders, "--reason", "x")
-        names = [row["handler"] for row in json.loads(self.only("handler", "list", "--json").out)["handlers"]]
+        names = [row["handler"] for row in self.only_json("handler", "list")["handlers"]]
         self.assertEqual(names, ["cdtx.msg/sales/mail", "mint", "mnt", "orders/x"])
 
 
@@ -127,21 +113,16 @@ class Redrive(Orders):
         self.assertEqual(self.dead(), [1, 4])
         self.redrive("--error", "no such thing", "--yes", code=NO)
         self.redrive("--rate", "1", "--yes")
-        due = {row["id"]: row["due_in_ms"] for row in json.loads(self.only("job", "list", "--json").out)["jobs"]}
+        due = {row["id"]: row["due_in_ms"] for row in self.only_json("job", "list")["jobs"]}
         self.assertEqual(due[1], 0)
         self.assertTrue(0 < due[4] <= 1000, due)
 
     def test_partly(self):
         """One that fails after a thousand does not say that nothing was done."""
         self.make_dead(1)
-        with contextlib.closing(sqlite3.connect(f"{self.folder}/orders.db")) as connection, connection:
-            columns = [row[1] for row in connection.execute("PRAGMA table_info(cdtx_job)")]
-            names = ", ".join(column for column in columns if column not in ("id", "unique_key"))
-            connection.execute(
-                f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)"
-                f" INSERT INTO cdtx_job (id, {names}) SELECT i, {names} FROM n, cdtx_job WHERE id = 1")
-            connection.execute("CREATE TRIGGER no BEFORE INSERT ON cdtx_audit WHEN new.id > 1"
-                               " BEGIN SELECT RAISE(ABORT, 'not today'); END")
+        self.multiply("orders.db", "cdtx_job", "id", "unique_key", 1500)
+        self.sql("orders.db", "CREATE TRIGGER no BEFORE INSERT ON cdtx_audit WHEN new.id > 1"
+                              " BEGIN SELECT RAISE(ABORT, 'not today'); END")
         answer = self.redrive("--yes", code=UNKNOWN)
         self.assertEqual(answer.out, "")
         self.assertIn("1000 dead jobs had another life before that", answer.err)
@@ -157,15 +138,10 @@ class Redrive(Orders):
     def test_confirmation(self):
         self.make_dead()
         self.assertIn("--yes", self.redrive(code=USAGE).err)
-        for typed, code, left in (("n", NO, [1, 2, 3, 4]), ("y", DONE, [4])):
-            ours, theirs = terminal()
-            os.write(ours, f"{typed}\n".encode())
-            words = ["job", "redrive", "--handler", "mint", "--upto", "3", "--reason", "x", self.orders]
-            process = subprocess.Popen([CDTX, *words], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs)
-            process.communicate(timeout=60)
-            os.close(theirs)
-            self.assertEqual(process.returncode, code)
-            self.assertIn("3 dead jobs of orders/mint get another life. Is that meant? [y/N]", read_all(ours))
+        words = ["job", "redrive", "--handler", "mint", "--upto", "3", "--reason", "x", self.orders]
+        for line, code, left in (("n", NO, [1, 2, 3, 4]), ("y", DONE, [4])):
+            seen = self.typed(line, *words, code=code).err
+            self.assertIn("3 dead jobs of orders/mint get another life. Is that meant? [y/N]", seen)
             self.assertEqual(self.dead(), left)
 
     def test_bad_input(self):

@@ -74,7 +74,7 @@ class BadInput(Case):
         self.says(FAILED, "log.db", "tx", "list")
         self.says(FAILED, "log.db", "tx", "unpark", "x", "--reason", "x")
         self.says(FAILED, "log.db", "case", "note", "1", "x")
-        self.assertEqual(self.run_tool("job", "retry", "1", "--reason", "x", self.databases[0]).code, FAILED)
+        self.assertEqual(self.run_tool("job", "retry", "1", "--reason", "x", self.orders).code, FAILED)
         self.assertEqual(self.files(), [])
 
     def test_not_a_database(self):

@@ -2,14 +2,10 @@
 
 import json
 
-from lab import Case, DONE, main, NO, NOT_NOW, shop, USAGE
+from lab import Case, main, NO, NOT_NOW, shop, USAGE
 
 
 class Jobs(Case):
-    def setUp(self):
-        super().setUp()
-        self.orders = self.databases[0]
-
     def make(self):
         with shop(self.folder) as it:
             it.ask("job mint dead")
@@ -20,27 +16,22 @@ class Jobs(Case):
             it.ask("job later waiting")
             it.kill()
 
-    def jobs(self, *words, code=DONE):
-        answer = self.run_tool(*words, self.orders)
-        self.assertEqual(answer.code, code, f"{words}: {answer.out}{answer.err}")
-        return answer
-
     def test_list(self):
         self.make()
-        rows = json.loads(self.jobs("job", "list", "--json").out)["jobs"]
+        rows = self.only_json("job", "list")["jobs"]
         self.assertEqual([row["state"] for row in rows], ["DEAD", "LEASED", "READY", "READY"])
         self.assertEqual([row["id"] for row in rows], [1, 2, 3, 4])
         self.assertEqual({row["database"] for row in rows}, {"orders"})
         self.assertEqual(rows[0]["error"], "no such collectible")
         self.assertIsNone(rows[0]["due_in_ms"])
         self.assertEqual(rows[3]["unique_key"], "waiting")
-        table = self.jobs("job", "list").out
+        table = self.only("job", "list").out
         self.assertRegex(table, r"orders/1 +mint +default +DEAD +0 +1 +0 +- +now +no such collectible")
-        dead = json.loads(self.jobs("job", "list", "--state", "dead", "--json").out)["jobs"]
+        dead = self.only_json("job", "list", "--state", "dead")["jobs"]
         self.assertEqual([row["id"] for row in dead], [1])
-        later = json.loads(self.jobs("job", "list", "--handler", "later", "--json").out)["jobs"]
+        later = self.only_json("job", "list", "--handler", "later")["jobs"]
         self.assertEqual([row["id"] for row in later], [4])
-        rest = json.loads(self.jobs("job", "list", "--after", "2", "--json").out)["jobs"]
+        rest = self.only_json("job", "list", "--after", "2")["jobs"]
         self.assertEqual([row["id"] for row in rest], [3, 4])
         self.says(USAGE, "--after 'x'", "job", "list", "--after", "x", self.orders)
         both = json.loads(self.cdtx("job", "list", *self.databases, "--json", "--limit", "2").out)
@@ -55,7 +46,7 @@ class Jobs(Case):
             it.kill()
 
         def handlers(*words):
-            return [row["handler"] for row in json.loads(self.jobs("job", "list", "--json", *words).out)["jobs"]]
+            return [row["handler"] for row in self.only_json("job", "list", *words)["jobs"]]
 
         delivery, own = "cdtx.msg/sales/mail", ["cdtx.cron", "cdtx.msg.keep"]
         self.assertEqual(handlers(), [delivery, "mint"])
@@ -63,9 +54,9 @@ class Jobs(Case):
         for name in own:
             self.assertEqual(handlers("--handler", name), [name])
         self.assertEqual(handlers("--limit", "1"), [delivery])
-        self.assertTrue(json.loads(self.jobs("job", "list", "--json", "--limit", "1").out)["more"])
-        self.assertFalse(json.loads(self.jobs("job", "list", "--json", "--limit", "2").out)["more"])
-        self.assertIn("no jobs", self.jobs("job", "list", "--state", "leased").err)
+        self.assertTrue(self.only_json("job", "list", "--limit", "1")["more"])
+        self.assertFalse(self.only_json("job", "list", "--limit", "2")["more"])
+        self.assertIn("no jobs", self.only("job", "list", "--state", "leased").err)
         # One that is dead is somebody's business.
         self.sql("orders.db", "UPDATE cdtx_job SET state = 3 WHERE handler = 'cdtx.cron'")
         self.assertEqual(handlers("--state", "dead"), ["cdtx.cron"])
@@ -73,10 +64,10 @@ class Jobs(Case):
 
     def test_show(self):
         self.make()
-        shown = json.loads(self.jobs("job", "show", "1", "--json").out)
+        shown = self.only_json("job", "show", "1")
         self.assertEqual(shown["job"]["payload"], "mint neon-crab")
         self.assertEqual(shown["audit"], [])
-        text = self.jobs("job", "show", "orders/1").out
+        text = self.only("job", "show", "orders/1").out
         self.assertRegex(text, r"^job +orders/1\n(.*\n)*payload +mint neon-crab \(14 bytes\)\n\n")
         self.assertRegex(text, r"(?m)^put +(now|\d+s ago)$")
         self.says(USAGE, "say NAME/1", "job", "show", "1", self.orders)
@@ -98,22 +89,22 @@ class Jobs(Case):
             it.ask("job mint last")
             it.ask("take")  # which passes over the one that has to wait
             it.kill()
-        rows = json.loads(self.jobs("job", "list", "--json").out)["jobs"]
+        rows = self.only_json("job", "list")["jobs"]
         self.assertEqual([row["state"] for row in rows], ["LEASED", "NEXT", "WAITING", "LEASED"])
         following, waiting = (str(row["id"]) for row in rows[1:3])
         for state, number in (("next", following), ("WAITING", waiting)):
-            found = json.loads(self.jobs("job", "list", "--state", state, "--json").out)["jobs"]
+            found = self.only_json("job", "list", "--state", state)["jobs"]
             self.assertEqual([str(row["id"]) for row in found], [number])
-            self.assertRegex(self.jobs("job", "list", "--state", state).out, rf"orders/{number} .* {state.upper()} ")
+            self.assertRegex(self.only("job", "list", "--state", state).out, rf"orders/{number} .* {state.upper()} ")
         for number in (following, waiting):
-            self.assertIn("behind", self.jobs("job", "retry", number, "--reason", "x", code=NOT_NOW).err)
-        shown = json.loads(self.jobs("job", "show", waiting, "--json").out)["job"]
+            self.assertIn("behind", self.only("job", "retry", number, "--reason", "x", code=NOT_NOW).err)
+        shown = self.only_json("job", "show", waiting)["job"]
         self.assertEqual((shown["concurrency_key"], shown["unique_key"]), ("row", "other"))
         self.assertGreater(shown["deadline_in_ms"], 7000000)
         self.assertGreaterEqual(shown["age_ms"], 0)
-        self.assertRegex(self.jobs("job", "show", waiting).out, r"(?m)^deadline +in \d+m$")
-        self.assertIsNone(json.loads(self.jobs("job", "show", following, "--json").out)["job"]["deadline_in_ms"])
-        self.assertNotIn("deadline", self.jobs("job", "show", following).out)
+        self.assertRegex(self.only("job", "show", waiting).out, r"(?m)^deadline +in \d+m$")
+        self.assertIsNone(self.only_json("job", "show", following)["job"]["deadline_in_ms"])
+        self.assertNotIn("deadline", self.only("job", "show", following).out)
 
     def test_history(self):
         with shop(self.folder) as it:
@@ -122,33 +113,33 @@ class Jobs(Case):
             it.ask("kill")
             it.ask("job mint never")
             it.kill()
-        shown = json.loads(self.jobs("job", "show", "1", "--json").out)
+        shown = self.only_json("job", "show", "1")
         self.assertEqual(
             [(line["attempt"], line["code"], line["error"]) for line in shown["history"]],
             [(1, "CDTX_IO", "the mint is closed"), (2, "CDTX_REFUSED", "no such collectible")],
         )
         self.assertIsInstance(shown["history"][0]["at_ms"], int)
-        text = self.jobs("job", "show", "1").out
+        text = self.only("job", "show", "1").out
         self.assertRegex(text, r"\nAttempts that ended badly\n +WHEN +ATTEMPT +CODE +ERROR\n.* 1 +CDTX_IO +the mint is")
-        self.assertEqual(json.loads(self.jobs("job", "show", "2", "--json").out)["history"], [])
-        self.assertNotIn("Attempts", self.jobs("job", "show", "2").out)
+        self.assertEqual(self.only_json("job", "show", "2")["history"], [])
+        self.assertNotIn("Attempts", self.only("job", "show", "2").out)
 
     def test_retry_and_cancel(self):
         self.make()
-        self.jobs("job", "retry", "1", "--reason", "it exists now", "--actor", "ann")
-        shown = json.loads(self.jobs("job", "show", "1", "--json").out)
+        self.only("job", "retry", "1", "--reason", "it exists now", "--actor", "ann")
+        shown = self.only_json("job", "show", "1")
         self.assertEqual((shown["job"]["state"], shown["job"]["attempts"]), ("READY", 0))
         self.assertEqual((shown["audit"][0]["actor"], shown["audit"][0]["action"]), ("ann", "retry"))
-        self.assertIn("leased", self.jobs("job", "retry", "2", "--reason", "x", code=NOT_NOW).err)
-        self.assertIn("leased", self.jobs("job", "cancel", "2", "--reason", "x", "--yes", code=NOT_NOW).err)
-        self.assertIn("--yes", self.jobs("job", "cancel", "4", "--reason", "x", code=USAGE).err)
-        self.assertEqual(json.loads(self.jobs("job", "show", "4", "--json").out)["job"]["state"], "READY")
-        self.jobs("job", "cancel", "4", "--reason", "nobody wants it", "--yes")
-        self.assertIn("done or cancelled", self.jobs("job", "show", "4", code=NO).err)
-        self.jobs("job", "cancel", "4", "--reason", "again", "--yes", code=NO)
-        lines = json.loads(self.jobs("audit", "list", "--json").out)["audit"]
+        self.assertIn("leased", self.only("job", "retry", "2", "--reason", "x", code=NOT_NOW).err)
+        self.assertIn("leased", self.only("job", "cancel", "2", "--reason", "x", "--yes", code=NOT_NOW).err)
+        self.assertIn("--yes", self.only("job", "cancel", "4", "--reason", "x", code=USAGE).err)
+        self.assertEqual(self.only_json("job", "show", "4")["job"]["state"], "READY")
+        self.only("job", "cancel", "4", "--reason", "nobody wants it", "--yes")
+        self.assertIn("done or cancelled", self.only("job", "show", "4", code=NO).err)
+        self.only("job", "cancel", "4", "--reason", "again", "--yes", code=NO)
+        lines = self.only_json("audit", "list")["audit"]
         self.assertEqual([line["action"] for line in lines], ["retry", "cancel"])
-        self.assertIn("--reason", self.jobs("job", "retry", "3", code=USAGE).err)
+        self.assertIn("--reason", self.only("job", "retry", "3", code=USAGE).err)
 
 
 if __name__ == "__main__":

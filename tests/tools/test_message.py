@@ -1,36 +1,13 @@
 """Topics, groups, half messages with their cases, and messages that branches hold."""
 
-import contextlib
 import json
-import os
-import sqlite3
-import subprocess
 
-from lab import Case, CDTX, DONE, FAILED, main, NO, NOT_NOW, read_all, shop, terminal, UNKNOWN, USAGE
+from lab import Case, DONE, FAILED, main, NO, NOT_NOW, shop, UNKNOWN, USAGE
 
 
 class Messages(Case):
-    def setUp(self):
-        super().setUp()
-        self.orders = self.databases[0]
-
-    def only(self, *words, code=DONE):
-        """With the orders' database and no log."""
-        answer = self.run_tool(*words, self.orders)
-        self.assertEqual(answer.code, code, f"{words}: {answer.out}{answer.err}")
-        return answer
-
     def rows(self, noun, name):
-        return json.loads(self.only(noun, "list", "--json").out)[name]
-
-    def typed(self, answer, *words):
-        """The exit code, and what was seen on a terminal on which that was typed."""
-        ours, theirs = terminal()
-        os.write(ours, f"{answer}\n".encode())
-        process = subprocess.Popen([CDTX, *words, *self.databases], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs)
-        process.communicate(timeout=60)
-        os.close(theirs)
-        return process.returncode, read_all(ours)
+        return self.only_json(noun, "list")[name]
 
 
 class Groups(Messages):
@@ -64,22 +41,20 @@ class Groups(Messages):
         self.only("handler", "pause", mail["handler"], "--reason", "no paper")
         self.assertIsInstance(self.rows("group", "groups")[1]["paused_ms"], int)
         # A delivery is a job.
-        jobs = json.loads(self.only("job", "list", "--handler", mail["handler"], "--json").out)["jobs"]
+        jobs = self.only_json("job", "list", "--handler", mail["handler"])["jobs"]
         self.assertEqual(len(jobs), 2)
 
     def test_remove(self):
         self.make()
         self.assertIn("--yes", self.only("group", "remove", "sales/mail", "--reason", "x", code=USAGE).err)
-        code, seen = self.typed("n", "group", "remove", "orders/sales/mail", "--reason", "x")
-        self.assertEqual(code, NO)
+        seen = self.typed("n", "group", "remove", "orders/sales/mail", "--reason", "x", *self.databases, code=NO).err
         self.assertRegex(seen, r"group +orders/sales/mail\r\n(.*\r\n)*not consumed +\d\r\n")
         self.assertRegex(seen, r"dead letters +\d\r\n")
         self.assertEqual(len(self.rows("group", "groups")), 2)
-        done = json.loads(self.only("group", "remove", "sales/mail", "--reason", "no more", "--actor", "ann", "--yes",
-                                    "--json").out)
+        done = self.only_json("group", "remove", "sales/mail", "--reason", "no more", "--actor", "ann", "--yes")
         self.assertEqual(done, {"done": "group remove", "subject": "orders/sales/mail"})
         self.assertEqual([group["group"] for group in self.rows("group", "groups")], ["books"])
-        line = json.loads(self.only("audit", "list", "--subject", "group sales/mail", "--json").out)["audit"][0]
+        line = self.only_json("audit", "list", "--subject", "group sales/mail")["audit"][0]
         self.assertEqual((line["actor"], line["action"], line["reason"]), ("ann", "remove", "2 deliveries: no more"))
         again = self.only("group", "remove", "sales/mail", "--reason", "x", "--yes", code=NO)
         self.assertIn("no group 'mail'", again.err)
@@ -122,9 +97,9 @@ class Halves(Messages):
         self.assertEqual([row["producer"] for row in rows], ["web", "app"])
         self.assertEqual((rows[0]["checks"], rows[0]["parked"]), (1, "1 checks without an answer"))
         self.assertIsNone(rows[1]["parked"])
-        more = json.loads(self.only("half", "list", "--limit", "1", "--json").out)
+        more = self.only_json("half", "list", "--limit", "1")
         self.assertEqual((len(more["halves"]), more["more"]), (1, True))
-        rest = json.loads(self.only("half", "list", "--after", first, "--json").out)["halves"]
+        rest = self.only_json("half", "list", "--after", first)["halves"]
         self.assertEqual([row["handle"] for row in rest], [second])
         self.assertRegex(self.only("half", "list").out, rf"{first} +sales +web +1 +(now|\d+s ago) +4 +1 checks without")
         self.only("half", "list", "--after", "x", code=USAGE)
@@ -163,7 +138,7 @@ class Halves(Messages):
         self.cdtx("case", "note", "orders/1", "asked the web shop", *self.databases, "--actor", "ann")
         done = self.json("case", "assign", "orders/1", "bob", *self.databases, "--reason", "his shop")
         self.assertEqual(done, {"done": "case assign", "subject": "orders/1"})
-        shown = json.loads(self.only("case", "show", "1", "--json").out)
+        shown = self.only_json("case", "show", "1")
         self.assertEqual([shown["case"][key] for key in ("database", "kind", "assignee")], ["orders", "half", "bob"])
         self.assertIn("topic 'sales'", shown["case"]["evidence"])
         self.assertEqual([line["reason"] for line in shown["notes"]], ["asked the web shop", "to bob: his shop"])
@@ -174,8 +149,7 @@ class Halves(Messages):
     def test_commit(self):
         first, second = self.make()
         self.assertIn("--yes", self.only("half", "commit", first, "--reason", "x", code=USAGE).err)
-        code, seen = self.typed("n", "half", "commit", first, "--reason", "x")
-        self.assertEqual(code, NO)
+        seen = self.typed("n", "half", "commit", first, "--reason", "x", *self.databases, code=NO).err
         self.assertIn(first, seen)
         self.assertIn("Is its local transaction committed? [y/N]", seen)
         self.assertEqual(self.show(first)["half"]["state"], "OPEN")
@@ -247,7 +221,7 @@ class Halves(Messages):
             self.assertNotIn("\x1b", out)
         self.assertNotIn("\x1b", self.only("doctor", code=NO).out)
         self.assertEqual(self.rows("half", "halves")[0]["parked"], "\x1b[2J")
-        _, seen = self.typed("n", "half", "commit", first, "--reason", "x")
+        seen = self.typed("n", "half", "commit", first, "--reason", "x", *self.databases, code=NO).err
         self.assertNotIn("\x1b[2J", seen)
 
 
@@ -283,8 +257,7 @@ class Held(Messages):
 
     def kept(self, file):
         """How many messages are visible."""
-        with contextlib.closing(sqlite3.connect(f"{self.folder}/{file}")) as connection:
-            return connection.execute("SELECT count(visible) FROM cdtx_msg").fetchone()[0]
+        return self.ask(file, "SELECT count(visible) FROM cdtx_msg")[0][0]
 
     def test_list(self):
         first, second = self.make("a", "b")
@@ -308,8 +281,8 @@ class Held(Messages):
         first, second = self.make("a", "b")
         self.assertIn("cdtx held list", self.cdtx("doctor", *self.databases, code=NO).out)
         self.says(USAGE, "--yes", "held", "commit", first, *self.databases, "--reason", "x")
-        code, seen = self.typed("n", "held", "commit", first, "--reason", "x", f"--log={self.log}")
-        self.assertEqual(code, NO)
+        words = ["--reason", "x", f"--log={self.log}", *self.databases]
+        seen = self.typed("n", "held", "commit", first, *words, code=NO).err
         self.assertRegex(seen, rf"gid +{first}\r\nstate +COMMITTED\r\nheld +1 messages in 'stock'\r\n.* \[y/N\] ")
         self.assertEqual(len(self.held()), 2)
         told = self.settle("commit", first, "--actor", "bob")
@@ -320,7 +293,7 @@ class Held(Messages):
         self.assertEqual([line[key] for key in ("actor", "action", "reason")],
                          ["bob", "held-release", "1 messages: asked ann"])
         self.assertIn(f"holds messages of '{first}'", self.settle("commit", first, code=NO).err)
-        self.assertEqual(self.typed("y", "held", "commit", second, "--reason", "x", f"--log={self.log}")[0], DONE)
+        self.typed("y", "held", "commit", second, *words)
         self.assertEqual(self.held(), [])
         self.assertNotIn("cdtx held list", self.cdtx("doctor", *self.databases, code=NO).out)
 

@@ -1,14 +1,11 @@
 """Transactions: found, shown, parked, resolved; and the story that the README tells."""
 
-import contextlib
 import json
 import os
 import re
 import shlex
-import sqlite3
-import subprocess
 
-from lab import Case, CDTX, DONE, main, NO, NOT_NOW, read_all, shop, SOURCE, terminal, USAGE
+from lab import Case, DONE, main, NO, NOT_NOW, shop, SOURCE, USAGE
 
 
 class ThreeCommands(Case):
@@ -197,20 +194,12 @@ class Transactions(Case):
 
     def test_confirmation_on_a_terminal(self):
         gid = self.stuck_order()
-        for typed, code, state in (("n", NO, "COMMITTING"), ("", NO, "COMMITTING"), ("y", DONE, "COMMITTED")):
-            ours, theirs = terminal()
-            os.write(ours, f"{typed}\n".encode())
-            process = subprocess.Popen(
-                [CDTX, "--log", self.log, "tx", "resolve", gid, "--reason", "by hand"],
-                stdin=theirs, stdout=subprocess.PIPE, stderr=theirs,
-            )
-            out = process.communicate(timeout=60)[0].decode()
-            os.close(theirs)
-            self.assertEqual(process.returncode, code)
-            asked = read_all(ours)
-            self.assertIn("[y/N]", asked)
-            self.assertIn("the warehouse is closed", asked)
-            self.assertEqual(out, f"{gid}: is ended\n" if code == DONE else "")
+        words = ["--log", self.log, "tx", "resolve", gid, "--reason", "by hand"]
+        for line, code, state in (("n", NO, "COMMITTING"), ("", NO, "COMMITTING"), ("y", DONE, "COMMITTED")):
+            answer = self.typed(line, *words, code=code)
+            self.assertIn("[y/N]", answer.err)
+            self.assertIn("the warehouse is closed", answer.err)
+            self.assertEqual(answer.out, f"{gid}: is ended\n" if code == DONE else "")
             self.assertEqual(self.json("tx", "show", gid)["transaction"]["state"], state)
 
     def test_a_terminal_gets_short_rows(self):
@@ -231,14 +220,8 @@ class LongLists(Case):
         with shop(self.folder) as it:
             it.ask("open a")
             it.kill()
-        with contextlib.closing(sqlite3.connect(os.path.join(self.folder, "log.db"))) as connection, connection:
-            columns = [row[1] for row in connection.execute("PRAGMA table_info(cdtx_tx)")]
-            names = ", ".join(column for column in columns if column not in ("seq", "key"))
-            connection.execute(
-                f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {self.ROWS})"
-                f" INSERT INTO cdtx_tx (seq, {names}) SELECT i, {names} FROM n, cdtx_tx WHERE seq = 1"
-            )
-            connection.execute(f"UPDATE cdtx_meta SET seq = {self.ROWS}")
+        self.multiply("log.db", "cdtx_tx", "seq", "key", self.ROWS)
+        self.sql("log.db", f"UPDATE cdtx_meta SET seq = {self.ROWS}")
 
     def test_all_pages_come(self):
         rows = self.json("tx", "list", "--limit", "100000")
