@@ -175,6 +175,13 @@ class Case(unittest.TestCase):
         self.assertEqual(process.returncode, DONE, seen)
         return out, seen
 
+    def killed(self, *lines):
+        """What a shop answers to these, before it is killed."""
+        with shop(self.folder) as it:
+            answers = [it.ask(line) for line in lines]
+            it.kill()
+        return answers
+
     def close_warehouse(self, closed=True):
         path = os.path.join(self.folder, "closed")
         if closed:
@@ -182,13 +189,11 @@ class Case(unittest.TestCase):
         else:
             os.unlink(path)
 
-    def stuck_order(self, key="request-7", *arguments):
+    def stuck_order(self, key="request-7"):
         """An order that was decided and then parked."""
         self.close_warehouse()
-        with shop(self.folder, *arguments) as it:
-            gid = it.ask(f"order {key}")
-            it.ask(f"parked {gid}")
-        return gid
+        with shop(self.folder) as it:
+            return it.ask(f"stuck {key}")
 
     def sql(self, file, statements):
         with contextlib.closing(sqlite3.connect(os.path.join(self.folder, file))) as connection, connection:

@@ -135,7 +135,6 @@ static int32_t is_parked(cdtx *engine, const char *gid, int *parked, cdtx_error 
     return rc;
 }
 
-/* "parked GID": runs until it is. */
 static int32_t until_parked(struct shop *shop, const char *gid, cdtx_error *err) {
     for (int i = 0; i < TRIES; i++) {
         int parked = 0;
@@ -147,6 +146,12 @@ static int32_t until_parked(struct shop *shop, const char *gid, cdtx_error *err)
             return rc;
     }
     return cdtx_error_set(err, CDTX_TIMEOUT, "it is not parked");
+}
+
+/* "stuck KEY": an order, and runs until it is parked. */
+static int32_t stuck(struct shop *shop, const char *key, char *answer, size_t size, cdtx_error *err) {
+    int32_t rc = order(shop, key, 0, answer, size, err);
+    return rc != 0 ? rc : until_parked(shop, answer, err);
 }
 
 struct put {
@@ -275,8 +280,8 @@ static int32_t serve(struct shop *shop, char *line, char *answer, size_t size, c
         return order(shop, first, 1, answer, size, err);
     if (strcmp(what, "open") == 0)
         return begin(shop, first, answer, size, err);
-    if (strcmp(what, "parked") == 0)
-        return until_parked(shop, first, err);
+    if (strcmp(what, "stuck") == 0)
+        return stuck(shop, first, answer, size, err);
     if (strcmp(what, "wait") == 0)
         return wait_for(shop, first, answer, size, err);
     if (strcmp(what, "job") == 0)

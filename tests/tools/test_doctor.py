@@ -6,14 +6,7 @@ from lab import Case, main, NO, Shop, shop
 class Health(Case):
     def test_stats(self):
         self.close_warehouse()
-        with shop(self.folder) as it:
-            gid = it.ask("order a")
-            it.ask(f"parked {gid}")
-            it.ask("open b")
-            it.ask("job mint x")
-            it.ask("job mint y")
-            it.ask("kill")
-            it.kill()
+        self.killed("stuck a", "open b", "job mint x", "job mint y", "kill")
         stats = self.json("stats", *self.databases)
         tx = stats["transactions"]
         self.assertEqual((tx["open"], tx["parked"], tx["COMMITTING"], tx["ACTIVE"]), (2, 1, 1, 1))
@@ -40,15 +33,8 @@ class Health(Case):
         self.cdtx("stats")
 
     def test_stats_of_messages(self):
-        with shop(self.folder) as it:
-            it.ask("topic sales")
-            it.ask("join sales mail")
-            it.ask("join sales books")
-            it.ask("send sales one")
-            it.ask("send sales two")
-            it.ask("kill")
-            it.ask("half sales web")
-            it.kill()
+        self.killed("topic sales", "join sales mail", "join sales books", "send sales one", "send sales two", "kill",
+                    "half sales web")
         self.cdtx("handler", "pause", "orders/cdtx.msg/sales/mail", *self.databases, "--reason", "x")
         stats = self.json("stats", *self.databases)
         self.assertEqual([stats[key] for key in ("dead", "paused", "lag", "halves")], [1, 1, 3, 1])
@@ -95,21 +81,9 @@ class Health(Case):
 
     def test_doctor_finds_what_waits(self):
         self.close_warehouse()
-        with shop(self.folder) as it:
-            it.ask("topic sales")
-            it.ask("topic news")
-            it.ask("send news unheard")
-            it.ask("join sales mail")
-            it.ask("send sales one")
-            it.ask("kill")
-            it.ask("checker web")
-            it.ask("half sales web")
-            it.ask("run 200")
-            it.ask("cron night")
-            it.ask("announce sales")
-            held = it.ask("order a")
-            it.ask(f"parked {held}")
-            it.kill()
+        held = self.killed("topic sales", "topic news", "send news unheard", "join sales mail", "send sales one",
+                           "kill", "checker web", "half sales web", "run 200", "cron night", "announce sales",
+                           "stuck a")[-1]
         self.cdtx("tx", "resolve", held, "--reason", "by hand", "--yes")
         self.cdtx("handler", "pause", "orders/mint", *self.databases, "--reason", "no metal")
         self.sql("orders.db", "DELETE FROM cdtx_job WHERE handler = 'cdtx.cron'")
@@ -135,10 +109,7 @@ class Health(Case):
         )
 
     def test_doctor_finds_damage_only_when_deep(self):
-        with shop(self.folder) as it:
-            for i in range(200):
-                it.ask(f"open key-{i}" if i < 2 else f"job later key-{i}")
-            it.kill()
+        self.killed(*(f"job later key-{i}" for i in range(200)))
         self.sql("orders.db", "PRAGMA wal_checkpoint(TRUNCATE)")
         page = self.ask("orders.db", "SELECT rootpage FROM sqlite_schema WHERE name = 'cdtx_job_due'")[0][0]
         with open(f"{self.folder}/orders.db", "r+b") as file:

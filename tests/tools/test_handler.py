@@ -17,14 +17,7 @@ class Orders(Case):
 
 class Handlers(Orders):
     def test_list(self):
-        with shop(self.folder) as it:
-            it.ask("job mint a")
-            it.ask("kill")
-            it.ask("job mint b")
-            it.ask("job mint c")
-            it.ask("job later d")
-            it.ask("take")
-            it.kill()
+        self.killed("job mint a", "kill", "job mint b", "job mint c", "job later d", "take")
         rows = self.only_json("handler", "list")
         self.assertFalse(rows["more"])
         later, mint = rows["handlers"]
@@ -82,11 +75,7 @@ class Handlers(Orders):
 
 class Redrive(Orders):
     def make_dead(self, count=4):
-        with shop(self.folder) as it:
-            for i in range(count):
-                it.ask(f"job mint key-{i}")
-                it.ask("kill")
-            it.kill()
+        self.killed(*(line for i in range(count) for line in (f"job mint key-{i}", "kill")))
 
     def redrive(self, *words, code=DONE):
         return self.only("job", "redrive", "--handler", "mint", "--reason", "it exists now", *words, code=code)

@@ -86,9 +86,7 @@ class BadInput(Case):
             self.assertTrue(file.read().startswith(b"this is no database"))
 
     def test_a_path_will_do(self):
-        with shop(self.folder) as it:
-            it.ask("open a")
-            it.kill()
+        self.killed("open a")
         os.rename(f"{self.folder}/log.db", f"{self.folder}/log?100%.db")
         os.rename(f"{self.folder}/log.db-wal", f"{self.folder}/log?100%.db-wal")
         answer = self.run_tool("--log", f"{self.folder}/log?100%.db", "tx", "list", "--json")
@@ -108,9 +106,7 @@ class BadInput(Case):
         self.assertIn("it was done, but standard output", answer.err)
 
     def test_nothing_steers_the_terminal(self):
-        with shop(self.folder) as it:
-            it.ask("open a")
-            it.kill()
+        self.killed("open a")
         self.sql("log.db", "UPDATE cdtx_tx SET error = 'a' || char(27) || '[2Jb' || char(10) || 'c'")
         for words in (["tx", "list"], ["tx", "show", "a"]):
             out = self.cdtx(*words).out

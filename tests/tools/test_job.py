@@ -2,19 +2,12 @@
 
 import json
 
-from lab import Case, main, NO, NOT_NOW, shop, USAGE
+from lab import Case, main, NO, NOT_NOW, USAGE
 
 
 class Jobs(Case):
     def make(self):
-        with shop(self.folder) as it:
-            it.ask("job mint dead")
-            it.ask("kill")
-            it.ask("job mint leased")
-            it.ask("take")
-            it.ask("job mint ready")
-            it.ask("job later waiting")
-            it.kill()
+        self.killed("job mint dead", "kill", "job mint leased", "take", "job mint ready", "job later waiting")
 
     def test_list(self):
         self.make()
@@ -40,10 +33,7 @@ class Jobs(Case):
 
     def test_the_librarys_own(self):
         """Those that schedules and topics live by are no work of the host's; deliveries are."""
-        with shop(self.folder) as it:
-            for line in ("cron night", "topic sales", "join sales mail", "send sales x", "job mint a"):
-                it.ask(line)
-            it.kill()
+        self.killed("cron night", "topic sales", "join sales mail", "send sales x", "job mint a")
 
         def handlers(*words):
             return [row["handler"] for row in self.only_json("job", "list", *words)["jobs"]]
@@ -81,14 +71,8 @@ class Jobs(Case):
 
     def test_keys(self):
         """One behind the live one of its unique key, and one behind the first of its concurrency key."""
-        with shop(self.folder) as it:
-            it.ask("job mint key row")
-            it.ask("take")
-            it.ask("job mint key")
-            it.ask("job mint other row")
-            it.ask("job mint last")
-            it.ask("take")  # which passes over the one that has to wait
-            it.kill()
+        # The second take passes over the one that has to wait.
+        self.killed("job mint key row", "take", "job mint key", "job mint other row", "job mint last", "take")
         rows = self.only_json("job", "list")["jobs"]
         self.assertEqual([row["state"] for row in rows], ["LEASED", "NEXT", "WAITING", "LEASED"])
         following, waiting = (str(row["id"]) for row in rows[1:3])
@@ -107,12 +91,7 @@ class Jobs(Case):
         self.assertNotIn("deadline", self.only("job", "show", following).out)
 
     def test_history(self):
-        with shop(self.folder) as it:
-            it.ask("job mint twice")
-            it.ask("fail")
-            it.ask("kill")
-            it.ask("job mint never")
-            it.kill()
+        self.killed("job mint twice", "fail", "kill", "job mint never")
         shown = self.only_json("job", "show", "1")
         self.assertEqual(
             [(line["attempt"], line["code"], line["error"]) for line in shown["history"]],

@@ -12,11 +12,8 @@ class Messages(Case):
 
 class Groups(Messages):
     def make(self, *more):
-        with shop(self.folder) as it:
-            for line in ("topic sales", "topic news", "send news unheard", "join sales mail", "join sales books",
-                         "send sales one", "send sales two", "kill", *more):
-                it.ask(line)
-            it.kill()
+        self.killed("topic sales", "topic news", "send news unheard", "join sales mail", "join sales books",
+                    "send sales one", "send sales two", "kill", *more)
 
     def test_topics(self):
         self.make("half sales web")
@@ -75,16 +72,9 @@ class Groups(Messages):
 class Halves(Messages):
     def make(self, parked=True):
         """Handles of two halves; nobody can tell what became of the first."""
-        with shop(self.folder) as it:
-            it.ask("topic sales")
-            it.ask("join sales mail")
-            first = it.ask("half sales web")
-            if parked:
-                it.ask("checker web")
-                it.ask("run 200")
-            second = it.ask("half sales app")
-            it.kill()
-        return first, second
+        park = ["checker web", "run 200"] if parked else []
+        answers = self.killed("topic sales", "join sales mail", "half sales web", *park, "half sales app")
+        return answers[2], answers[-1]
 
     def show(self, handle):
         return self.json("half", "show", handle, *self.databases)
@@ -122,11 +112,7 @@ class Halves(Messages):
     def test_case(self):
         first, _ = self.make()
         self.close_warehouse()
-        with shop(self.folder) as it:
-            it.ask("checker web")
-            gid = it.ask("order a")
-            it.ask(f"parked {gid}")
-            it.kill()
+        _, gid = self.killed("checker web", "stuck a")
         rows = self.json("case", "list", *self.databases)["cases"]
         self.assertEqual([(row["database"], row["id"], row["kind"], row["subject"]) for row in rows],
                          [("log", 1, "tx", gid), ("orders", 1, "half", first)])
@@ -229,13 +215,7 @@ class Held(Messages):
     def make(self, *keys, resolved=True):
         """Gids of orders whose branch in the stock's database holds a message, and nobody calls it any more."""
         self.close_warehouse()
-        with shop(self.folder) as it:
-            it.ask("topic sales")
-            it.ask("announce sales")
-            gids = [it.ask(f"order {key}") for key in keys]
-            for gid in gids:
-                it.ask(f"parked {gid}")
-            it.kill()
+        gids = self.killed("topic sales", "announce sales", *(f"stuck {key}" for key in keys))[2:]
         if resolved:
             for gid in gids:
                 self.cdtx("tx", "resolve", gid, "--reason", "by hand", "--yes")

@@ -8,8 +8,7 @@ class Owners(Case):
         """Questions are answered beside an owner, who notices nothing; actions say what to do."""
         self.close_warehouse()
         with shop(self.folder) as it:
-            gid = it.ask("order a")
-            it.ask(f"parked {gid}")
+            gid = it.ask("stuck a")
             self.assertIn(gid, self.cdtx("tx", "list", "--parked").out)
             self.assertEqual(self.cdtx("tx", "list", "--parked").err, "")
             self.assertEqual(self.json("tx", "show", "a", *self.databases)["branches"][1]["guard"], "TRIED")
@@ -29,10 +28,7 @@ class Owners(Case):
     def test_it_never_takes_up_or_decides(self):
         """An undecided one past its deadline and a decided one stay as they are, whatever is asked."""
         self.close_warehouse()
-        with shop(self.folder) as it:
-            gid = it.ask("order a")
-            basket = it.ask("open b")
-            it.kill()
+        gid, basket = self.killed("order a", "open b")
         self.sql("log.db", "UPDATE cdtx_tx SET due = 0")
         self.close_warehouse(False)
         before = self.json("tx", "list")["transactions"]
@@ -48,8 +44,7 @@ class Owners(Case):
     def test_shared_with_two(self):
         self.close_warehouse()
         with shop(self.folder, "share") as one, shop(self.folder, "share"):
-            gid = one.ask("order a")
-            one.ask(f"parked {gid}")
+            gid = one.ask("stuck a")
             self.cdtx("case", "note", "1", "beside two others")
             self.assertEqual(self.json("audit", "verify")["chains"][0]["lines"], 2)
             # As it stands in the settings of those two.

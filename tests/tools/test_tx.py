@@ -13,8 +13,7 @@ class ThreeCommands(Case):
         """Found, understood, mended, ended: with the shop running all the while."""
         self.close_warehouse()
         with shop(self.folder, "share", "run") as it:
-            stuck = it.ask("order request-7")
-            it.ask(f"parked {stuck}")
+            stuck = it.ask("stuck request-7")
             found = self.cdtx("tx", "list", "--parked").out
             self.assertEqual(found.split("\n")[0].split()[:5], ["GID", "STATE", "NAME", "KEY", "DONE"])
             self.assertIn(stuck, found)
@@ -76,13 +75,7 @@ class ThreeCommands(Case):
 class Transactions(Case):
     def test_list(self):
         self.close_warehouse()
-        with shop(self.folder) as it:
-            first = it.ask("order a")
-            it.ask(f"parked {first}")
-            second = it.ask("order b")
-            it.ask("refused c")
-            basket = it.ask("open d")
-            it.kill()
+        first, second, _, basket = self.killed("stuck a", "order b", "refused c", "open d")
         every = self.json("tx", "list")
         self.assertFalse(every["more"])
         self.assertEqual([row["gid"] for row in every["transactions"]], [first, second, basket])
@@ -114,10 +107,7 @@ class Transactions(Case):
 
     def test_list_aligns(self):
         keys = ["a", "漢字漢字", "üü"]
-        with shop(self.folder) as it:
-            for key in keys:
-                it.ask(f"open {key}")
-            it.kill()
+        self.killed(*(f"open {key}" for key in keys))
         lines = self.cdtx("tx", "list").out.rstrip("\n").split("\n")
         self.assertEqual(len(lines), 4)
         for line in lines:
@@ -173,10 +163,7 @@ class Transactions(Case):
 
     def test_park_and_resolve(self):
         self.close_warehouse()
-        with shop(self.folder) as it:
-            gid = it.ask("order a")
-            basket = it.ask("open b")
-            it.kill()
+        gid, basket = self.killed("order a", "open b")
         self.says(NOT_NOW, "", "tx", "park", basket, "--reason", "x")
         self.says(NOT_NOW, "", "tx", "resolve", gid, "--reason", "not parked yet", "--yes")
         self.assertEqual(self.cdtx("tx", "park", "a", "--reason", "wait for the warehouse").out.split(":")[0], gid)
@@ -217,9 +204,7 @@ class LongLists(Case):
 
     def setUp(self):
         super().setUp()
-        with shop(self.folder) as it:
-            it.ask("open a")
-            it.kill()
+        self.killed("open a")
         self.multiply("log.db", "cdtx_tx", "seq", "key", self.ROWS)
         self.sql("log.db", f"UPDATE cdtx_meta SET seq = {self.ROWS}")
 
