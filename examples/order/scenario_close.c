@@ -136,17 +136,13 @@ static int32_t play_payments(struct stage *stage, cdtx_error *err) {
     struct shop shop;
     struct night night;
     watch_night(&night, &shop);
-    int32_t rc = shop_open(&shop, stage->folder, &(struct shop_options){.watch = &night.watch}, err);
+    int32_t rc = stage_open(stage, &shop, &(struct shop_options){.watch = &night.watch}, PIECES, err);
     if (rc != 0)
         return rc;
-    rc = stage_fill(stage, &shop, PIECES, err);
-    if (rc != 0)
-        goto out;
     story_why("orders must be paid in time: the commit that makes one also puts a delayed job that closes it");
     rc = play_in_time(stage, &shop, err);
     if (rc == 0)
         rc = play_too_late(stage, &shop, &night, err);
-out:
     if (night.came && !night.joined)
         (void)pthread_join(night.customer, NULL);
     shop_close(&shop);

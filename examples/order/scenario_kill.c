@@ -60,13 +60,10 @@ static int32_t first_life(struct stage *stage, const struct moment *moment, cons
 
 static int32_t play_kill(struct stage *stage, const struct moment *moment, int64_t sold, cdtx_error *err) {
     struct shop shop;
-    int32_t rc = shop_open(&shop, stage->folder, NULL, err);
+    int32_t rc = stage_open(stage, &shop, NULL, 10, err);
     if (rc != 0)
         return rc;
-    rc = stage_fill(stage, &shop, 10, err);
     shop_close(&shop);
-    if (rc != 0)
-        return rc;
     struct order_line line = stage_request(stage, 2);
     story_event("- wants %" PRId64 " %s: kill -9 of the whole shop while it is %s", line.quantity, line.sku,
                 moment->name);

@@ -24,12 +24,9 @@ int32_t play_late_answer(struct stage *stage, cdtx_error *err) {
     struct shop shop;
     courier_start(&courier);
     struct shop_options options = {.link = &courier.link, .call_timeout_ms = CALL_MS};
-    int32_t rc = shop_open(&shop, stage->folder, &options, err);
+    int32_t rc = stage_open(stage, &shop, &options, 10, err);
     if (rc != 0)
         return rc;
-    rc = stage_fill(stage, &shop, 10, err);
-    if (rc != 0)
-        goto out;
     courier.mishap = COURIER_KEEPS_ANSWERS;
     courier.op = CDTX_CALL_TRY;
     courier.participant = STOCK_RESERVE;
@@ -54,12 +51,9 @@ out:
 
 static int32_t play_held_try(struct stage *stage, cdtx_test_link *link, cdtx_error *err) {
     struct shop shop;
-    int32_t rc = shop_open(&shop, stage->folder, &(struct shop_options){.link = cdtx_test_link_port(link)}, err);
+    int32_t rc = stage_open(stage, &shop, &(struct shop_options){.link = cdtx_test_link_port(link)}, 10, err);
     if (rc != 0)
         return rc;
-    rc = stage_fill(stage, &shop, 10, err);
-    if (rc != 0)
-        goto out;
     struct order_line line = stage_request(stage, 2);
     story_event("- the try for the stock service is stuck on the way");
     stage_expect(stage, stage_order(&shop, &line, DEADLINE_MS) == CDTX_TIMEOUT, "the deadline did not stop the order");

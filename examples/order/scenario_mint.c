@@ -17,6 +17,7 @@ enum { PATIENCE_MS = 10000, STEP_MS = 5, STEPS = 2000, PIECES = 10, ANSWER_MS = 
 struct mint_day {
     struct chain_service chain;
     struct shop_watch watch;
+    struct shop_options options;
     uint32_t regrets;
     int chain_dies;  /* it is started again when that is noticed */
     int32_t trouble; /* of that start */
@@ -59,11 +60,6 @@ static void on_regret(void *user, const struct order_line *line) {
 }
 
 /* ---- the chain's bad day ---- */
-
-static int32_t open_shop(struct shop *shop, const struct stage *stage, struct mint_day *day, cdtx_error *err) {
-    struct shop_options options = {.chain = day->chain.url, .chain_timeout_ms = ANSWER_MS, .watch = &day->watch};
-    return shop_open(shop, stage->folder, &options, err);
-}
 
 /* Places an order whose requests to the chain meet these mishaps, and works on until nothing is left to do. */
 static int32_t order_under(struct stage *stage, struct shop *shop, struct mint_day *day,
@@ -118,14 +114,11 @@ static int32_t play_chain_dies(struct stage *stage, struct shop *shop, struct mi
 /* Until somebody must step in. */
 static int32_t play_first_half(struct stage *stage, struct mint_day *day, cdtx_error *err) {
     struct shop shop;
-    int32_t rc = open_shop(&shop, stage, day, err);
+    int32_t rc = stage_open(stage, &shop, &day->options, PIECES, err);
     if (rc != 0)
         return rc;
-    rc = stage_fill(stage, &shop, PIECES, err);
-    if (rc == 0) {
-        story_why("the decision of an order puts the job that mints its token, in its own commit");
-        rc = play_slow_and_lost(stage, &shop, day, err);
-    }
+    story_why("the decision of an order puts the job that mints its token, in its own commit");
+    rc = play_slow_and_lost(stage, &shop, day, err);
     if (rc == 0)
         rc = play_refused(stage, &shop, day, err);
     shop_close(&shop);
@@ -134,7 +127,7 @@ static int32_t play_first_half(struct stage *stage, struct mint_day *day, cdtx_e
 
 static int32_t play_second_half(struct stage *stage, struct mint_day *day, cdtx_error *err) {
     struct shop shop;
-    int32_t rc = open_shop(&shop, stage, day, err);
+    int32_t rc = shop_open(&shop, stage->folder, &day->options, err);
     if (rc != 0)
         return rc;
     rc = stage_settle(stage, &shop, err);
@@ -202,7 +195,7 @@ static int32_t play_killed(struct stage *stage, struct mint_day *day, cdtx_error
     struct shop shop;
     int32_t rc = kill_while_asking(stage, day, err);
     if (rc == 0)
-        rc = open_shop(&shop, stage, day, err);
+        rc = shop_open(&shop, stage->folder, &day->options, err);
     if (rc != 0)
         return rc;
     story_why("restarted: the job is still there, and asks again with the same key");
@@ -232,6 +225,7 @@ int32_t play_mint(struct stage *stage, cdtx_error *err) {
     int64_t tokens = 0;
     memset(&day, 0, sizeof day);
     day.watch = (struct shop_watch){.user = &day, .on_mint = on_mint, .on_regret = on_regret};
+    day.options = (struct shop_options){.chain = day.chain.url, .chain_timeout_ms = ANSWER_MS, .watch = &day.watch};
     (void)snprintf(path, sizeof path, "%s/chain.db", stage->folder);
     int32_t rc = chain_service_start(&day.chain, path, 0, err);
     if (rc != 0)

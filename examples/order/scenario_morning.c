@@ -87,12 +87,9 @@ int32_t play_morning(struct stage *stage, cdtx_error *err) {
     struct shop shop;
     courier_start(&courier);
     struct shop_options options = {.link = &courier.link, .call_timeout_ms = CALL_MS, .park_attempts = PARK_ATTEMPTS};
-    int32_t rc = shop_open(&shop, stage->folder, &options, err);
+    int32_t rc = stage_open(stage, &shop, &options, 10, err);
     if (rc != 0)
         return rc;
-    rc = stage_fill(stage, &shop, 10, err);
-    if (rc != 0)
-        goto out;
     courier.mishap = COURIER_KEEPS_CALLS;
     courier.op = CDTX_CALL_CONFIRM;
     courier.participant = STOCK_RESERVE;
@@ -103,7 +100,6 @@ int32_t play_morning(struct stage *stage, cdtx_error *err) {
     rc = step_in(stage, &shop, &courier, line.request, err);
     if (rc == 0)
         rc = stage_judge(stage, 2, err);
-out:
     shop_close(&shop);
     return rc;
 }

@@ -137,13 +137,11 @@ static int32_t storm(struct stage *stage, char **told, cdtx_error *err) {
 int32_t play_storm(struct stage *stage, cdtx_error *err) {
     char *told[LIVES] = {NULL};
     struct shop shop;
-    int32_t rc = shop_open(&shop, stage->folder, NULL, err);
+    int32_t rc = stage_open(stage, &shop, NULL, PIECES, err);
     if (rc != 0)
         return rc;
-    rc = stage_fill(stage, &shop, PIECES, err);
     shop_close(&shop);
-    if (rc == 0)
-        rc = storm(stage, told, err);
+    rc = storm(stage, told, err);
     for (int i = 0; i < LIVES; i++)
         free(told[i]);
     if (rc == 0)

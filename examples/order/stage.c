@@ -26,7 +26,7 @@ static int32_t look(const char *folder, const char *sku, struct balance *balance
     return rc;
 }
 
-int32_t stage_fill(struct stage *stage, struct shop *shop, int64_t pieces, cdtx_error *err) {
+static int32_t fill(struct stage *stage, struct shop *shop, int64_t pieces, cdtx_error *err) {
     int32_t rc = look(stage->folder, stage->sku, &stage->before, err);
     if (rc == 0 && stage->before.free < pieces)
         rc = stock_service_deliver(shop->stock, stage->sku, pieces - stage->before.free, err);
@@ -34,6 +34,17 @@ int32_t stage_fill(struct stage *stage, struct shop *shop, int64_t pieces, cdtx_
         rc = look(stage->folder, stage->sku, &stage->before, err);
     if (rc == 0)
         story_balance("before", &stage->before);
+    return rc;
+}
+
+int32_t stage_open(struct stage *stage, struct shop *shop, const struct shop_options *options, int64_t pieces,
+                   cdtx_error *err) {
+    int32_t rc = shop_open(shop, stage->folder, options, err);
+    if (rc != 0)
+        return rc;
+    rc = fill(stage, shop, pieces, err);
+    if (rc != 0)
+        shop_close(shop);
     return rc;
 }
 

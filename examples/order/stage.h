@@ -26,8 +26,10 @@ enum { STAGE_ANY = -1, STAGE_JOB_MAX = 48 };
 
 /* The next customer wants so many. */
 struct order_line stage_request(struct stage *stage, int64_t quantity);
-/* Delivers what lacks until so many are free, and shows the balances before the scenario. */
-int32_t stage_fill(struct stage *stage, struct shop *shop, int64_t pieces, cdtx_error *err);
+/* Opens the shop, delivers what lacks until so many are free, and shows the balances before the scenario. The caller
+ * closes it. */
+int32_t stage_open(struct stage *stage, struct shop *shop, const struct shop_options *options, int64_t pieces,
+                   cdtx_error *err);
 /* Places an order and tells how it went; returns how. */
 int32_t stage_order(struct shop *shop, const struct order_line *line, int64_t timeout_ms);
 /* Lends the shop this thread until its tables are quiet, no order is in work and no job is to be done (those that were
