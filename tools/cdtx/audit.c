@@ -7,7 +7,6 @@
 #include "command.h"
 #include "listing.h"
 #include "session.h"
-#include "subject.h"
 
 /* ---- list ---- */
 
@@ -124,7 +123,10 @@ static void print_verdict(const char *name, const struct verdict *verdict, struc
     struct json_object *object = json_new_object();
     json_put_text(object, "database", name);
     json_put_truth(object, "intact", good);
-    json_put(object, "lines", good ? json_object_new_int64(verdict->lines) : NULL);
+    if (good)
+        json_put_number(object, "lines", verdict->lines);
+    else
+        json_put(object, "lines", NULL);
     json_put_text(object, "head", good ? verdict->head : NULL);
     json_put_text(object, "error", good ? NULL : verdict->err.text);
     json_append(array, object);

@@ -19,13 +19,13 @@ static const struct view_column list_columns[] = {
 };
 const struct view case_view = {.columns = list_columns};
 
-static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
+int32_t case_ask(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
     cdtx_case_filter filter = {.size = sizeof filter, .state = pager->state, .limit = limit, .after = pager->after};
     return cdtx_case_list(pager->db, &filter, report, err);
 }
 
 enum status case_list(const struct options *options, char **arguments) {
-    struct pager pager = {.ask = ask_list, .options = options};
+    struct pager pager = {.ask = case_ask, .options = options};
     (void)arguments;
     enum status status = pager_after(&pager);
     if (status == STATUS_DONE)
@@ -62,8 +62,8 @@ static int32_t show(cdtx_db *db, const struct options *options, const struct whi
     cdtx_report *report = NULL;
     int32_t rc = cdtx_case_show(db, which->id, &report, err);
     if (rc == 0 && cdtx_report_next(report)) {
-        const char *kind = cdtx_report_text(report, view_find(report, "kind"), NULL);
-        const char *name = cdtx_report_text(report, view_find(report, "subject"), NULL);
+        const char *kind = view_text(report, "kind");
+        const char *name = view_text(report, "subject");
         rc = subject_read(&subject, db, options, kind, name, err);
         if (rc == 0)
             rc = subject_read_notes(&subject, db, options, which->id, err);

@@ -2,7 +2,6 @@
  * which says which database it is in. */
 #include <cdtx/msg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "act.h"
 #include "command.h"
@@ -31,8 +30,6 @@ enum status half_list(const struct options *options, char **arguments) {
 
 /* ---- which half ---- */
 
-enum { HALVES_READ = 1000 };
-
 struct half {
     const char *handle;
     const struct session_database *database;
@@ -57,25 +54,15 @@ static enum status find(const struct session *session, const char *handle, struc
     return status_usage("'%s' is a half message of none of the databases given", handle);
 }
 
+static int is_it(void *user, const cdtx_report *report) {
+    const struct half *half = user;
+    return view_says(report, "handle", half->handle);
+}
+
 /* Stands on its row when it is not resolved. */
-static int32_t read_row(struct half *half, cdtx_error *err) {
-    char after[CDTX_GID_MAX] = "";
-    uint32_t rows;
-    do {
-        cdtx_report *report = NULL;
-        int32_t rc = cdtx_half_list(half->database->db, after[0] == '\0' ? NULL : after, HALVES_READ, &report, err);
-        if (rc != 0)
-            return rc;
-        for (rows = 0; cdtx_report_next(report); rows++) {
-            (void)snprintf(after, sizeof after, "%s", cdtx_report_text(report, 0, NULL));
-            if (strcmp(after, half->handle) == 0) {
-                half->row = report;
-                return 0;
-            }
-        }
-        cdtx_report_close(report);
-    } while (rows == HALVES_READ);
-    return 0;
+static int32_t read_row(struct half *half, const struct options *options, cdtx_error *err) {
+    struct pager pager = {.ask = ask_list, .db = half->database->db, .options = options};
+    return pager_walk(&pager, is_it, half, &half->row, err);
 }
 
 /* ---- show ---- */
@@ -128,7 +115,7 @@ enum status half_show(const struct options *options, char **arguments) {
         status = find(&session, arguments[0], &half);
     if (status != STATUS_DONE)
         goto out;
-    int32_t rc = read_row(&half, &err);
+    int32_t rc = read_row(&half, options, &err);
     if (rc == 0)
         rc = subject_read(&subject, half.database->db, options, "half", half.handle, &err);
     if (rc == 0)
@@ -163,7 +150,7 @@ static enum status look_first(const struct options *options, const char *handle,
     status = session_look(&session, options, 0);
     if (status == STATUS_DONE)
         status = find(&session, handle, &half);
-    if (status == STATUS_DONE && read_row(&half, &err) != 0)
+    if (status == STATUS_DONE && read_row(&half, options, &err) != 0)
         status = status_failed(&err);
     if (status == STATUS_DONE) {
         (void)snprintf(database, CDTX_NAME_MAX + 1, "%s", half.database->name);

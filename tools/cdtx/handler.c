@@ -25,11 +25,10 @@ static void warn_of_none(cdtx_db *db, const char *handler) {
     int64_t jobs = 0;
     if (cdtx_handler_list(db, &report, NULL) != 0)
         return;
-    while (cdtx_report_next(report)) {
+    while (cdtx_report_next(report))
         if (view_says(report, "handler", handler))
-            for (const struct view_column *column = &columns[2]; column->look == LOOK_PLAIN; column++)
-                jobs += cdtx_report_int(report, view_find(report, column->name));
-    }
+            jobs += view_int(report, "ready") + view_int(report, "leased") + view_int(report, "waiting") +
+                    view_int(report, "dead");
     if (jobs == 0)
         status_say("there is no job of '%s' now", handler);
     cdtx_report_close(report);

@@ -30,8 +30,6 @@ enum status held_list(const struct options *options, char **arguments) {
 
 /* ---- what is held of a gid ---- */
 
-enum { MESSAGES_READ = 1000 };
-
 struct held {
     const char *gid;
     int32_t state; /* as the log has it; 0: not known here */
@@ -40,21 +38,14 @@ struct held {
     uint32_t count;
 };
 
-static int32_t count_messages(cdtx_db *db, const char *gid, int64_t *count, cdtx_error *err) {
-    char after[CDTX_GID_MAX] = "";
-    uint32_t rows;
-    *count = 0;
-    do {
-        cdtx_report *report = NULL;
-        int32_t rc = cdtx_held_list(db, after[0] == '\0' ? NULL : after, MESSAGES_READ, &report, err);
-        if (rc != 0)
-            return rc;
-        for (rows = 0; cdtx_report_next(report); rows++) {
-            (void)snprintf(after, sizeof after, "%s", cdtx_report_text(report, 0, NULL));
-            *count += view_says(report, "gid", gid);
-        }
-        cdtx_report_close(report);
-    } while (rows == MESSAGES_READ);
+struct count {
+    const char *gid;
+    int64_t messages;
+};
+
+static int count_one(void *user, const cdtx_report *report) {
+    struct count *count = user;
+    count->messages += view_says(report, "gid", count->gid);
     return 0;
 }
 
@@ -69,17 +60,19 @@ static int32_t ask_state(const struct session *session, struct held *held, cdtx_
     return 0;
 }
 
-static enum status find(const struct session *session, const char *gid, struct held *held) {
+static enum status find(const struct session *session, const struct options *options, const char *gid,
+                        struct held *held) {
     cdtx_error err;
     *held = (struct held){.gid = gid};
     for (uint32_t i = 0; i < session->count; i++) {
-        int64_t count = 0;
-        if (count_messages(session->databases[i].db, gid, &count, &err) != 0)
+        struct pager pager = {.ask = ask_list, .db = session->databases[i].db, .options = options};
+        struct count count = {.gid = gid};
+        if (pager_walk(&pager, count_one, &count, NULL, &err) != 0)
             return status_failed(&err);
-        if (count == 0)
+        if (count.messages == 0)
             continue;
         held->databases[held->count] = session->databases[i].name;
-        held->messages[held->count++] = count;
+        held->messages[held->count++] = count.messages;
     }
     if (held->count == 0) {
         status_say("none of the databases given holds messages of '%s'", gid);
@@ -128,7 +121,7 @@ static enum status look_first(const struct options *options, const char *gid, co
         return status;
     status = session_look(&session, options, 0);
     if (status == STATUS_DONE)
-        status = find(&session, gid, held);
+        status = find(&session, options, gid, held);
     if (status == STATUS_DONE && !options_have(options, OPT_YES))
         print_fields(held);
     if (status == STATUS_DONE)

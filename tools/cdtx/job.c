@@ -10,8 +10,6 @@
 #include "subject.h"
 #include "which.h"
 
-enum { JOBS_READ = 1000 };
-
 /* ---- list ---- */
 
 static const struct view_column list_columns[] = {
@@ -30,24 +28,21 @@ static const struct view_column list_columns[] = {
 static const struct view list_view = {.columns = list_columns};
 
 static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
-    cdtx_job_filter filter = {.size = sizeof filter,
-                              .state = pager->state,
-                              .limit = limit,
-                              .handler = pager->options->values[OPT_HANDLER],
-                              .after = pager->after};
+    cdtx_job_filter filter = {
+        .size = sizeof filter, .state = pager->state, .limit = limit, .handler = pager->subject, .after = pager->after};
     return cdtx_job_list(pager->db, &filter, report, err);
 }
 
 /* What schedules and topics live by is no work of the host's; deliveries and checks, which have a name behind a slash,
  * are. A dead one is somebody's business, whosever it is. */
 static int is_of_the_library(const cdtx_report *report) {
-    const char *handler = cdtx_report_text(report, view_find(report, "handler"), NULL);
+    const char *handler = view_text(report, "handler");
     return handler != NULL && strncmp(handler, "cdtx.", 5) == 0 && strchr(handler, '/') == NULL &&
-           cdtx_report_int(report, view_find(report, "state")) != CDTX_JOB_DEAD;
+           view_int(report, "state") != CDTX_JOB_DEAD;
 }
 
 enum status job_list(const struct options *options, char **arguments) {
-    struct pager pager = {.ask = ask_list, .options = options};
+    struct pager pager = {.ask = ask_list, .options = options, .subject = options->values[OPT_HANDLER]};
     (void)arguments;
     if (!options_have(options, OPT_ALL) && !options_have(options, OPT_HANDLER))
         pager.leaves_out = is_of_the_library;
@@ -222,34 +217,32 @@ static enum status read_filter(const struct options *options, cdtx_redrive_filte
     return STATUS_DONE;
 }
 
-static int is_meant(const cdtx_redrive_filter *filter, const cdtx_report *report) {
-    const char *error = cdtx_report_text(report, view_find(report, "error"), NULL);
-    return (filter->upto == 0 || cdtx_report_int(report, 0) <= filter->upto) &&
-           (filter->error == NULL || (error != NULL && strstr(error, filter->error) != NULL));
+struct count {
+    const cdtx_redrive_filter *filter;
+    int64_t jobs;
+};
+
+static int count_one(void *user, const cdtx_report *report) {
+    struct count *count = user;
+    const char *error = view_text(report, "error"), *wanted = count->filter->error;
+    count->jobs += (count->filter->upto == 0 || view_int(report, "id") <= count->filter->upto) &&
+                   (wanted == NULL || (error != NULL && strstr(error, wanted) != NULL));
+    return 0;
 }
 
 /* How many it would be now. */
-static int32_t count_dead(cdtx_db *db, const cdtx_redrive_filter *filter, int64_t *count, cdtx_error *err) {
-    cdtx_job_filter dead = {.size = sizeof dead,
-                            .state = CDTX_JOB_DEAD,
-                            .limit = JOBS_READ,
-                            .handler = filter->handler,
-                            .after = filter->after};
-    uint32_t rows;
-    do {
-        cdtx_report *report = NULL;
-        int32_t rc = cdtx_job_list(db, &dead, &report, err);
-        if (rc != 0)
-            return rc;
-        for (rows = 0; cdtx_report_next(report); rows++) {
-            *count += is_meant(filter, report);
-            dead.after = cdtx_report_int(report, 0);
-        }
-        cdtx_report_close(report);
-    } while (rows == JOBS_READ);
-    if (filter->most > 0 && *count > filter->most)
-        *count = filter->most;
-    return 0;
+static int32_t count_dead(cdtx_db *db, const struct options *options, const cdtx_redrive_filter *filter, int64_t *jobs,
+                          cdtx_error *err) {
+    struct pager dead = {.ask = ask_list,
+                         .db = db,
+                         .options = options,
+                         .state = CDTX_JOB_DEAD,
+                         .subject = filter->handler,
+                         .after = filter->after};
+    struct count count = {.filter = filter};
+    int32_t rc = pager_walk(&dead, count_one, &count, NULL, err);
+    *jobs = filter->most > 0 && count.jobs > filter->most ? filter->most : count.jobs;
+    return rc;
 }
 
 static enum status none_dead(const char *handler) {
@@ -271,7 +264,7 @@ static enum status confirm_redrive(const struct options *options, const struct w
     status = session_look(&session, options, 0);
     if (status == STATUS_DONE)
         status = which_find(&session, which, &db);
-    if (status == STATUS_DONE && count_dead(db, filter, &count, &err) != 0)
+    if (status == STATUS_DONE && count_dead(db, options, filter, &count, &err) != 0)
         status = status_failed(&err);
     else if (status == STATUS_DONE && count == 0)
         status = none_dead(filter->handler);

@@ -60,6 +60,27 @@ const char *pager_after_gid(const struct pager *pager) {
     return pager->after_gid[0] != '\0' ? pager->after_gid : pager->options->values[OPT_AFTER];
 }
 
+int32_t pager_walk(struct pager *pager, row_fn see, void *user, cdtx_report **found, cdtx_error *err) {
+    uint32_t rows;
+    if (found != NULL)
+        *found = NULL;
+    do {
+        cdtx_report *report = NULL;
+        int32_t rc = pager->ask(pager, PAGE, &report, err);
+        if (rc != 0)
+            return rc;
+        for (rows = 0; cdtx_report_next(report); rows++) {
+            move_on(pager, report);
+            if (!see(user, report))
+                continue;
+            *found = report;
+            return 0;
+        }
+        cdtx_report_close(report);
+    } while (rows == PAGE);
+    return 0;
+}
+
 /* One page; *got gets how many rows it had. */
 static int32_t read_page(struct listing *listing, const struct view *view, struct pager *pager, uint32_t wanted,
                          uint32_t *got, cdtx_error *err) {
@@ -104,8 +125,19 @@ int32_t listing_read(struct listing *listing, const struct view *view, struct pa
     return rc;
 }
 
-int32_t listing_read_all(struct listing *listing, const struct view *view, const struct pager *pager,
-                         const struct session *session, cdtx_error *err) {
+static int32_t read_at_once(struct listing *listing, const struct view *view, const struct pager *pager,
+                            cdtx_error *err) {
+    cdtx_report *report = NULL;
+    int32_t rc = pager->question(pager->db, &report, err);
+    while (rc == 0 && cdtx_report_next(report))
+        listing_add(listing, view, report);
+    cdtx_report_close(report);
+    return rc;
+}
+
+/* From each database of the session, one after the other. */
+static int32_t read_all(struct listing *listing, const struct view *view, const struct pager *pager,
+                        const struct session *session, cdtx_error *err) {
     int32_t rc = 0;
     for (uint32_t i = 0; rc == 0 && i < session->count; i++) {
         struct view named = *view;
@@ -113,7 +145,7 @@ int32_t listing_read_all(struct listing *listing, const struct view *view, const
         named.database = session->databases[i].name;
         own.db = session->databases[i].db;
         listing->first = pager->latest ? listing->count : 0;
-        rc = listing_read(listing, &named, &own, err);
+        rc = own.question != NULL ? read_at_once(listing, &named, &own, err) : listing_read(listing, &named, &own, err);
     }
     return rc;
 }
@@ -125,44 +157,19 @@ enum status listing_pages(const struct options *options, const char *what, const
     cdtx_error err;
     listing_start(&listing, what, view, options);
     enum status status = session_look(&session, options, 0);
-    if (status == STATUS_DONE && listing_read_all(&listing, view, pager, &session, &err) != 0)
+    if (status == STATUS_DONE && read_all(&listing, view, pager, &session, &err) != 0)
         status = status_failed(&err);
     else if (status == STATUS_DONE)
         listing_print(&listing);
     listing_free(&listing);
     session_close(&session);
     return status;
-}
-
-static int32_t ask(struct listing *listing, const struct view *view, const struct session_database *database,
-                   question_fn question, cdtx_error *err) {
-    struct view named = *view;
-    cdtx_report *report = NULL;
-    named.database = database->name;
-    int32_t rc = question(database->db, &report, err);
-    while (rc == 0 && cdtx_report_next(report))
-        listing_add(listing, &named, report);
-    cdtx_report_close(report);
-    return rc;
 }
 
 enum status listing_command(const struct options *options, const char *what, const struct view *view,
                             question_fn question) {
-    struct session session;
-    struct listing listing;
-    cdtx_error err;
-    int32_t rc = 0;
-    listing_start(&listing, what, view, options);
-    enum status status = session_look(&session, options, 0);
-    for (uint32_t i = 0; status == STATUS_DONE && rc == 0 && i < session.count; i++)
-        rc = ask(&listing, view, &session.databases[i], question, &err);
-    if (rc != 0)
-        status = status_failed(&err);
-    else if (status == STATUS_DONE)
-        listing_print(&listing);
-    listing_free(&listing);
-    session_close(&session);
-    return status;
+    struct pager pager = {.question = question, .options = options};
+    return listing_pages(options, what, view, &pager);
 }
 
 void listing_print(struct listing *listing) {

@@ -10,16 +10,18 @@
 struct pager;
 struct session;
 typedef int32_t (*pager_fn)(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err);
+typedef int32_t (*question_fn)(cdtx_db *db, cdtx_report **report, cdtx_error *err);
 
-/* A question asked again and again, each time for what is behind the last row. */
+/* A question asked again and again, each time for what is behind the last row; or one that is answered at once. */
 struct pager {
     pager_fn ask;
+    question_fn question;                         /* instead */
     int (*leaves_out)(const cdtx_report *report); /* rows that are no part of it; NULL: none */
     cdtx *engine;
     cdtx_db *db;
     const struct options *options;
-    int32_t state; /* as --state says; 0: not given */
-    const char *subject;
+    int32_t state;                /* as --state says; 0: not given */
+    const char *subject;          /* what it is about: a handler, an audit line's subject; NULL: all */
     int64_t total;                /* how many rows are expected; 0: not known */
     int64_t after;                /* moved on by the first column of the last row, whichever it is */
     char after_gid[CDTX_GID_MAX]; /* "" at the beginning */
@@ -31,6 +33,16 @@ enum status pager_state(struct pager *pager, enum look look);
 enum status pager_after(struct pager *pager);
 /* Behind which gid or handle the next page begins: at first what --after says; NULL: at the first. */
 const char *pager_after_gid(const struct pager *pager);
+/* Lets see look at row after row of all pages, up to the first that it answers 1 for: *found is then the report that
+ * stands on it, for the caller to close; else NULL. found may be NULL when that never happens. */
+typedef int (*row_fn)(void *user, const cdtx_report *report);
+int32_t pager_walk(struct pager *pager, row_fn see, void *user, cdtx_report **found, cdtx_error *err);
+
+/* What can be asked page by page, in the file of its noun. */
+int32_t tx_ask(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err);
+int32_t case_ask(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err);
+/* The lines about the pager's subject; NULL: all. */
+int32_t audit_ask(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err);
 
 struct listing {
     const char *what; /* "transactions": the array's name, and for people */
@@ -46,9 +58,6 @@ struct listing {
 void listing_start(struct listing *listing, const char *what, const struct view *view, const struct options *options);
 /* Reads on until the limit. */
 int32_t listing_read(struct listing *listing, const struct view *view, struct pager *pager, cdtx_error *err);
-/* The same from each database of the session, one after the other. */
-int32_t listing_read_all(struct listing *listing, const struct view *view, const struct pager *pager,
-                         const struct session *session, cdtx_error *err);
 /* Adds the report's current row. */
 void listing_add(struct listing *listing, const struct view *view, const cdtx_report *report);
 /* Forgets all but the last rows of this database, as many as the limit says. */
@@ -58,7 +67,6 @@ void listing_keep_last(struct listing *listing);
 enum status listing_pages(const struct options *options, const char *what, const struct view *view,
                           const struct pager *pager);
 /* The same for a question that is answered at once. */
-typedef int32_t (*question_fn)(cdtx_db *db, cdtx_report **report, cdtx_error *err);
 enum status listing_command(const struct options *options, const char *what, const struct view *view,
                             question_fn question);
 /* Prints it: a table, or a document of its own. */

@@ -9,7 +9,7 @@
 #include "listing.h"
 #include "session.h"
 
-enum { PAGE = 1000, TX_STATES = CDTX_TX_REVERSED + 1 };
+enum { TOLD_EVERY = 1000, TX_STATES = CDTX_TX_REVERSED + 1 };
 
 /* ---- counting ---- */
 
@@ -36,65 +36,39 @@ struct stats {
     uint32_t job_count;
 };
 
-static void count_transaction(struct tx_stats *stats, const cdtx_report *report) {
-    int64_t state = cdtx_report_int(report, view_find(report, "state"));
-    stats->by_state[state > 0 && state < TX_STATES ? state : 0]++;
-    stats->parked += cdtx_report_type(report, view_find(report, "parked")) != CDTX_NULL;
-    if (stats->oldest_ms == 0)
-        stats->oldest_ms = cdtx_report_int(report, view_find(report, "began_ms"));
-}
+struct tx_count {
+    struct tx_stats *stats;
+    struct progress *progress;
+    int64_t done;
+};
 
-static int32_t count_transactions(cdtx *engine, struct tx_stats *stats, struct progress *progress, cdtx_error *err) {
-    char after[CDTX_GID_MAX] = "";
-    int64_t done = 0;
-    uint32_t rows;
-    do {
-        cdtx_tx_filter filter = {.size = sizeof filter, .limit = PAGE, .after = after[0] != '\0' ? after : NULL};
-        cdtx_report *report = NULL;
-        int32_t rc = cdtx_tx_list(engine, &filter, &report, err);
-        if (rc != 0)
-            return rc;
-        for (rows = 0; cdtx_report_next(report); rows++) {
-            count_transaction(stats, report);
-            (void)snprintf(after, sizeof after, "%s", cdtx_report_text(report, 0, NULL));
-        }
-        cdtx_report_close(report);
-        done += rows;
-        if (rows == PAGE)
-            progress_at(progress, done);
-    } while (rows == PAGE);
+static int count_transaction(void *user, const cdtx_report *report) {
+    struct tx_count *count = user;
+    int64_t state = view_int(report, "state");
+    count->stats->by_state[state > 0 && state < TX_STATES ? state : 0]++;
+    count->stats->parked += view_text(report, "parked") != NULL;
+    if (count->stats->oldest_ms == 0)
+        count->stats->oldest_ms = view_int(report, "began_ms");
+    if (++count->done % TOLD_EVERY == 0)
+        progress_at(count->progress, count->done);
     return 0;
 }
 
-static int32_t count_cases(cdtx_db *db, int64_t *count, cdtx_error *err) {
-    cdtx_case_filter filter = {.size = sizeof filter, .limit = PAGE};
-    uint32_t rows;
-    do {
-        cdtx_report *report = NULL;
-        int32_t rc = cdtx_case_list(db, &filter, &report, err);
-        if (rc != 0)
-            return rc;
-        for (rows = 0; cdtx_report_next(report); rows++)
-            filter.after = cdtx_report_int(report, 0);
-        cdtx_report_close(report);
-        *count += rows;
-    } while (rows == PAGE);
+static int count_case(void *user, const cdtx_report *report) {
+    (void)report;
+    ++*(int64_t *)user;
     return 0;
-}
-
-static int64_t number(const cdtx_report *report, const char *column) {
-    return cdtx_report_int(report, view_find(report, column));
 }
 
 static void add_handler(struct stats *stats, const char *database, const cdtx_report *report) {
-    const char *handler = cdtx_report_text(report, view_find(report, "handler"), NULL);
+    const char *handler = view_text(report, "handler");
     stats->jobs = status_memory(stats->jobs, (stats->job_count + 1) * sizeof *stats->jobs);
     struct job_stats *line = &stats->jobs[stats->job_count++];
     *line = (struct job_stats){.database = database,
-                               .ready = number(report, "ready"),
-                               .leased = number(report, "leased"),
-                               .waiting = number(report, "waiting"),
-                               .dead = number(report, "dead"),
+                               .ready = view_int(report, "ready"),
+                               .leased = view_int(report, "leased"),
+                               .waiting = view_int(report, "waiting"),
+                               .dead = view_int(report, "dead"),
                                .paused = cdtx_report_type(report, view_find(report, "paused_ms")) != CDTX_NULL};
     (void)snprintf(line->handler, sizeof line->handler, "%s", handler != NULL ? handler : "");
     stats->dead += line->dead;
@@ -115,13 +89,15 @@ static int32_t add_up(cdtx_db *db, question_fn question, const char *column, int
     cdtx_report *report = NULL;
     int32_t rc = question(db, &report, err);
     while (rc == 0 && cdtx_report_next(report))
-        *sum += number(report, column);
+        *sum += view_int(report, column);
     cdtx_report_close(report);
     return rc;
 }
 
-static int32_t count_database(struct stats *stats, const struct session_database *database, cdtx_error *err) {
-    int32_t rc = count_cases(database->db, &stats->cases, err);
+static int32_t count_database(struct stats *stats, const struct options *options,
+                              const struct session_database *database, cdtx_error *err) {
+    struct pager open = {.ask = case_ask, .db = database->db, .options = options, .state = CDTX_CASE_OPEN};
+    int32_t rc = pager_walk(&open, count_case, &stats->cases, NULL, err);
     if (rc == 0)
         rc = count_jobs(stats, database, err);
     if (rc == 0)
@@ -129,16 +105,19 @@ static int32_t count_database(struct stats *stats, const struct session_database
     return rc != 0 ? rc : add_up(database->db, cdtx_topic_list, "halves", &stats->halves, err);
 }
 
-static int32_t count_all(struct stats *stats, const struct session *session, cdtx_error *err) {
+static int32_t count_all(struct stats *stats, const struct options *options, const struct session *session,
+                         cdtx_error *err) {
     struct progress progress;
+    struct pager pager = {.ask = tx_ask, .engine = session->engine, .options = options};
+    struct tx_count count = {.stats = &stats->tx, .progress = &progress};
     stats->gauges = (cdtx_metrics){.size = sizeof stats->gauges, .ask = 1};
     int32_t rc = cdtx_metrics_read(session->engine, &stats->gauges, err);
     progress_start(&progress, "transactions", stats->gauges.log_open);
     if (rc == 0 && session_find(session, "log") != NULL)
-        rc = count_transactions(session->engine, &stats->tx, &progress, err);
+        rc = pager_walk(&pager, count_transaction, &count, NULL, err);
     progress_end(&progress);
     for (uint32_t i = 0; rc == 0 && i < session->count; i++)
-        rc = count_database(stats, &session->databases[i], err);
+        rc = count_database(stats, options, &session->databases[i], err);
     return rc;
 }
 
@@ -167,7 +146,7 @@ static struct json_object *json_jobs(const struct stats *stats) {
     return array;
 }
 
-/* Null when it could not be asked. */
+/* Null when it is below 0: it could not be asked, or there is none. */
 static void json_put_gauge(struct json_object *object, const char *key, int64_t gauge) {
     if (gauge < 0)
         json_put(object, key, NULL);
@@ -185,7 +164,7 @@ static void print_json(const struct stats *stats, int has_log) {
         for (int state = 1; state < TX_STATES; state++)
             if (state != CDTX_TX_COMMITTED && state != CDTX_TX_ROLLED_BACK && state != CDTX_TX_REVERSED)
                 json_put_number(tx, view_state(LOOK_TX_STATE, state), stats->tx.by_state[state]);
-        json_put(tx, "oldest_began_ms", stats->tx.oldest_ms == 0 ? NULL : json_object_new_int64(stats->tx.oldest_ms));
+        json_put_gauge(tx, "oldest_began_ms", stats->tx.oldest_ms == 0 ? -1 : stats->tx.oldest_ms);
         json_put(document, "transactions", tx);
     }
     json_put_number(document, "cases", stats->cases);
@@ -262,7 +241,7 @@ enum status stats(const struct options *options, char **arguments) {
     cdtx_error err;
     (void)arguments;
     enum status status = session_look(&session, options, 0);
-    if (status == STATUS_DONE && count_all(&stats, &session, &err) != 0)
+    if (status == STATUS_DONE && count_all(&stats, options, &session, &err) != 0)
         status = status_failed(&err);
     else if (status == STATUS_DONE && options_have(options, OPT_JSON))
         print_json(&stats, session_find(&session, "log") != NULL);

@@ -3,34 +3,19 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { CASES_READ = 1000 };
-
 static const struct view_column lines_columns[] = {
     {"at_ms", "WHEN", LOOK_AT},       {"actor", "ACTOR", LOOK_PLAIN}, {"action", "ACTION", LOOK_PLAIN},
     {"reason", "REASON", LOOK_PLAIN}, {NULL, NULL, LOOK_PLAIN},
 };
 static const struct view lines_view = {.columns = lines_columns};
 
-/* Stands on the case's row when it is found. */
-static int32_t find_case(struct subject *subject, cdtx_db *db, const char *kind, const char *name, cdtx_error *err) {
-    cdtx_case_filter filter = {.size = sizeof filter, .state = CDTX_CASE_OPEN, .limit = CASES_READ};
-    for (;;) {
-        cdtx_report *report = NULL;
-        uint32_t rows = 0;
-        int32_t rc = cdtx_case_list(db, &filter, &report, err);
-        if (rc != 0)
-            return rc;
-        for (; cdtx_report_next(report); rows++) {
-            if (view_says(report, "kind", kind) && view_says(report, "subject", name)) {
-                subject->open_case = report;
-                return 0;
-            }
-            filter.after = cdtx_report_int(report, 0);
-        }
-        cdtx_report_close(report);
-        if (rows < CASES_READ)
-            return 0;
-    }
+struct about {
+    const char *kind, *name;
+};
+
+static int is_about(void *user, const cdtx_report *report) {
+    const struct about *about = user;
+    return view_says(report, "kind", about->kind) && view_says(report, "subject", about->name);
 }
 
 static int32_t read_lines(struct listing *listing, cdtx_db *db, const struct options *options, const char *subject,
@@ -56,12 +41,13 @@ int32_t subject_read_notes(struct subject *subject, cdtx_db *db, const struct op
 
 int32_t subject_read_case(struct subject *subject, const struct session_database *database,
                           const struct options *options, const char *kind, const char *name, cdtx_error *err) {
+    struct pager pager = {.ask = case_ask, .db = database->db, .options = options, .state = CDTX_CASE_OPEN};
+    struct about about = {kind, name};
     subject->database = database->name;
-    int32_t rc = find_case(subject, database->db, kind, name, err);
+    int32_t rc = pager_walk(&pager, is_about, &about, &subject->open_case, err);
     if (rc != 0 || subject->open_case == NULL)
         return rc;
-    return subject_read_notes(subject, database->db, options,
-                              cdtx_report_int(subject->open_case, view_find(subject->open_case, "id")), err);
+    return subject_read_notes(subject, database->db, options, view_int(subject->open_case, "id"), err);
 }
 
 static void print_case(const char *database, const cdtx_report *report) {
@@ -72,7 +58,7 @@ static void print_case(const char *database, const cdtx_report *report) {
     view_write(stdout, &view, &id, report);
     (void)printf(", opened ");
     view_write(stdout, &view, &opened, report);
-    if (cdtx_report_type(report, view_find(report, "assignee")) == CDTX_NULL) {
+    if (view_text(report, "assignee") == NULL) {
         (void)fputs(", assigned to nobody", stdout);
     } else {
         (void)fputs(", assigned to ", stdout);

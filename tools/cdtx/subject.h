@@ -14,8 +14,6 @@ struct subject {
 
 /* case.c */
 extern const struct view case_view;
-/* audit.c: the lines about the pager's subject. */
-int32_t audit_ask(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err);
 
 /* The lines of kind ("tx", "job") and name in db's chain. */
 int32_t subject_read(struct subject *subject, cdtx_db *db, const struct options *options, const char *kind,

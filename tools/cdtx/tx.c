@@ -18,7 +18,7 @@ static const struct view_column list_columns[] = {
 };
 static const struct view list_view = {.columns = list_columns};
 
-static int32_t ask_list(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
+int32_t tx_ask(const struct pager *pager, uint32_t limit, cdtx_report **report, cdtx_error *err) {
     const struct options *options = pager->options;
     cdtx_tx_filter filter = {.size = sizeof filter,
                              .state = pager->state,
@@ -45,7 +45,7 @@ static int64_t expect(cdtx *engine, const struct options *options) {
 enum status tx_list(const struct options *options, char **arguments) {
     struct session session;
     struct listing listing;
-    struct pager pager = {.ask = ask_list, .options = options};
+    struct pager pager = {.ask = tx_ask, .options = options};
     cdtx_error err;
     (void)arguments;
     enum status status = pager_state(&pager, LOOK_TX_STATE);

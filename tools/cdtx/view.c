@@ -184,8 +184,16 @@ uint32_t view_find(const cdtx_report *report, const char *name) {
     return UINT32_MAX;
 }
 
+int64_t view_int(const cdtx_report *report, const char *name) {
+    return cdtx_report_int(report, view_find(report, name));
+}
+
+const char *view_text(const cdtx_report *report, const char *name) {
+    return cdtx_report_text(report, view_find(report, name), NULL);
+}
+
 int view_says(const cdtx_report *report, const char *name, const char *text) {
-    const char *says = cdtx_report_text(report, view_find(report, name), NULL);
+    const char *says = view_text(report, name);
     return says != NULL && strcmp(says, text) == 0;
 }
 

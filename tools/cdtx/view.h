@@ -38,7 +38,9 @@ struct view {
 
 /* The number of the report's column, or UINT32_MAX. */
 uint32_t view_find(const cdtx_report *report, const char *name);
-/* Is that column's value of the current row this text? */
+/* That column's value of the current row; and whether it is this text. */
+int64_t view_int(const cdtx_report *report, const char *name);
+const char *view_text(const cdtx_report *report, const char *name);
 int view_says(const cdtx_report *report, const char *name, const char *text);
 /* The current row's value. Control characters are escaped: what a participant wrote must not steer a terminal. */
 void view_write(FILE *out, const struct view *view, const struct view_column *column, const cdtx_report *report);
