@@ -130,7 +130,7 @@ class Redrive(Orders):
         words = ["job", "redrive", "--handler", "mint", "--upto", "3", "--reason", "x", self.orders]
         for line, code, left in (("n", NO, [1, 2, 3, 4]), ("y", DONE, [4])):
             seen = self.typed(line, *words, code=code).err
-            self.assertIn("3 dead jobs of orders/mint get another life. Is that meant? [y/N]", seen)
+            self.assertIn("3 dead jobs of 'mint'\r\nThey get another life. Is that meant? [y/N] ", seen)
             self.assertEqual(self.dead(), left)
 
     def test_bad_input(self):

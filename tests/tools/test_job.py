@@ -120,6 +120,19 @@ class Jobs(Case):
         self.assertEqual([line["action"] for line in lines], ["retry", "cancel"])
         self.assertIn("--reason", self.only("job", "retry", "3", code=USAGE).err)
 
+    def test_cancel_shows_what_it_takes(self):
+        self.make()
+        seen = self.typed("n", "job", "cancel", "1", "--reason", "x", self.orders, code=NO).err
+        self.assertRegex(seen, r"job +orders/1\r\n(.*\r\n)*last error +no such collectible\r\n(.*\r\n)*.* \[y/N\] ")
+        self.assertEqual(self.only_json("job", "show", "1")["job"]["state"], "DEAD")
+        none = self.typed("y", "job", "cancel", "99", "--reason", "x", self.orders, code=NO).err
+        self.assertIn("no job 99", none)
+        self.assertNotIn("[y/N]", none)
+        self.sql("orders.db", "UPDATE cdtx_job SET error = char(27) || '[2J' WHERE id = 1")
+        seen = self.typed("y", "job", "cancel", "1", "--reason", "x", self.orders).err
+        self.assertNotIn("\x1b", seen)
+        self.only("job", "show", "1", code=NO)
+
 
 if __name__ == "__main__":
     main()

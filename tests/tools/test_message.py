@@ -55,6 +55,9 @@ class Groups(Messages):
         self.assertEqual((line["actor"], line["action"], line["reason"]), ("ann", "remove", "2 deliveries: no more"))
         again = self.only("group", "remove", "sales/mail", "--reason", "x", "--yes", code=NO)
         self.assertIn("no group 'mail'", again.err)
+        again = self.typed("y", "group", "remove", "sales/mail", "--reason", "x", self.orders, code=NO)
+        self.assertIn("no group 'mail'", again.err)
+        self.assertNotIn("[y/N]", again.err)
 
     def test_remove_refuses(self):
         self.make("take")

@@ -41,6 +41,24 @@ enum status act_confirm(const struct options *options, const char *question) {
     return STATUS_DONE;
 }
 
+enum status act_look_first(const struct options *options, const struct which *which, show_fn show, const void *user,
+                           const char *question) {
+    struct session session;
+    cdtx_db *db = NULL;
+    enum status status = act_can_confirm(options);
+    if (status != STATUS_DONE || options_have(options, OPT_YES))
+        return status;
+    status = session_look(&session, options, 0);
+    if (status == STATUS_DONE)
+        status = which_find(&session, which, &db);
+    if (status == STATUS_DONE)
+        status = show(db, options, user);
+    if (status == STATUS_DONE)
+        status = act_confirm(options, question);
+    session_close(&session);
+    return status;
+}
+
 static struct json_object *json_done(const char *what, const char *subject) {
     struct json_object *document = json_new_object();
     json_put_text(document, "done", what);

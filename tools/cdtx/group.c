@@ -27,36 +27,25 @@ static const struct view_column fields[] = {
     {"leased", "under way", LOOK_PLAIN}, {"dead", "dead letters", LOOK_PLAIN}, {NULL, NULL, LOOK_PLAIN},
 };
 
-/* What would be lost; a group that is not there is told by the action. */
-static enum status show(cdtx_db *db, const struct which_group *group) {
+static enum status show(cdtx_db *db, const struct options *options, const void *user) {
+    const struct which_group *group = user;
     const struct view view = {.columns = fields, .database = group->which.database};
     cdtx_report *report = NULL;
     cdtx_error err;
+    int found = 0;
+    (void)options;
     if (cdtx_group_list(db, &report, &err) != 0)
         return status_failed(&err);
-    while (cdtx_report_next(report))
-        if (view_says(report, "topic", group->topic) && view_says(report, "group", group->group))
+    while (!found && cdtx_report_next(report)) {
+        found = view_says(report, "topic", group->topic) && view_says(report, "group", group->group);
+        if (found)
             fields_print(stderr, &view, report);
+    }
     cdtx_report_close(report);
-    return STATUS_DONE;
-}
-
-/* Looks first: what is to be confirmed can be shown then. */
-static enum status confirm(const struct options *options, const struct which_group *group) {
-    struct session session;
-    cdtx_db *db = NULL;
-    enum status status = act_can_confirm(options);
-    if (status != STATUS_DONE || options_have(options, OPT_YES))
-        return status;
-    status = session_look(&session, options, 0);
-    if (status == STATUS_DONE)
-        status = which_find(&session, &group->which, &db);
-    if (status == STATUS_DONE)
-        status = show(db, group);
-    if (status == STATUS_DONE)
-        status = act_confirm(options, "What it has not consumed is lost to it, dead letters included. Is that meant?");
-    session_close(&session);
-    return status;
+    if (!found)
+        status_say("database '%s' has no group '%s' of a topic '%s'", group->which.database, group->group,
+                   group->topic);
+    return found ? STATUS_DONE : STATUS_NO;
 }
 
 enum status group_remove(const struct options *options, char **arguments) {
@@ -66,7 +55,8 @@ enum status group_remove(const struct options *options, char **arguments) {
     char subject[2 * CDTX_NAME_MAX + 2];
     enum status status = which_group(options, arguments[0], &group);
     if (status == STATUS_DONE)
-        status = confirm(options, &group);
+        status = act_look_first(options, &group.which, show, &group,
+                                "What it has not consumed is lost to it, dead letters included. Is that meant?");
     if (status != STATUS_DONE)
         return status;
     status = session_act(&session, options, group.which.database);

@@ -177,17 +177,25 @@ enum status job_retry(const struct options *options, char **arguments) {
     return status != STATUS_DONE ? status : act(options, &which, cdtx_job_retry, "job retry", "is due now");
 }
 
+static enum status show_doomed(cdtx_db *db, const struct options *options, const void *user) {
+    const struct which *which = user;
+    const struct view view = {.columns = show_columns, .database = which->database};
+    cdtx_report *report = NULL;
+    cdtx_error err;
+    (void)options;
+    if (cdtx_job_show(db, which->id, &report, &err) != 0)
+        return status_failed(&err);
+    if (cdtx_report_next(report))
+        fields_print(stderr, &view, report);
+    cdtx_report_close(report);
+    return STATUS_DONE;
+}
+
 enum status job_cancel(const struct options *options, char **arguments) {
     struct which which;
-    char question[CDTX_NAME_MAX + 80];
     enum status status = which_number(options, arguments[0], "job", &which);
     if (status == STATUS_DONE)
-        status = act_can_confirm(options);
-    if (status != STATUS_DONE)
-        return status;
-    (void)snprintf(question, sizeof question, "Job %s/%" PRId64 " is taken away for good. Is that meant?",
-                   which.database, which.id);
-    status = act_confirm(options, question);
+        status = act_look_first(options, &which, show_doomed, &which, "It is taken away for good. Is that meant?");
     return status != STATUS_DONE ? status : act(options, &which, cdtx_job_cancel, "job cancel", "is taken away");
 }
 
@@ -250,30 +258,16 @@ static enum status none_dead(const char *handler) {
     return STATUS_NO;
 }
 
-/* Looks first: how many there are is what is to be confirmed. */
-static enum status confirm_redrive(const struct options *options, const struct which *which,
-                                   const cdtx_redrive_filter *filter) {
-    struct session session;
-    cdtx_db *db = NULL;
+static enum status show_dead(cdtx_db *db, const struct options *options, const void *user) {
+    const cdtx_redrive_filter *filter = user;
     cdtx_error err;
     int64_t count = 0;
-    char question[2 * CDTX_NAME_MAX + 120];
-    enum status status = act_can_confirm(options);
-    if (status != STATUS_DONE || options_have(options, OPT_YES))
-        return status;
-    status = session_look(&session, options, 0);
-    if (status == STATUS_DONE)
-        status = which_find(&session, which, &db);
-    if (status == STATUS_DONE && count_dead(db, options, filter, &count, &err) != 0)
-        status = status_failed(&err);
-    else if (status == STATUS_DONE && count == 0)
-        status = none_dead(filter->handler);
-    session_close(&session);
-    if (status != STATUS_DONE)
-        return status;
-    (void)snprintf(question, sizeof question, "%" PRId64 " dead jobs of %s/%s get another life. Is that meant?", count,
-                   which->database, filter->handler);
-    return act_confirm(options, question);
+    if (count_dead(db, options, filter, &count, &err) != 0)
+        return status_failed(&err);
+    if (count == 0)
+        return none_dead(filter->handler);
+    (void)fprintf(stderr, "%" PRId64 " dead jobs of '%s'\n", count, filter->handler);
+    return STATUS_DONE;
 }
 
 static enum status redrive(const struct options *options, const struct which *which,
@@ -311,6 +305,6 @@ enum status job_redrive(const struct options *options, char **arguments) {
     if (status == STATUS_DONE)
         status = read_filter(options, &filter);
     if (status == STATUS_DONE)
-        status = confirm_redrive(options, &which, &filter);
+        status = act_look_first(options, &which, show_dead, &filter, "They get another life. Is that meant?");
     return status != STATUS_DONE ? status : redrive(options, &which, &filter);
 }
