@@ -17,7 +17,7 @@ enum look {
     LOOK_DUE,        /* so many ms from now: "in 4s", "2m late" */
     LOOK_ANSWERED,   /* "1/2": of the report's column `branches` */
     LOOK_YES,        /* yes or no */
-    LOOK_BYTES,      /* text where it is text, else hexadecimal; cut in a table */
+    LOOK_BYTES,      /* text where view_is_text, else hexadecimal; cut in a table */
     LOOK_NAMED,      /* NAME/ID or NAME/HANDLER, where NAME is the report's database */
     LOOK_GROUP,      /* NAME/TOPIC/GROUP, of the report's columns `topic` and `group` */
     LOOK_COUNT
