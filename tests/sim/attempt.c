@@ -37,6 +37,14 @@ static void check_rest(struct life *life, const struct attempts *a) {
             a->answer == SAID_FAILED ? "it failed" : "it asked for a pause", (long long)least);
 }
 
+void attempt_waited(struct life *life, const struct attempts *a, int64_t put_at, int64_t delay_ms) {
+    int64_t waited = life->sim->world.now - put_at;
+    if (waited < at_least(delay_ms * MS) && !errand_clock_moved(life, a->which, put_at))
+        violate(&life->sim->world, "R4",
+                "%s job %lld of database %d starts %lld ms after it was put with a delay of %lld ms", a->what,
+                (long long)a->id, a->which, (long long)(waited / MS), (long long)delay_ms);
+}
+
 /* R3: an attempt is counted before it is made, and a snooze is none. */
 static void check_number(struct life *life, const struct attempts *a, const cdtx_work *work) {
     uint32_t number = cdtx_work_attempt(work);
@@ -70,6 +78,9 @@ int attempt_begin(struct life *life, struct attempts *a, const cdtx_work *work) 
                 a->what, (long long)a->id, a->which, a->life->name, life->name, (long long)token);
     if (token <= a->token) /* run again with its group, or late after a pause */
         return token == a->token;
+    if (a->ended)
+        violate(&sim->world, "R2", "%s job %lld of database %d starts after it was settled", a->what, (long long)a->id,
+                a->which);
     if (a->token != 0 && !a->anew) {
         if (token == a->token + 1)
             check_rest(life, a);

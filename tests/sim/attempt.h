@@ -17,6 +17,7 @@ struct attempts {
     enum answer answer; /* to it */
     int64_t answered_at, wish_ms;
     int64_t lease_until;       /* by its last heartbeat; 0: none */
+    int ended;                 /* it was settled with a yes, and that was written */
     int anew;                  /* a person or a put may have made them count from 1, and due at once */
     uint32_t leases, failures; /* starts under new tokens, and those that were answered with a failure */
 };
@@ -25,6 +26,8 @@ enum { ATTEMPT_LEASE_MS = 1500, ATTEMPT_BACKOFF_MIN_MS = 40, ATTEMPT_BACKOFF_MAX
 
 /* A handler starts. 1: under the highest token; 0: late, its end will be refused. */
 int attempt_begin(struct life *life, struct attempts *attempts, const cdtx_work *work);
+/* R4: a job that was put then with that delay is not begun before it. */
+void attempt_waited(struct life *life, const struct attempts *attempts, int64_t put_at, int64_t delay_ms);
 void attempt_answer(struct life *life, struct attempts *attempts, const cdtx_work *work, enum answer answer,
                     int64_t wish_ms);
 /* Does something long, with heartbeats; 0, or what one was answered: then it must stop. */

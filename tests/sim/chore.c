@@ -8,7 +8,7 @@
 #include "attempt.h"
 #include "checks.h"
 #include "cover.h"
-#include "errand.h"
+#include "query.h"
 
 enum { PUTS_MAX = 512, JOBS_MAX = 8192, KEYS = 3, NO_KEY = -1 };
 enum sort { IN_LOCAL, ELSEWHERE, PLAIN, PULLED, SORTS };
@@ -132,14 +132,10 @@ static struct job_of *job_of(struct sim *sim, int which, int64_t id) {
 
 /* ---- running ---- */
 
-/* R4: not before its delay. Whatever a policy makes of a put, its payload does not run earlier. */
+/* Whatever a policy makes of a put, its payload does not run earlier. */
 static void check_delay(struct life *life, const struct put_of *put, const struct job_of *job) {
-    int64_t waited = life->sim->world.now - put->put_at;
-    if (job->attempts.token != 0 || put->anew || put->debounce_max_ms > 0)
-        return;
-    if (waited < put->delay_ms * MS * 19 / 20 - 5 * MS && !errand_clock_moved(life, job->attempts.which, put->put_at))
-        violate(&life->sim->world, "R4", "chore job %lld starts %lld ms after it was put with a delay of %lld ms",
-                (long long)job->attempts.id, (long long)(waited / MS), (long long)put->delay_ms);
+    if (job->attempts.token == 0 && !put->anew && put->debounce_max_ms == 0)
+        attempt_waited(life, &job->attempts, put->put_at, put->delay_ms);
 }
 
 static struct put_of *begin(struct life *life, const cdtx_work *work, enum sort sort, struct job_of **job) {
@@ -491,31 +487,11 @@ void chore_heal(struct sim *sim) {
 
 /* ---- the rows as they stand ---- */
 
-static sqlite3_stmt *prepare(sqlite3 *db, const char *query) {
-    sqlite3_stmt *statement = NULL;
-    return sqlite3_prepare_v2(db, query, -1, &statement, NULL) == SQLITE_OK ? statement : NULL;
-}
-
-static int64_t one_number(sqlite3 *db, const char *query, const char *text, int64_t number) {
-    sqlite3_stmt *s = prepare(db, query);
-    int64_t result = 0;
-    if (s == NULL)
-        return 0;
-    sqlite3_bind_text(s, 1, text, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(s, 2, number);
-    if (sqlite3_step(s) == SQLITE_ROW)
-        result = sqlite3_column_int64(s, 0);
-    sqlite3_finalize(s);
-    return result;
-}
-
 static void look_puts(struct sim *sim, int which, sqlite3 *db) {
     struct book_of_chores *book = &sim->chores->books[which];
-    sqlite3_stmt *s = prepare(db, "SELECT seq, what, number FROM chore WHERE seq > ? ORDER BY seq");
-    if (s == NULL)
-        return;
+    sqlite3_stmt *s = query(db, "SELECT seq, what, number FROM chore WHERE seq > ? ORDER BY seq");
     sqlite3_bind_int64(s, 1, book->looked);
-    while (sqlite3_step(s) == SQLITE_ROW) {
+    while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         book->looked = sqlite3_column_int64(s, 0);
         if (sqlite3_column_text(s, 1)[0] == 'P')
             book->puts[sqlite3_column_int64(s, 2) % PUTS_MAX].there = 1;
@@ -525,7 +501,7 @@ static void look_puts(struct sim *sim, int which, sqlite3 *db) {
 
 static uint32_t look_pauses(int which, sqlite3 *db) {
     uint32_t paused = 0;
-    sqlite3_stmt *s = prepare(db, "SELECT handler FROM cdtx_pause");
+    sqlite3_stmt *s = query(db, "SELECT handler FROM cdtx_pause");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW)
         for (int sort = 0; sort < SORTS; sort++) {
             char name[40];
@@ -546,37 +522,47 @@ static int sort_of(const char *handler) {
 
 enum { COL_ID, COL_HANDLER, COL_TOKEN, COL_TURN, COL_DUE, COL_DEADLINE, COL_PUT, COL_PAYLOAD };
 
-/* Limits and order, at the first look at a lease. */
-static void check_new_lease(struct sim *sim, int which, sqlite3 *db, sqlite3_stmt *s, enum sort sort) {
-    const struct limits *limits = &sim->chores->books[which].limits[sort];
-    int64_t id = sqlite3_column_int64(s, COL_ID);
-    const char *turn = (const char *)sqlite3_column_text(s, COL_TURN),
-               *name = (const char *)sqlite3_column_text(s, COL_HANDLER);
-    int64_t running =
-        one_number(db, "SELECT count(*) FROM cdtx_job WHERE handler = ? AND state = 2 AND ?2 = ?2", name, 0);
-    if (limits->running_max > 0 && running > limits->running_max)
-        violate(&sim->world, "limit", "%lld jobs of %s run; at most %u may", (long long)running, name,
-                limits->running_max);
-    if (limits->running_max > 0 && running == limits->running_max)
+static int64_t count_named(sqlite3 *db, const char *text, const char *name) {
+    sqlite3_stmt *s = query(db, text);
+    sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+    return query_number(s);
+}
+
+static void check_running(struct sim *sim, sqlite3 *db, const char *handler, uint32_t most) {
+    int64_t running = count_named(db, "SELECT count(*) FROM cdtx_job WHERE handler = ? AND state = 2", handler);
+    if (running > most)
+        violate(&sim->world, "limit", "%lld jobs of %s run; at most %u may", (long long)running, handler, most);
+    if (running == most)
         cover("as many as may run");
-    if (turn == NULL)
-        return;
-    running =
-        one_number(db, "SELECT count(*) FROM cdtx_job WHERE concurrency_key = ? AND state = 2 AND ?2 = ?2", turn, 0);
-    if (running > (limits->in_order ? 1 : limits->key_running_max))
-        violate(&sim->world, "limit", "%lld jobs of the key %s run; at most %u may", (long long)running, turn,
-                limits->in_order ? 1 : limits->key_running_max);
-    int64_t before = !limits->in_order ? 0
-                                       : one_number(db,
-                                                    "SELECT min(id) FROM cdtx_job WHERE concurrency_key = ? AND id < ?"
-                                                    " AND state IN (1, 4)",
-                                                    turn, id);
+}
+
+static void check_order(struct sim *sim, int which, sqlite3 *db, const char *turn, int64_t id) {
+    sqlite3_stmt *s =
+        query(db, "SELECT min(id) FROM cdtx_job WHERE concurrency_key = ? AND id < ? AND state IN (1, 4)");
+    sqlite3_bind_text(s, 1, turn, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 2, id);
+    int64_t before = query_number(s);
     const struct job_of *earlier = before == 0 ? NULL : job_of(sim, which, before);
     if (earlier != NULL && !earlier->attempts.anew)
         violate(&sim->world, "order", "job %lld of the key %s is leased; job %lld comes before it", (long long)id, turn,
                 (long long)before);
+    cover("in order");
+}
+
+/* Limits and order, at the first look at a lease. */
+static void check_new_lease(struct sim *sim, int which, sqlite3 *db, sqlite3_stmt *s, enum sort sort) {
+    const struct limits *limits = &sim->chores->books[which].limits[sort];
+    const char *turn = (const char *)sqlite3_column_text(s, COL_TURN);
+    if (limits->running_max > 0)
+        check_running(sim, db, (const char *)sqlite3_column_text(s, COL_HANDLER), limits->running_max);
+    if (turn == NULL)
+        return;
+    int64_t running = count_named(db, "SELECT count(*) FROM cdtx_job WHERE concurrency_key = ? AND state = 2", turn);
+    uint32_t most = limits->in_order ? 1 : limits->key_running_max;
+    if (running > most)
+        violate(&sim->world, "limit", "%lld jobs of the key %s run; at most %u may", (long long)running, turn, most);
     if (limits->in_order)
-        cover("in order");
+        check_order(sim, which, db, turn, sqlite3_column_int64(s, COL_ID));
 }
 
 /* A job is not begun after its deadline, which is what was asked for. */
@@ -599,8 +585,8 @@ static void check_deadline(struct sim *sim, int which, sqlite3_stmt *s) {
 static void look_leases(struct sim *sim, int which, sqlite3 *db) {
     struct book_of_chores *book = &sim->chores->books[which];
     uint32_t paused = book->pauses == 0 ? 0 : look_pauses(which, db);
-    sqlite3_stmt *s = prepare(db, "SELECT id, handler, token, concurrency_key, due, deadline, put, payload"
-                                  " FROM cdtx_job WHERE state = 2");
+    sqlite3_stmt *s = query(db, "SELECT id, handler, token, concurrency_key, due, deadline, put, payload"
+                                " FROM cdtx_job WHERE state = 2");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         int sort = sort_of((const char *)sqlite3_column_text(s, COL_HANDLER));
         struct job_of *job = sort == SORTS ? NULL : job_of(sim, which, sqlite3_column_int64(s, COL_ID));
@@ -714,8 +700,8 @@ static void check_dead(struct sim *sim, int which, sqlite3_stmt *s, const struct
 }
 
 static void read_rows(struct sim *sim, int which, sqlite3 *db) {
-    sqlite3_stmt *s = prepare(db, "SELECT id, state, payload, error, attempts, history FROM cdtx_job"
-                                  " WHERE handler GLOB 'chore-*'");
+    sqlite3_stmt *s = query(db, "SELECT id, state, payload, error, attempts, history FROM cdtx_job"
+                                " WHERE handler GLOB 'chore-*'");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         struct job_of *job = job_of(sim, which, sqlite3_column_int64(s, 0));
         if (job == NULL)
@@ -730,7 +716,7 @@ static void read_rows(struct sim *sim, int which, sqlite3 *db) {
 void chore_read(struct sim *sim, int which, sqlite3 *db) {
     if (!sim->knobs.chores)
         return;
-    sqlite3_stmt *s = prepare(db, "SELECT seq, what, src, number, id, key FROM chore ORDER BY seq");
+    sqlite3_stmt *s = query(db, "SELECT seq, what, src, number, id, key FROM chore ORDER BY seq");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         char what = (char)sqlite3_column_text(s, 1)[0];
         struct job_of *job = job_of(sim, sqlite3_column_int(s, 2), sqlite3_column_int64(s, 4));

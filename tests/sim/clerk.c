@@ -9,6 +9,7 @@
 #include "errand.h"
 #include "half.h"
 #include "post.h"
+#include "query.h"
 #include "scenario.h"
 
 enum { PAGES = 2048 };
@@ -183,12 +184,8 @@ int32_t clerk_serve(struct life *life, int which, cdtx_error *err) {
 
 void clerk_final(struct sim *sim, int which, sqlite3 *db) {
     const struct book_of_clerk *book = &sim->clerks->books[which];
-    uint8_t there[PAGES] = {0};
-    sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(db, "SELECT number FROM clerk", -1, &s, NULL) == SQLITE_OK)
-        while (sqlite3_step(s) == SQLITE_ROW)
-            there[sqlite3_column_int64(s, 0) % PAGES] = 1;
-    sqlite3_finalize(s);
+    uint32_t there[PAGES] = {0};
+    query_count(query(db, "SELECT number FROM clerk"), there, PAGES);
     for (uint32_t i = 0; i < book->count; i++) {
         if (book->fate[i] == DONE && !there[i])
             violate(&sim->world, "C2", "line %u of clerk %d was committed and is gone", i, which);

@@ -6,7 +6,7 @@
 #include "attempt.h"
 #include "clerk.h"
 #include "cover.h"
-#include "errand.h"
+#include "query.h"
 
 /* Slots are numbered from the wall clock's begin in this simulation, by their distance. */
 enum { SLOTS_MAX = 4096, CALM = 8 * SECOND };
@@ -113,20 +113,9 @@ int32_t cron_register(struct life *life, cdtx_error *err) {
 
 /* ---- the end ---- */
 
-static int64_t one_number(sqlite3 *db, const char *query) {
-    sqlite3_stmt *s = NULL;
-    int64_t number = 0;
-    if (sqlite3_prepare_v2(db, query, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
-        number = sqlite3_column_int64(s, 0);
-    sqlite3_finalize(s);
-    return number;
-}
-
 static void read_ticks(struct sim *sim, sqlite3 *db) {
-    sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(db, "SELECT slot FROM tick ORDER BY seq", -1, &s, NULL) != SQLITE_OK)
-        return;
-    while (sqlite3_step(s) == SQLITE_ROW) {
+    sqlite3_stmt *s = query(db, "SELECT slot FROM tick ORDER BY seq");
+    while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         int64_t number = (sqlite3_column_int64(s, 0) - WALL_BEGIN_MS) / sim->crons->every_ms;
         if (number >= 0 && number < SLOTS_MAX && ++sim->crons->effects[number] > 1)
             violate(&sim->world, "cron", "slot %lld has run twice", (long long)sqlite3_column_int64(s, 0));
@@ -178,11 +167,11 @@ void cron_final(struct sim *sim, sqlite3 *db) {
     const struct crons *crons = sim->crons;
     if (!sim->knobs.cron)
         return;
-    int64_t settled_ms = one_number(db, "SELECT settled_ms FROM cdtx_cron");
+    int64_t settled_ms = query_number(query(db, "SELECT settled_ms FROM cdtx_cron"));
     int64_t first = (crons->added_ms - WALL_BEGIN_MS) / crons->every_ms + 1;
     int64_t last = (settled_ms - WALL_BEGIN_MS) / crons->every_ms;
     read_ticks(sim, db);
-    if (one_number(db, "SELECT count(*) FROM cdtx_job WHERE handler = 'cron-local'") != 0)
+    if (query_number(query(db, "SELECT count(*) FROM cdtx_job WHERE handler = 'cron-local'")) != 0)
         violate(&sim->world, "L1", "jobs of the schedule are still there when all has ended");
     int certain = !knobs_have(&sim->knobs, FAULT_CLOCK) || sim->world.broken[0] == '\0';
     if (crons->added_ms > 0 && first >= 0 && last < SLOTS_MAX && certain)

@@ -11,13 +11,9 @@
 #include "hook.h"
 #include "mirror.h"
 #include "post.h"
+#include "query.h"
 #include "rogue.h"
 #include "shop.h"
-
-static sqlite3_stmt *prepare(sqlite3 *db, const char *query) {
-    sqlite3_stmt *statement = NULL;
-    return sqlite3_prepare_v2(db, query, -1, &statement, NULL) == SQLITE_OK ? statement : NULL;
-}
 
 /* ---- the log ---- */
 
@@ -40,7 +36,7 @@ static uint32_t count_branches(const uint8_t *bytes, size_t length) {
 
 static void look_uuid(struct sim *sim, sqlite3 *db) {
     struct book *book = &sim->checker->books[REAL];
-    sqlite3_stmt *statement = prepare(db, "SELECT uuid FROM cdtx_meta WHERE id = 1");
+    sqlite3_stmt *statement = query(db, "SELECT uuid FROM cdtx_meta WHERE id = 1");
     if (statement != NULL && sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == 16) {
         if (book->known && memcmp(book->log, sqlite3_column_blob(statement, 0), 16) != 0)
             violate(&sim->world, "C8", "the log has got another uuid");
@@ -72,7 +68,7 @@ static void look_row(struct sim *sim, sqlite3_stmt *s, const struct life *writer
 
 static void look_cases(struct sim *sim, sqlite3 *db) {
     sqlite3_stmt *s =
-        prepare(db, "SELECT subject, count(*), sum(state = 1) FROM cdtx_case WHERE kind = 'tx' GROUP BY subject");
+        query(db, "SELECT subject, count(*), sum(state = 1) FROM cdtx_case WHERE kind = 'tx' GROUP BY subject");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW)
         mirror_case(sim, (const char *)sqlite3_column_text(s, 0), sqlite3_column_int64(s, 1),
                     sqlite3_column_int(s, 2) != 0);
@@ -83,11 +79,11 @@ static void look_cases(struct sim *sim, sqlite3 *db) {
 static void look_log(struct sim *sim, sqlite3 *db, const struct life *writer) {
     struct checker *checker = sim->checker;
     const struct life *by = checker->unattributed ? NULL : writer;
-    sqlite3_stmt *s = prepare(
-        db, "SELECT seq, state, epoch, attempts, acked, reason, reverse_after, noes,"
-            " parked IS NOT NULL, name, branches FROM cdtx_tx UNION ALL"
-            " SELECT seq, 0, floor, (SELECT count(*) FROM cdtx_case WHERE kind = 'tx'), 0, 0, 0, 0, 0, '', x'01'"
-            " FROM cdtx_meta");
+    sqlite3_stmt *s =
+        query(db, "SELECT seq, state, epoch, attempts, acked, reason, reverse_after, noes,"
+                  " parked IS NOT NULL, name, branches FROM cdtx_tx UNION ALL"
+                  " SELECT seq, 0, floor, (SELECT count(*) FROM cdtx_case WHERE kind = 'tx'), 0, 0, 0, 0, 0, '', x'01'"
+                  " FROM cdtx_meta");
     int64_t sequence = 0, floor = 0, cases = 0;
     int rc = SQLITE_ERROR;
     while (s != NULL && (rc = sqlite3_step(s)) == SQLITE_ROW) {
@@ -125,7 +121,7 @@ static void look_known(struct sim *sim, enum participant participant, int64_t se
 
 static void look_effects(struct sim *sim, sqlite3 *db, enum participant participant, int64_t from) {
     struct ledger *ledger = &sim->checker->ledgers[participant];
-    sqlite3_stmt *s = prepare(db, "SELECT seq, gid, branch, op, value FROM effect_log WHERE seq > ? ORDER BY seq");
+    sqlite3_stmt *s = query(db, "SELECT seq, gid, branch, op, value FROM effect_log WHERE seq > ? ORDER BY seq");
     if (s == NULL)
         return;
     sqlite3_bind_int64(s, 1, from);
@@ -159,8 +155,8 @@ static int is_log(const struct sim *sim, sqlite3_stmt *s) {
 
 /* Floors, which come first, and guards. -1: they could not be read. */
 static int64_t look_guards(struct sim *sim, sqlite3 *db, enum participant participant) {
-    sqlite3_stmt *s = prepare(db, "SELECT log, floor, 0, 0 FROM cdtx_floor UNION ALL"
-                                  " SELECT log, seq, branch, state FROM cdtx_guard");
+    sqlite3_stmt *s = query(db, "SELECT log, floor, 0, 0 FROM cdtx_floor UNION ALL"
+                                " SELECT log, seq, branch, state FROM cdtx_guard");
     int64_t rows = 0;
     int rc = SQLITE_ERROR;
     while (s != NULL && (rc = sqlite3_step(s)) == SQLITE_ROW) {
@@ -182,7 +178,7 @@ static int64_t look_guards(struct sim *sim, sqlite3 *db, enum participant partic
 static void look_stock(struct sim *sim, sqlite3 *db) {
     const struct ledger *ledger = &sim->checker->ledgers[STOCK];
     int64_t all = ARTICLES * (int64_t)sim->knobs.stock;
-    sqlite3_stmt *s = prepare(db, "SELECT count(*), sum(free), sum(held), sum(sold), min(free), min(held) FROM stock");
+    sqlite3_stmt *s = query(db, "SELECT count(*), sum(free), sum(held), sum(sold), min(free), min(held) FROM stock");
     if (s == NULL)
         return;
     if (sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int(s, 0) != 0) {
@@ -308,20 +304,13 @@ static void close_image(struct image *image) {
     disk_free(image->disk);
 }
 
-static int64_t one_number(sqlite3_stmt *statement) {
-    int64_t number =
-        statement != NULL && sqlite3_step(statement) == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
-    sqlite3_finalize(statement);
-    return number;
-}
-
 int64_t dump_image_state(struct sim *sim, int64_t sequence) {
     struct image image;
     int64_t state = 0;
     if (open_image(sim, "log.db", &image)) {
-        sqlite3_stmt *s = prepare(image.db, "SELECT state FROM cdtx_tx WHERE seq = ?");
+        sqlite3_stmt *s = query(image.db, "SELECT state FROM cdtx_tx WHERE seq = ?");
         sqlite3_bind_int64(s, 1, sequence);
-        state = one_number(s);
+        state = query_number(s);
     }
     close_image(&image);
     return state;
@@ -331,23 +320,23 @@ int64_t dump_image_effects(struct sim *sim, enum participant participant, const 
     struct image image;
     int64_t count = 0;
     if (open_image(sim, shop_file(participant), &image)) {
-        sqlite3_stmt *s = prepare(image.db, "SELECT count(*) FROM effect_log WHERE gid = ? AND branch = ? AND op = ?");
+        sqlite3_stmt *s = query(image.db, "SELECT count(*) FROM effect_log WHERE gid = ? AND branch = ? AND op = ?");
         sqlite3_bind_text(s, 1, gid, -1, SQLITE_STATIC);
         sqlite3_bind_int64(s, 2, branch);
         sqlite3_bind_text(s, 3, &op, 1, SQLITE_STATIC);
-        count = one_number(s);
+        count = query_number(s);
     }
     close_image(&image);
     return count;
 }
 
-int64_t dump_image_count(struct sim *sim, int which, const char *query, int64_t number) {
+int64_t dump_image_count(struct sim *sim, int which, const char *text, int64_t number) {
     struct image image;
     int64_t count = 0;
     if (open_image(sim, which == CLERK_LOG ? "log.db" : shop_file((enum participant)which), &image)) {
-        sqlite3_stmt *s = prepare(image.db, query);
+        sqlite3_stmt *s = query(image.db, text);
         sqlite3_bind_int64(s, 1, number);
-        count = one_number(s);
+        count = query_number(s);
     }
     close_image(&image);
     return count;
@@ -362,7 +351,7 @@ int dump_quiet(struct sim *sim) {
                              " GLOB 'chore-*' OR handler GLOB 'hook-*' OR handler GLOB 'cron-*' OR (handler GLOB "
                              "'cdtx.half/*' AND state = 2)"
                              " OR (handler = 'cdtx.cron' AND state = 2)))"
-                             " + (SELECT count(*) FROM cdtx_half WHERE state = 1 AND ?1 = ?1)",
+                             " + (SELECT count(*) FROM cdtx_half WHERE state = 1)",
                              0) != half_left(sim, which))
             return 0;
     return 1;
@@ -374,16 +363,16 @@ int dump_quiet(struct sim *sim) {
 static void look_residue(struct sim *sim, sqlite3 *db, const char *file) {
     const struct book *book = &sim->checker->books[REAL];
     /* What runs by the clock for ever may just have been claimed when all ended. */
-    int64_t leased = one_number(prepare(db, "SELECT count(*) FROM cdtx_job WHERE state = 2"
+    int64_t leased = query_number(query(db, "SELECT count(*) FROM cdtx_job WHERE state = 2"
                                             " AND handler NOT IN ('cdtx.msg.keep', 'cdtx.cron')"));
-    int64_t due = one_number(prepare(db, "SELECT count(*) FROM cdtx_tx WHERE due IS NOT NULL"));
+    int64_t due = query_number(query(db, "SELECT count(*) FROM cdtx_tx WHERE due IS NOT NULL"));
     if (leased != 0 || due != 0)
         violate(&sim->world, "C10", "%s: %lld jobs are leased and %lld transactions are due when all has ended", file,
                 (long long)leased, (long long)due);
-    int64_t lag = one_number(prepare(db, "SELECT seq + 1 - floor FROM cdtx_meta WHERE id = 1"));
+    int64_t lag = query_number(query(db, "SELECT seq + 1 - floor FROM cdtx_meta WHERE id = 1"));
     if (lag != 0 && strcmp(file, "log.db") == 0)
         violate(&sim->world, "C10", "the floor is %lld short of the end when all has ended", (long long)lag);
-    sqlite3_stmt *s = prepare(db, "SELECT seq, branch FROM cdtx_guard WHERE state = 1 AND log = ?");
+    sqlite3_stmt *s = query(db, "SELECT seq, branch FROM cdtx_guard WHERE state = 1 AND log = ?");
     sqlite3_bind_blob(s, 1, book->log, sizeof book->log, SQLITE_STATIC);
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         int64_t gid = sqlite3_column_int64(s, 0);
@@ -398,7 +387,7 @@ static void look_file(struct sim *sim, const char *file, int clerk) {
     sqlite3 *db = NULL;
     sqlite3_stmt *s;
     if (open_file(host_of(sim, file)->disk, file, &db)) {
-        s = prepare(db, "PRAGMA integrity_check");
+        s = query(db, "PRAGMA integrity_check");
         if (s == NULL || sqlite3_step(s) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(s, 0), "ok") != 0)
             violate(&sim->world, "C2", "%s is damaged: %s", file, sqlite3_errmsg(db));
         sqlite3_finalize(s);

@@ -4,12 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "checks.h"
+#include "attempt.h"
 #include "cover.h"
+#include "query.h"
 
-enum { ERRANDS_MAX = 1024, HANDFUL = 20, LEASE_MS = 1500, BACKOFF_MIN_MS = 40, BACKOFF_MS = 400 };
-/* Threads may stand still for a moment between a look at the clock and what follows, and clocks may be 5% off. */
-enum { SLACK = 5 * MS };
+enum { ERRANDS_MAX = 1024, HANDFUL = 20 };
 enum sort { IN_LOCAL, PLAIN, PULLED, TAKEN, SORTS };
 enum fate { OPEN, PUT, NOT_PUT };
 
@@ -18,18 +17,13 @@ static const char *const handlers[SORTS] = {"errand-local", "errand-plain", "err
 /* What is known of one job, by its number. */
 struct errand {
     uint8_t sort, fate;
-    int hopeless; /* its handler says a definite no */
-    uint32_t starts, attempt;
-    int64_t token; /* the highest so far, and who has it */
-    const struct life *life;
-    int done;      /* one without effects has answered yes ... */
-    int settled;   /* ... and that was written */
+    struct attempts attempts;
+    int hopeless;  /* its handler says a definite no */
+    int done;      /* one without effects has answered yes */
     int64_t id;    /* its number, once put */
-    int retried;   /* by a person: at once, with its attempts counted anew */
     int cancelled; /* by a person: 1 acknowledged, 2 perhaps */
     const struct host *host;
     int64_t put_at, delay_ms, at_ms; /* virtual time; what was asked for */
-    int64_t failed_at, failed_token; /* the last attempt that its handler failed */
 };
 
 struct errands {
@@ -59,35 +53,21 @@ int32_t errand_tables(cdtx_sql *sql, cdtx_error *err) {
 
 /* A database's clock follows the wall clock while nobody has it open, so a jump then is an honest reason to be early.
  */
-static int excused(const struct life *life, int which, const struct errand *errand, int64_t since) {
-    return life->sim->errands->opened[which] >= since && host_jumped_ahead(errand->host, since);
-}
-
 int errand_clock_moved(const struct life *life, int which, int64_t since) {
     return life->sim->errands->opened[which] >= since && host_jumped_ahead(life->node->host, since);
 }
 
-/* R4 and L4: not before its time, and not again before the shortest back-off. */
-static void check_time(struct life *life, const struct note *note, const struct errand *errand, int64_t token) {
-    struct sim *sim = life->sim;
-    int which = (int)note->which;
-    if (errand->retried)
+/* R4: not before its time. */
+static void check_time(struct life *life, const struct errand *errand) {
+    const struct attempts *attempts = &errand->attempts;
+    if (attempts->token != 0 || attempts->anew)
         return;
-    int64_t waited = sim->world.now - errand->put_at, rested = sim->world.now - errand->failed_at;
-    if (errand->token == 0 && waited < errand->delay_ms * MS * 19 / 20 - SLACK &&
-        !excused(life, which, errand, errand->put_at))
-        violate(&sim->world, "R4", "job %u of database %d starts %lld ms after it was put with a delay of %lld ms",
-                note->number, which, (long long)(waited / MS), (long long)errand->delay_ms);
-    if (errand->token == 0 && errand->at_ms > host_wall_peak_us(errand->host, errand->put_at) / MS)
-        violate(&sim->world, "R4", "job %u of database %d starts before its time of day, %lld ms", note->number, which,
-                (long long)errand->at_ms);
-    if (errand->failed_token != 0 && token == errand->failed_token + 1 &&
-        rested < BACKOFF_MIN_MS * MS * 19 / 20 - SLACK && !excused(life, which, errand, errand->failed_at))
-        violate(&sim->world, "L4", "job %u of database %d is tried again after %lld us; the least back-off is %d ms",
-                note->number, which, (long long)rested, BACKOFF_MIN_MS);
+    attempt_waited(life, attempts, errand->put_at, errand->delay_ms);
+    if (errand->at_ms > host_wall_peak_us(errand->host, errand->put_at) / MS)
+        violate(&life->sim->world, "R4", "errand job %lld of database %d starts before its time of day, %lld ms",
+                (long long)attempts->id, attempts->which, (long long)errand->at_ms);
 }
 
-/* R3: an attempt is counted before it is made; R2: a new lease has a higher token. */
 static struct errand *begin(struct life *life, const cdtx_work *work, enum sort sort) {
     struct sim *sim = life->sim;
     size_t length;
@@ -97,8 +77,6 @@ static struct errand *begin(struct life *life, const cdtx_work *work, enum sort 
         strand_end(&sim->world);
     }
     struct errand *errand = &sim->errands->known[note->which][note->number];
-    tell(&sim->world, life->name, "errand %u of %u, attempt %u, token %lld", note->number, note->which,
-         cdtx_work_attempt(work), (long long)cdtx_work_token(work));
     if (errand->fate == NOT_PUT)
         violate(&sim->world, "R1", "%s runs job %u, whose put had failed", life->name, note->number);
     if (errand->sort != sort)
@@ -106,22 +84,8 @@ static struct errand *begin(struct life *life, const cdtx_work *work, enum sort 
                 handlers[sort]);
     if (errand->cancelled == 1 && sort == IN_LOCAL) /* others may have been given out before */
         violate(&sim->world, "R5", "job %u of database %u starts after it was cancelled", note->number, note->which);
-    errand->starts++;
-    int64_t token = cdtx_work_token(work);
-    check_time(life, note, errand, token);
-    if (token == errand->token && errand->life != life)
-        violate(&sim->world, "R2", "job %u is given to %s and to %s under the same token %lld", note->number,
-                errand->life->name, life->name, (long long)token);
-    if (token <= errand->token)
-        return errand; /* run again with its group, or late after a pause: its end will be refused */
-    if (errand->settled)
-        violate(&sim->world, "R2", "job %u of database %u starts after it was settled", note->number, note->which);
-    if (cdtx_work_attempt(work) <= errand->attempt && !errand->retried)
-        violate(&sim->world, "R3", "job %u starts with attempt %u, token %lld after attempt %u, token %lld",
-                note->number, cdtx_work_attempt(work), (long long)token, errand->attempt, (long long)errand->token);
-    errand->token = token;
-    errand->attempt = cdtx_work_attempt(work);
-    errand->life = life;
+    check_time(life, errand);
+    attempt_begin(life, &errand->attempts, work);
     return errand;
 }
 
@@ -135,14 +99,12 @@ static int32_t write_effect(cdtx_sql *sql, const cdtx_work *work, cdtx_error *er
 static int32_t verdict(struct life *life, struct errand *errand, const cdtx_work *work) {
     struct sim *sim = life->sim;
     if (sim_fault(sim, FAULT_HANDLER_SLOW, &sim->world.faults, 6))
-        env_think(life, prng_range(&sim->world.faults, 1, 2 * LEASE_MS) * MS);
-    if (errand->hopeless)
-        return CDTX_REFUSED;
-    if (!sim_fault(sim, FAULT_HANDLER_ERROR, &sim->world.faults, 3))
-        return 0;
-    errand->failed_at = sim->world.now;
-    errand->failed_token = cdtx_work_token(work);
-    return CDTX_USER;
+        env_think(life, prng_range(&sim->world.faults, 1, 2 * ATTEMPT_LEASE_MS) * MS);
+    enum answer say = errand->hopeless                                             ? SAID_NO
+                      : sim_fault(sim, FAULT_HANDLER_ERROR, &sim->world.faults, 3) ? SAID_FAILED
+                                                                                   : SAID_YES;
+    attempt_answer(life, &errand->attempts, work, say, 0);
+    return say == SAID_NO ? CDTX_REFUSED : say == SAID_FAILED ? CDTX_USER : 0;
 }
 
 static int32_t run_in_local(cdtx_work *work, void *user, cdtx_error *err) {
@@ -187,7 +149,7 @@ int32_t errand_pulled(struct life *life, cdtx_work *work, struct errand **which)
 }
 
 void errand_settled(struct errand *errand, int32_t code, int32_t result) {
-    errand->settled |= errand->sort == TAKEN && code == 0 && result == 0;
+    errand->attempts.ended |= errand->sort == TAKEN && code == 0 && result == 0;
 }
 
 /* Has another process had the database open all the time? */
@@ -214,9 +176,9 @@ int32_t errand_register(struct life *life, int which, cdtx_error *err) {
             .user = handler,
             .attempts_max = 100000,
             .crashes_max = 100000,
-            .lease_ms = LEASE_MS,
-            .backoff_min_ms = BACKOFF_MIN_MS,
-            .backoff_max_ms = BACKOFF_MS,
+            .lease_ms = ATTEMPT_LEASE_MS,
+            .backoff_min_ms = ATTEMPT_BACKOFF_MIN_MS,
+            .backoff_max_ms = ATTEMPT_BACKOFF_MAX_MS,
         };
         char name[40];
         snprintf(name, sizeof name, "%s-%d", handlers[sort], which); /* one name, one database */
@@ -277,6 +239,7 @@ static void add_note(struct sim *sim, struct put *put, uint32_t which, uint32_t 
     struct errand *errand = &sim->errands->known[which][number];
     if (put->count > 0)
         *errand = sim->errands->known[which][put->notes[0].number];
+    errand->attempts = (struct attempts){.what = "errand", .which = (int)which, .id = number};
     errand->hopeless = prng_chance(&sim->world.work, 1, 10);
     put->notes[put->count++] = (struct note){which, number};
 }
@@ -328,7 +291,7 @@ void errand_step_in(struct life *life, int which) {
     int cancels = prng_chance(work, 1, 2);
     if (errand->id == 0 || errand->cancelled)
         return;
-    errand->retried |= !cancels;
+    errand->attempts.anew |= !cancels;
     if (cancels)
         errand->cancelled = 2; /* perhaps, should this life die before the answer */
     cdtx_error err = {0};
@@ -346,35 +309,21 @@ void errand_step_in(struct life *life, int which) {
 
 /* ---- the end ---- */
 
-static void count_rows(sqlite3 *db, const char *query, uint32_t *counts) {
-    sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(db, query, -1, &s, NULL) == SQLITE_OK)
-        while (sqlite3_step(s) == SQLITE_ROW)
-            counts[sqlite3_column_int64(s, 0) % ERRANDS_MAX]++;
-    sqlite3_finalize(s);
-}
-
-static void note_jobs(sqlite3 *db, int state, uint32_t *counts) {
-    sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(db,
-                           "SELECT payload FROM cdtx_job WHERE CASE ? WHEN 3 THEN state = 3 ELSE state <> 3 END"
-                           " AND handler GLOB 'errand-*'",
-                           -1, &s, NULL) == SQLITE_OK) {
-        sqlite3_bind_int(s, 1, state);
-        while (sqlite3_step(s) == SQLITE_ROW) {
-            struct note note;
-            memcpy(&note, sqlite3_column_blob(s, 0), sizeof note);
-            counts[note.number % ERRANDS_MAX]++;
-        }
+static void count_jobs(sqlite3 *db, const char *text, uint32_t *counts) {
+    sqlite3_stmt *s = query(db, text);
+    while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
+        struct note note;
+        memcpy(&note, sqlite3_column_blob(s, 0), sizeof note);
+        counts[note.number % ERRANDS_MAX]++;
     }
     sqlite3_finalize(s);
 }
 
 void errand_final(struct sim *sim, int which, sqlite3 *db) {
     uint32_t effects[ERRANDS_MAX] = {0}, live[ERRANDS_MAX] = {0}, dead[ERRANDS_MAX] = {0};
-    count_rows(db, "SELECT number FROM errand", effects);
-    note_jobs(db, 0, live);
-    note_jobs(db, 3, dead);
+    query_count(query(db, "SELECT number FROM errand"), effects, ERRANDS_MAX);
+    count_jobs(db, "SELECT payload FROM cdtx_job WHERE state <> 3 AND handler GLOB 'errand-*'", live);
+    count_jobs(db, "SELECT payload FROM cdtx_job WHERE state = 3 AND handler GLOB 'errand-*'", dead);
     for (uint32_t i = 0; i < sim->errands->count[which]; i++) {
         const struct errand *errand = &sim->errands->known[which][i];
         /* A time of day that the last jumps of the clock have moved away from may still be to come. */
@@ -386,15 +335,15 @@ void errand_final(struct sim *sim, int which, sqlite3 *db) {
             violate(&sim->world, "R5", "job %u of database %d was cancelled and is still there", i, which);
         if (errand->cancelled == 1)
             continue;
-        int put = errand->fate == PUT || (errand->fate == OPEN && errand->starts > 0);
+        int put = errand->fate == PUT || (errand->fate == OPEN && errand->attempts.leases > 0);
         int has_effect = errand->sort != PLAIN && errand->sort != TAKEN;
         uint32_t wanted = put && !errand->hopeless && has_effect;
         if (live[i] != 0)
             violate(&sim->world, "L1", "job %u of database %d is still waiting after %u starts", i, which,
-                    errand->starts);
+                    errand->attempts.leases);
         else if (effects[i] != wanted)
             violate(&sim->world, "R1", "job %u of database %d (%s) has %u effects after %u starts; it should have %u",
-                    i, which, handlers[errand->sort], effects[i], errand->starts, wanted);
+                    i, which, handlers[errand->sort], effects[i], errand->attempts.leases, wanted);
         else if (put && (dead[i] != 0) != errand->hopeless)
             violate(&sim->world, "R6", "job %u of database %d is %s, though its handler %s", i, which,
                     dead[i] ? "dead" : "gone", errand->hopeless ? "refused" : "did not refuse");

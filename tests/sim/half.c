@@ -7,6 +7,7 @@
 #include "cover.h"
 #include "mirror.h"
 #include "post.h"
+#include "query.h"
 
 enum { HALVES_MAX = 256, NUMBERS_MAX = 8192 };
 enum told { NOT_TOLD, DONE, NOT_DONE };
@@ -316,11 +317,9 @@ static void check_pair(struct sim *sim, const struct half_of *half) {
 
 static void look_effects(struct sim *sim, int which, sqlite3 *db) {
     struct halves *halves = sim->halves;
-    sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(db, "SELECT seq, half FROM half WHERE seq > ? ORDER BY seq", -1, &s, NULL) != SQLITE_OK)
-        return;
+    sqlite3_stmt *s = query(db, "SELECT seq, half FROM half WHERE seq > ? ORDER BY seq");
     sqlite3_bind_int64(s, 1, halves->looked[which]);
-    while (sqlite3_step(s) == SQLITE_ROW) {
+    while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         struct half_of *half = &halves->all[sqlite3_column_int64(s, 1) % HALVES_MAX];
         halves->looked[which] = sqlite3_column_int64(s, 0);
         half->rows++;
@@ -370,12 +369,9 @@ static void look_row(struct sim *sim, int which, int64_t id, sqlite3_stmt *s) {
 static void look_halves(struct sim *sim, int which, sqlite3 *db) {
     struct halves *halves = sim->halves;
     uint8_t seen[HALVES_MAX] = {0};
-    sqlite3_stmt *s = NULL;
+    sqlite3_stmt *s = query(db, "SELECT id, state, parked IS NOT NULL, payload FROM cdtx_half");
     int rc = SQLITE_ERROR;
-    if (sqlite3_prepare_v2(db, "SELECT id, state, parked IS NOT NULL, payload FROM cdtx_half", -1, &s, NULL) !=
-        SQLITE_OK)
-        return;
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+    while (s != NULL && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         int64_t id = sqlite3_column_int64(s, 0);
         look_row(sim, which, id, s);
         if (id < NUMBERS_MAX && halves->by_id[which][id] != NULL)
@@ -435,16 +431,13 @@ int half_is_visible(const struct sim *sim, int which, uint32_t number) {
 
 /* C10: what is parked is a case, and nothing else is. */
 void half_read(struct sim *sim, int which, sqlite3 *db) {
-    sqlite3_stmt *s = NULL;
-    if (sim->knobs.halves &&
-        sqlite3_prepare_v2(db,
-                           "SELECT (SELECT count(*) FROM cdtx_case WHERE kind = 'half' AND state = 1),"
-                           " (SELECT count(*) FROM cdtx_half WHERE state = 1 AND parked IS NOT NULL)",
-                           -1, &s, NULL) == SQLITE_OK &&
-        sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int(s, 0) != sqlite3_column_int(s, 1))
-        violate(&sim->world, "C10", "%d cases of half messages are open in %d; %d are parked", sqlite3_column_int(s, 0),
-                which, sqlite3_column_int(s, 1));
-    sqlite3_finalize(s);
+    if (!sim->knobs.halves)
+        return;
+    int64_t cases = query_number(query(db, "SELECT count(*) FROM cdtx_case WHERE kind = 'half' AND state = 1"));
+    int64_t parked = query_number(query(db, "SELECT count(*) FROM cdtx_half WHERE state = 1 AND parked IS NOT NULL"));
+    if (cases != parked)
+        violate(&sim->world, "C10", "%lld cases of half messages are open in %d; %lld are parked", (long long)cases,
+                which, (long long)parked);
 }
 
 void half_final(struct sim *sim) {

@@ -7,6 +7,7 @@
 #include "clerk.h"
 #include "cover.h"
 #include "mirror.h"
+#include "query.h"
 
 enum { HOOKS_MAX = 512 };
 enum fate { OPEN, RECORDED, NOT_RECORDED };
@@ -164,14 +165,6 @@ void hook_attach(struct life *life, cdtx_tx *tx, const char *name, int keyed) {
 
 /* ---- the end ---- */
 
-static void count_rows(sqlite3 *db, const char *query, uint32_t *counts) {
-    sqlite3_stmt *s = NULL;
-    if (sqlite3_prepare_v2(db, query, -1, &s, NULL) == SQLITE_OK)
-        while (sqlite3_step(s) == SQLITE_ROW)
-            counts[sqlite3_column_int64(s, 0) % HOOKS_MAX]++;
-    sqlite3_finalize(s);
-}
-
 static const struct row *row_named(const struct sim *sim, const char *name) {
     const struct book *book = &sim->checker->books[REAL];
     for (int64_t i = 1; i <= book->highest; i++)
@@ -200,11 +193,11 @@ static void check_hook(struct sim *sim, uint32_t number, uint32_t effects) {
 }
 
 void hook_final(struct sim *sim, sqlite3 *db) {
-    uint32_t effects[HOOKS_MAX] = {0}, left[HOOKS_MAX] = {0};
-    count_rows(db, "SELECT number FROM hook", effects);
-    count_rows(db, "SELECT 0 FROM cdtx_job WHERE handler GLOB 'hook-*'", left);
-    if (left[0] != 0)
-        violate(&sim->world, "L1", "%u hooks are still there when all has ended", left[0]);
+    uint32_t effects[HOOKS_MAX] = {0};
+    query_count(query(db, "SELECT number FROM hook"), effects, HOOKS_MAX);
+    int64_t left = query_number(query(db, "SELECT count(*) FROM cdtx_job WHERE handler GLOB 'hook-*'"));
+    if (left != 0)
+        violate(&sim->world, "L1", "%lld hooks are still there when all has ended", (long long)left);
     for (uint32_t i = 0; i < sim->hooks->count; i++)
         check_hook(sim, i, effects[i]);
 }

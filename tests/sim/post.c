@@ -7,9 +7,9 @@
 
 #include "attempt.h"
 #include "cover.h"
-#include "errand.h"
 #include "half.h"
 #include "mirror.h"
+#include "query.h"
 
 enum { POSTS_MAX = 1024, KEYS = 3, NO_KEY = -1, GROUPS = 2, ATTEMPTS_MAX = 5 };
 enum kind { BY_CLERK, IN_TRY, IN_CONFIRM, IN_CANCEL, BY_HALF };
@@ -299,10 +299,7 @@ static void check_visible(struct life *life, const struct consumer *consumer, co
                     row == NULL ? "nothing" : state_names[row->now.state]);
     }
     check_image(sim, consumer->which, number);
-    if (sim->world.now - post->put_at < post->delay_ms * MS * 19 / 20 - 5 * MS &&
-        !errand_clock_moved(life, consumer->which, post->put_at))
-        violate(&sim->world, "R4", "message %u of %d is delivered before its delay of %lld ms", number, consumer->which,
-                (long long)post->delay_ms);
+    attempt_waited(life, &post->deliveries[consumer->group].attempts, post->put_at, post->delay_ms);
 }
 
 static struct post_of *begin(const struct consumer *consumer, const cdtx_work *work) {
@@ -499,17 +496,10 @@ void post_heal(struct sim *sim) {
 
 /* ---- the rows as they stand ---- */
 
-static sqlite3_stmt *prepare(sqlite3 *db, const char *query, int64_t number) {
-    sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(db, query, -1, &statement, NULL) != SQLITE_OK)
-        return NULL;
-    sqlite3_bind_int64(statement, 1, number);
-    return statement;
-}
-
 static void look_posts(struct sim *sim, int which, sqlite3 *db) {
     struct book_of_posts *book = &sim->posts->books[which];
-    sqlite3_stmt *s = prepare(db, "SELECT seq, what, number FROM post WHERE seq > ? ORDER BY seq", book->looked);
+    sqlite3_stmt *s = query(db, "SELECT seq, what, number FROM post WHERE seq > ? ORDER BY seq");
+    sqlite3_bind_int64(s, 1, book->looked);
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         struct post_of *post = &book->posts[sqlite3_column_int64(s, 2) % POSTS_MAX];
         book->looked = sqlite3_column_int64(s, 0);
@@ -524,7 +514,8 @@ static void look_posts(struct sim *sim, int which, sqlite3 *db) {
 /* M7 */
 static void look_letters(struct sim *sim, int which, sqlite3 *db) {
     struct book_of_posts *book = &sim->posts->books[which];
-    sqlite3_stmt *s = prepare(db, "SELECT seq, team, src, number FROM letter WHERE seq > ? ORDER BY seq", book->read);
+    sqlite3_stmt *s = query(db, "SELECT seq, team, src, number FROM letter WHERE seq > ? ORDER BY seq");
+    sqlite3_bind_int64(s, 1, book->read);
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         int group = sqlite3_column_int(s, 1) % GROUPS, src = sqlite3_column_int(s, 2) % CLERKS;
         int64_t number = sqlite3_column_int64(s, 3);
@@ -580,7 +571,7 @@ static void read_row(struct sim *sim, int which, sqlite3_stmt *s) {
 /* C10: no message is held by a branch whose transaction has ended. */
 static void read_held(struct sim *sim, int which, sqlite3 *db) {
     const struct book *book = &sim->checker->books[REAL];
-    sqlite3_stmt *s = prepare(db, "SELECT seq, branch FROM cdtx_msg WHERE visible IS NULL AND ?1 = ?1", 0);
+    sqlite3_stmt *s = query(db, "SELECT seq, branch FROM cdtx_msg WHERE visible IS NULL");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         int64_t gid = sqlite3_column_int64(s, 0);
         if (gid < 0 || gid >= GIDS_MAX || book->rows[gid] == NULL || !book->rows[gid]->resolved)
@@ -593,10 +584,8 @@ static void read_held(struct sim *sim, int which, sqlite3 *db) {
 void post_read(struct sim *sim, int which, sqlite3 *db) {
     if (!sim->knobs.posts)
         return;
-    sqlite3_stmt *s = prepare(db,
-                              "SELECT handler, state, payload, attempts, crashes, error FROM cdtx_job"
-                              " WHERE handler GLOB 'cdtx.msg/news/*' AND ?1 = ?1",
-                              0);
+    sqlite3_stmt *s = query(db, "SELECT handler, state, payload, attempts, crashes, error FROM cdtx_job"
+                                " WHERE handler GLOB 'cdtx.msg/news/*'");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW)
         read_row(sim, which, s);
     sqlite3_finalize(s);

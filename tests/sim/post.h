@@ -18,7 +18,6 @@ uint8_t post_draw(struct sim *sim);
 /* Called by them after their effect, T, C or X; posts: as drawn. */
 int32_t post_in_branch(struct life *life, int which, cdtx_sql *sql, const char *gid, uint32_t branch, char op,
                        uint8_t posts, cdtx_error *err);
-/* A delivery that was taken; what to settle it with. */
 /* For half messages: a new message of that queue, and what its payload is; 0: there are too many. Which it is by its
  * payload. */
 struct post_note {
@@ -26,7 +25,9 @@ struct post_note {
 };
 int post_new_half(struct sim *sim, int which, struct post_note *note);
 uint32_t post_number(const void *payload, size_t length);
+/* A delivery that was taken; what to settle it with. */
 int32_t post_pulled(struct life *life, cdtx_work *work);
+/* What was paused goes on. */
 void post_heal(struct sim *sim);
 void post_look(struct sim *sim, int which, sqlite3 *db, uint32_t touched);
 /* The end: each file is read, then all is judged. */

@@ -1,8 +1,9 @@
 /* One simulated installation: hosts with a disk and a clock, nodes that run on them, and each node's present life: one
  * process with one engine. Module by module: knobs (what a seed switches on), env (a life's cdtx_env), life (start,
  * crash, end), net (calls between nodes), shop (what the participants do), client (global transactions), rogue (a
- * caller who breaks the protocol), clerk and errand (local transactions and jobs beside them), checks (the invariants),
- * cover (what a run has seen). */
+ * caller who breaks the protocol), clerk and errand (local transactions and jobs beside them), chore, hook, post, half
+ * and cron (the other patterns), attempt (what holds for attempts at any job), checks (the invariants), cover (what a
+ * run has seen). */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
