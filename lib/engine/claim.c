@@ -6,7 +6,7 @@
 enum { WALL_LOOK_MS = 5000 };
 enum { CLAIM_MAX = 512, PROBES = 2, GAP_MAX = 8, ROWS_MAX = 64 << 20 };
 /* How far a handler's floor is looked for at a time; when rows are looked at again that could not be claimed. */
-enum { FLOOR_STEP = 20000, FLOOR_AGAIN_MS = 10, DAMAGED_AGAIN_MS = 5000 };
+enum { FLOOR_STEP = 20000, FLOOR_AGAIN_MS = 10, DAMAGED_AGAIN_MS = 5000, LAST_CHANCE_AGAIN_MS = 100 };
 
 struct claim {
     struct rider rider;
@@ -24,7 +24,7 @@ struct share {
     uint32_t room;
     int few_takers;     /* it is so small because nobody takes more */
     int64_t by_rate_ms; /* it is so small because of the rate, until then; 0: it is not */
-    uint32_t damaged;   /* rows of this level that were left alone */
+    uint32_t left;      /* rows of this level that were left alone */
     int unread;         /* there may be more that could be claimed */
 };
 
@@ -46,7 +46,7 @@ static void drop_claimed(struct claim *claim) {
 
 #define ROW_COLUMNS                                                                                                    \
     "id, attempts, token, payload, curve, deadline, unique_key, concurrency_key, msg, msg_key, msg_id,"                \
-    " " SCHEMA_JOB_PLACE
+    " crashes, " SCHEMA_JOB_PLACE
 enum {
     ROW_ID,
     ROW_ATTEMPTS,
@@ -59,6 +59,7 @@ enum {
     ROW_MESSAGE,
     ROW_MESSAGE_KEY,
     ROW_MESSAGE_ID,
+    ROW_CRASHES,
     ROW_PLACE
 };
 
@@ -217,7 +218,7 @@ static int32_t leave_alone(struct claim *claim, struct share *share, cdtx_sql *s
                            cdtx_error *err) {
     const cdtx_value *key = cdtx__rows_at(&claim->rows, row, ROW_KEY);
     int rings = sql->store->meta.rings;
-    share->damaged++;
+    share->left++;
     cdtx__log(claim->rows.env, CDTX_LOG_ALARM, "job %lld of '%s' is left alone, its row is damaged: %s",
               (long long)cdtx__rows_int(&claim->rows, row, ROW_ID), share->handler->name, why);
     int32_t rc = key->type == CDTX_TEXT ? cdtx__job_pass_turn(sql, key->bytes, err) : 0;
@@ -257,12 +258,37 @@ static int32_t lease(struct claim *claim, struct share *share, cdtx_sql *sql, ui
     return 0;
 }
 
-static int is_plain(const struct claim *claim, uint32_t row) {
+static int64_t last_chance_of(const struct handler *handler) {
+    return handler->options.crashes_max > 2 ? (int64_t)handler->options.crashes_max - 1 : 1;
+}
+
+static int has_last_chance(const struct claim *claim, const struct handler *handler, uint32_t row) {
+    return cdtx__rows_int(&claim->rows, row, ROW_CRASHES) >= last_chance_of(handler);
+}
+
+/* Whoever is leased beside a job that ends its process loses its lease with it. So of those that one crash more makes
+ * dead, one is at work at a time: each is dead of its own. */
+static int32_t may_take_chance(struct claim *claim, cdtx_sql *sql, int *may, cdtx_error *err) {
+    int64_t least = INT64_MAX, at_work = 0;
+    struct handler *handler = NULL;
+    *may = 1;
+    if (MUTANT(sql->store->env, "last-chance-shared"))
+        return 0;
+    while ((handler = cdtx__handler_after(claim->room, handler)) != NULL)
+        least = last_chance_of(handler) < least ? last_chance_of(handler) : least;
+    cdtx_value argument = SQL_INT(least);
+    int32_t rc = count_of(sql, "SELECT EXISTS (SELECT 1 FROM cdtx_job WHERE state = 2 AND crashes >= ?)", &argument, 1,
+                          &at_work, err);
+    *may = at_work == 0;
+    return rc;
+}
+
+static int is_plain(const struct claim *claim, const struct handler *handler, uint32_t row) {
     static const int columns[] = {ROW_UNIQUE, ROW_KEY, ROW_DEADLINE};
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         if (cdtx__rows_at(&claim->rows, row, (uint32_t)columns[i])->type != CDTX_NULL)
             return 0;
-    return 1;
+    return !has_last_chance(claim, handler, row);
 }
 
 /* How many from that row on follow one another by number, with few of others between, and have nothing that must be
@@ -270,7 +296,8 @@ static int is_plain(const struct claim *claim, uint32_t row) {
 static uint32_t run_length(const struct claim *claim, const struct share *share, uint32_t row) {
     uint32_t count = 0;
     int64_t before = 0;
-    for (; row + count < claim->rows.count && count < share->room && is_plain(claim, row + count); count++) {
+    for (; row + count < claim->rows.count && count < share->room && is_plain(claim, share->handler, row + count);
+         count++) {
         int64_t id = cdtx__rows_int(&claim->rows, row + count, ROW_ID);
         if (count > 0 && (id <= before || id > before + GAP_MAX))
             break;
@@ -285,7 +312,13 @@ static int32_t claim_row(struct claim *claim, struct share *share, cdtx_sql *sql
         !MUTANT(sql->store->env, "deadline-ignored"))
         return bury(claim, share, sql, row, err);
     int turn = 1;
-    int32_t rc = has_turn(claim, sql, share->handler, row, &turn, err);
+    int32_t rc = has_last_chance(claim, share->handler, row) ? may_take_chance(claim, sql, &turn, err) : 0;
+    if (rc != 0 || !turn) {
+        share->left++;
+        come_back(claim, LAST_CHANCE_AGAIN_MS);
+        return rc;
+    }
+    rc = has_turn(claim, sql, share->handler, row, &turn, err);
     if (rc != 0)
         return rc;
     if (turn)
@@ -357,7 +390,7 @@ static int32_t claim_page(struct claim *claim, struct share *share, cdtx_sql *sq
                           cdtx_error *err) {
     int64_t first = place_of(claim, head) & ~JOB_DUE_MAX, now = now_on(sql, place_clock(first));
     cdtx_value arguments[] = {SQL_INT(first), SQL_INT(first + (now < JOB_DUE_MAX ? now : JOB_DUE_MAX)),
-                              SQL_INT(share->handler->next_lane), SQL_INT(share->room), SQL_INT(share->damaged)};
+                              SQL_INT(share->handler->next_lane), SQL_INT(share->room), SQL_INT(share->left)};
     int32_t rc = read_level(claim, sql, arguments, err);
     *full = claim->rows.count == share->room;
     if (rc == CDTX_LIMIT) { /* large payloads: one always fits, and one at a time is enough */
@@ -378,10 +411,10 @@ static int32_t claim_page(struct claim *claim, struct share *share, cdtx_sql *sq
 static int32_t claim_level(struct claim *claim, struct share *share, cdtx_sql *sql, uint32_t head, cdtx_error *err) {
     int32_t rc = 0;
     int full = 1;
-    share->damaged = 0;
+    share->left = 0;
     for (uint32_t looked = 0; rc == 0 && full && share->room > 0; looked += claim->rows.count) {
         if (looked >= CLAIM_MAX) {
-            share->unread = 1;
+            share->unread = share->left < CLAIM_MAX;
             break;
         }
         rc = claim_page(claim, share, sql, head, &full, err);

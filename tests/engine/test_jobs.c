@@ -553,6 +553,47 @@ START_TEST(a_dead_process_is_a_crash) {
 }
 END_TEST
 
+/* Does one after another until it meets the poison. */
+static uint32_t work_through(cdtx_work **works, uint32_t count) {
+    uint32_t done = 0;
+    while (done < count && memcmp(cdtx_work_payload(works[done], NULL), "poison", 6) != 0)
+        OK(cdtx_settle(works[done++], 0, NULL, &E));
+    return done;
+}
+
+/* A process that takes what there is, and ends at the poison, or when there is no more. */
+static void live(void) {
+    cdtx_work *works[8];
+    uint32_t count = 0, done = 0;
+    handle("print", (cdtx_handler_options){.lease_ms = 3600000});
+    handle("paint", (cdtx_handler_options){.lease_ms = 3600000, .crashes_max = 4});
+    do {
+        OK(cdtx_take_many(engine, 1000, works, 8, &count, &E));
+        done = work_through(works, count);
+    } while (count > 0 && done == count);
+    close_shop();
+    for (; done < count; done++)
+        FAILS(CDTX_MISUSE, "closed", cdtx_settle(works[done], 0, NULL, &E));
+    open_shop(cdtx_test_env_port(world));
+}
+
+START_TEST(who_ends_its_process_takes_no_neighbours_along) {
+    make_shop();
+    put("print", "poison", (cdtx_job_options){.priority = 1});
+    put("print", "first neighbour", (cdtx_job_options){0});
+    put("print", "second neighbour", (cdtx_job_options){0});
+    put("paint", "third neighbour", (cdtx_job_options){0});
+    live();
+    live();
+    ck_assert_int_eq(jobs("crashes = 1"), 4); /* all were leased; the last life's are counted at the next look */
+    live();
+    live();
+    ck_assert_int_eq(jobs("state = 3 AND crashes = 3 AND payload = x'706f69736f6e'"), 1);
+    ck_assert_int_eq(jobs("1"), 1);
+    free_shop();
+}
+END_TEST
+
 struct finish {
     cdtx_work *work;
     int32_t code;
@@ -756,6 +797,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, taken_and_settled);
     tcase_add_test(tcase, a_lost_lease_changes_nothing);
     tcase_add_test(tcase, dead_after_too_many_crashes);
+    tcase_add_test(tcase, who_ends_its_process_takes_no_neighbours_along);
     tcase_add_test(tcase, a_dead_process_is_a_crash);
     tcase_add_test(tcase, effects_and_end_in_the_hosts_transaction);
     tcase_add_test(tcase, descriptor_is_readable_when_there_is_work);
