@@ -37,6 +37,7 @@ static int32_t expire(const struct handler *handler, cdtx_sql *sql, struct old_j
     cdtx_value arguments[] = {SQL_INT(dead ? JOB_DEAD : JOB_READY),
                               SQL_INT(now),
                               dead ? SQL_INT(now) : SQL_NULL,
+                              SQL_INT(!MUTANT(sql->store->env, "crash-uncounted")),
                               cdtx__sql_text(why),
                               cdtx__sql_text(line),
                               SQL_INT(JOB_HISTORY_MAX),
@@ -44,9 +45,9 @@ static int32_t expire(const struct handler *handler, cdtx_sql *sql, struct old_j
     int32_t rc =
         cdtx__sql_run(sql,
                       "UPDATE cdtx_job SET state = ?, clock = 0, due = ?, died = ?,"
-                      " crashes = min(crashes, 9223372036854775806) + 1," /* damaged ones hold nobody up */
+                      " crashes = min(crashes, 9223372036854775806) + ?," /* damaged ones hold nobody up */
                       " token = min(token, 9223372036854775806) + 1, error = ?, " JOB_HISTORY_AND_LINE " WHERE id = ?",
-                      arguments, 7, NULL, NULL, err);
+                      arguments, 8, NULL, NULL, err);
     if (rc == 0)
         rc = cdtx__job_pass_on(sql, handler->name, dead ? cdtx__rows_at(rows, row, LOST_UNIQUE)->bytes : NULL,
                                keeps_turn ? NULL : cdtx__rows_at(rows, row, LOST_KEY)->bytes, err);

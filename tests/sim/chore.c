@@ -24,6 +24,7 @@ struct put_of {
     int key, turn;    /* unique and concurrency key; NO_KEY */
     int hopeless;     /* its handler says a definite no ... */
     int poison, toil; /* ... or never yes; or goes on for long, with heartbeats */
+    int killer;       /* its handler's process ends */
     uint32_t snoozes, afters, fails;
     int anew; /* somebody may have given its job another life */
     int64_t put_at, delay_ms, deadline_ms, debounce_max_ms;
@@ -33,8 +34,9 @@ struct put_of {
 /* One job, by its number. */
 struct job_of {
     struct attempts attempts;
-    int yes;        /* a plain one has answered so */
-    int64_t leased; /* the last token that was seen leased */
+    int yes;                /* a plain one has answered so */
+    int64_t leased;         /* the last token that was seen leased */
+    uint32_t leases, kills; /* seen so far, and those in which it has ended its process */
     /* At the end, by the rows of `chore`. */
     int put, sort, key;
     int64_t last_word; /* the number whose payload it has; -1: any of its key */
@@ -47,7 +49,7 @@ struct job_of {
 };
 
 struct limits {
-    uint32_t attempts_max, running_max, key_running_max;
+    uint32_t attempts_max, crashes_max, running_max, key_running_max;
     int in_order;
 };
 
@@ -93,6 +95,7 @@ void chore_init(struct sim *sim) {
         for (int sort = 0; sort < SORTS; sort++)
             chores->books[which].limits[sort] = (struct limits){
                 .attempts_max = prng_chance(prng, 1, 2) ? 3 : 8,
+                .crashes_max = sim->knobs.killers ? 3 : 100000,
                 .running_max = (uint32_t)prng_below(prng, 3),
                 .key_running_max = (uint32_t)prng_range(prng, 1, 2),
                 .in_order = prng_chance(prng, 1, 2),
@@ -171,17 +174,32 @@ static int took_one(uint32_t *left) {
     return 1;
 }
 
+/* R6: whoever ends its processes is dead after so many, in each life that it was given. */
+static void kill_process(struct life *life, const struct put_of *put, struct job_of *job) {
+    uint32_t most = life->sim->chores->books[job->attempts.which].limits[put->sort].crashes_max;
+    uint32_t lives = 1 + (uint32_t)job->attempts.anew;
+    if (++job->kills > lives * most)
+        violate(&life->sim->world, "R6",
+                "chore job %lld of %d has ended its process %u times in %u lives; %u are enough",
+                (long long)job->attempts.id, job->attempts.which, job->kills, lives, most);
+    cover("killer");
+    life_die(life, "its chore");
+    env_alive(life);
+}
+
 static int32_t answer(struct life *life, struct put_of *put, struct job_of *job, cdtx_work *work, cdtx_error *err) {
     struct sim *sim = life->sim;
     struct prng *prng = &sim->chores->prng;
     int64_t wish_ms = prng_range(prng, 50, 900);
     enum answer say = SAID_YES;
+    if (put->killer && sim->faults_on)
+        kill_process(life, put, job);
     if (sim_fault(sim, FAULT_HANDLER_SLOW, prng, 6))
         env_think(life, prng_range(prng, 1, 2 * ATTEMPT_LEASE_MS) * MS);
     if (put->toil && sim->faults_on && put->sort >= PLAIN &&
         attempt_toil(life, &job->attempts, work, 2 * ATTEMPT_LEASE_MS * MS) != 0)
         say = SAID_FAILED; /* its lease is lost: stop */
-    else if (put->hopeless)
+    else if (put->hopeless || put->killer)
         say = SAID_NO;
     else if (took_one(&put->snoozes))
         say = SAID_SNOOZE;
@@ -249,7 +267,7 @@ static int32_t register_one(struct life *life, int which, int sort, cdtx_error *
         .user = handler,
         .local_db = sort == ELSEWHERE ? life->dbs[other_of(which)] : NULL,
         .attempts_max = limits->attempts_max,
-        .crashes_max = 100000,
+        .crashes_max = limits->crashes_max,
         .lease_ms = ATTEMPT_LEASE_MS,
         .backoff_min_ms = ATTEMPT_BACKOFF_MIN_MS,
         .backoff_max_ms = ATTEMPT_BACKOFF_MAX_MS,
@@ -293,20 +311,24 @@ static int32_t put_one(cdtx_sql *sql, void *user, cdtx_error *err) {
         return rc;
     struct job_of *job = job_of(sim, which, id);
     put->id = id;
+    if (job != NULL)
+        job->sort = put->sort;
     if (job != NULL && put->policy != CDTX_UNIQUE_KEEP)
-        job->attempts.anew |= put->policy != CDTX_UNIQUE_REJECT; /* its attempts count from 0 */
+        job->attempts.anew += put->policy != CDTX_UNIQUE_REJECT; /* its attempts count from 0 */
     int64_t values[] = {which, putting->note.number, id, put->key, put->policy};
     rc = write_row(sim, which, sql, "P", values, err);
     return rc != 0 ? rc : putting->fails ? CDTX_USER : 0;
 }
 
-static void draw_behaviour(struct prng *prng, struct put_of *put) {
+static void draw_behaviour(struct sim *sim, struct put_of *put) {
+    struct prng *prng = &sim->chores->prng;
     put->hopeless = prng_chance(prng, 1, 12);
     put->poison = prng_chance(prng, 1, 12);
     put->toil = prng_chance(prng, 1, 5);
     put->snoozes = prng_chance(prng, 1, 3) ? (uint32_t)prng_range(prng, 1, 4) : 0;
     put->afters = prng_chance(prng, 1, 4) ? 1 : 0;
     put->fails = prng_chance(prng, 1, 4) ? 1 : 0;
+    put->killer = sim->knobs.killers && prng_chance(prng, 1, 10);
 }
 
 static void draw_options(struct sim *sim, int which, struct put_of *put, struct putting *putting) {
@@ -348,7 +370,7 @@ static void put_chore(struct life *life, int which) {
     while (put->sort == ELSEWHERE && !is_together(sim));
     struct putting *putting = world_alloc(&sim->world, sizeof *putting);
     *putting = (struct putting){.sim = sim, .note = {(uint32_t)which, number}, .fails = prng_chance(prng, 1, 6)};
-    draw_behaviour(prng, put);
+    draw_behaviour(sim, put);
     draw_options(sim, which, put, putting);
     put->put_at = sim->world.now;
     cdtx_error err = {0};
@@ -410,14 +432,14 @@ static void cancel(struct life *life, int which) {
 
 /* ---- a person steps in ---- */
 
-/* From now on any job may have got another life. */
-static void mark_anew(struct sim *sim, int which) {
+/* From now on any job of that sort may have got another life. */
+static void mark_anew(struct sim *sim, int which, int sort) {
     struct book_of_chores *book = &sim->chores->books[which];
     for (int64_t id = 1; id <= book->highest; id++)
-        if (book->jobs[id] != NULL)
-            book->jobs[id]->attempts.anew = 1;
+        if (book->jobs[id] != NULL && book->jobs[id]->sort == sort)
+            book->jobs[id]->attempts.anew++;
     for (uint32_t i = 0; i < book->count; i++)
-        book->puts[i].anew = 1;
+        book->puts[i].anew |= book->puts[i].sort == sort;
 }
 
 static void redrive(struct life *life, int which, int sort) {
@@ -426,10 +448,10 @@ static void redrive(struct life *life, int which, int sort) {
     name_of(sort, which, name);
     cdtx_redrive_filter filter = {.size = sizeof filter, .handler = name};
     filter.per_s = prng_chance(&life->sim->chores->prng, 1, 2) ? 20 : 0;
-    mark_anew(life->sim, which);
+    mark_anew(life->sim, which, sort);
     int32_t rc = cdtx_job_redrive(life->dbs[which], &filter, life->name, "it is mended", &count, NULL);
     env_alive(life);
-    mark_anew(life->sim, which);
+    mark_anew(life->sim, which, sort);
     if (rc == 0 && count > 0)
         cover("redrive");
     tell(&life->sim->world, life->name, "redrives %s: %s, %lld", name, cdtx_code_name(rc), (long long)count);
@@ -520,7 +542,7 @@ static int sort_of(const char *handler) {
     return SORTS;
 }
 
-enum { COL_ID, COL_HANDLER, COL_TOKEN, COL_TURN, COL_DUE, COL_DEADLINE, COL_PUT, COL_PAYLOAD };
+enum { COL_ID, COL_HANDLER, COL_TOKEN, COL_TURN, COL_DUE, COL_DEADLINE, COL_PUT, COL_PAYLOAD, COL_CRASHES };
 
 static int64_t count_named(sqlite3 *db, const char *text, const char *name) {
     sqlite3_stmt *s = query(db, text);
@@ -549,10 +571,25 @@ static void check_order(struct sim *sim, int which, sqlite3 *db, const char *tur
     cover("in order");
 }
 
+/* Who dies of one crash more is not at work beside another of whom that holds, who may be the one that crashes. */
+static void check_last_chance(struct sim *sim, sqlite3 *db, sqlite3_stmt *s, uint32_t crashes_max) {
+    if (sqlite3_column_int64(s, COL_CRASHES) != crashes_max - 1)
+        return;
+    sqlite3_stmt *others =
+        query(db, "SELECT count(*) FROM cdtx_job WHERE handler GLOB 'chore-*' AND state = 2 AND crashes = ?");
+    sqlite3_bind_int64(others, 1, crashes_max - 1);
+    int64_t count = query_number(others);
+    if (count > 1)
+        violate(&sim->world, "limit", "job %lld is leased; of those that die of the next crash %lld are at work",
+                (long long)sqlite3_column_int64(s, COL_ID), (long long)count);
+    cover("last chance");
+}
+
 /* Limits and order, at the first look at a lease. */
 static void check_new_lease(struct sim *sim, int which, sqlite3 *db, sqlite3_stmt *s, enum sort sort) {
     const struct limits *limits = &sim->chores->books[which].limits[sort];
     const char *turn = (const char *)sqlite3_column_text(s, COL_TURN);
+    check_last_chance(sim, db, s, limits->crashes_max);
     if (limits->running_max > 0)
         check_running(sim, db, (const char *)sqlite3_column_text(s, COL_HANDLER), limits->running_max);
     if (turn == NULL)
@@ -585,7 +622,7 @@ static void check_deadline(struct sim *sim, int which, sqlite3_stmt *s) {
 static void look_leases(struct sim *sim, int which, sqlite3 *db) {
     struct book_of_chores *book = &sim->chores->books[which];
     uint32_t paused = book->pauses == 0 ? 0 : look_pauses(which, db);
-    sqlite3_stmt *s = query(db, "SELECT id, handler, token, concurrency_key, due, deadline, put, payload"
+    sqlite3_stmt *s = query(db, "SELECT id, handler, token, concurrency_key, due, deadline, put, payload, crashes"
                                 " FROM cdtx_job WHERE state = 2");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
         int sort = sort_of((const char *)sqlite3_column_text(s, COL_HANDLER));
@@ -594,6 +631,7 @@ static void look_leases(struct sim *sim, int which, sqlite3 *db) {
         if (job == NULL || token == job->leased)
             continue;
         job->leased = token;
+        job->leases++;
         check_new_lease(sim, which, db, s, (enum sort)sort);
         check_deadline(sim, which, s);
         if (paused & book->paused & 1U << sort)
@@ -677,13 +715,36 @@ static void read_key_back(struct sim *sim, int which, sqlite3_stmt *s) {
     }
 }
 
+enum { DEAD_ID, DEAD_STATE, DEAD_PAYLOAD, DEAD_ERROR, DEAD_ATTEMPTS, DEAD_HISTORY, DEAD_CRASHES };
+
+/* Died of crashes: it had so many leases. */
+static void check_crashed(struct sim *sim, sqlite3_stmt *s, const struct put_of *put, const struct job_of *job) {
+    uint32_t most = sim->chores->books[job->attempts.which].limits[put->sort].crashes_max;
+    if (sqlite3_column_int64(s, DEAD_CRASHES) != most || job->leases < most)
+        violate(&sim->world, "R6", "chore job %lld of %d died of %lld crashes in %u leases; it takes %u",
+                (long long)job->attempts.id, job->attempts.which, (long long)sqlite3_column_int64(s, DEAD_CRASHES),
+                job->leases, most);
+    cover(put->killer ? "dead of its crashes" : "dead of crashes");
+}
+
+/* Without a deadline and without another's payload it is known what ends it. */
+static void check_reason(struct sim *sim, int which, sqlite3_stmt *s, const struct put_of *put) {
+    uint32_t most = sim->chores->books[which].limits[put->sort].attempts_max;
+    int64_t attempts = sqlite3_column_int64(s, DEAD_ATTEMPTS);
+    if (!put->hopeless && !put->killer && put->deadline_ms == 0 && put->key == NO_KEY && attempts < most)
+        violate(&sim->world, "R1", "chore job %lld of %d is dead after %lld attempts, of %u: %s",
+                (long long)sqlite3_column_int64(s, DEAD_ID), which, (long long)attempts, most,
+                (const char *)sqlite3_column_text(s, DEAD_ERROR));
+}
+
 /* R6: the dead keep payload, last error and history, and are so for a reason. */
 static void check_dead(struct sim *sim, int which, sqlite3_stmt *s, const struct job_of *job) {
     const struct book_of_chores *book = &sim->chores->books[which];
-    const char *error = (const char *)sqlite3_column_text(s, 3), *history = (const char *)sqlite3_column_text(s, 5);
-    const struct note *note = sqlite3_column_blob(s, 2);
-    long long id = sqlite3_column_int64(s, 0);
-    if (sqlite3_column_bytes(s, 2) != (int)sizeof *note || note->number >= book->count ||
+    const char *error = (const char *)sqlite3_column_text(s, DEAD_ERROR),
+               *history = (const char *)sqlite3_column_text(s, DEAD_HISTORY);
+    const struct note *note = sqlite3_column_blob(s, DEAD_PAYLOAD);
+    long long id = sqlite3_column_int64(s, DEAD_ID);
+    if (sqlite3_column_bytes(s, DEAD_PAYLOAD) != (int)sizeof *note || note->number >= book->count ||
         (job->last_word >= 0 && job->last_word != (int64_t)note->number)) {
         violate(&sim->world, "R6", "chore job %lld of %d is dead and has not kept its payload", id, which);
         return;
@@ -692,21 +753,21 @@ static void check_dead(struct sim *sim, int which, sqlite3_stmt *s, const struct
     if (error == NULL || error[0] == '\0' || history == NULL || strstr(history, error) == NULL)
         violate(&sim->world, "R6", "chore job %lld of %d is dead with the error '%s' and the history '%s'", id, which,
                 error == NULL ? "" : error, history == NULL ? "" : history);
-    else if (!put->hopeless && put->deadline_ms == 0 && put->key == NO_KEY &&
-             sqlite3_column_int64(s, 4) < book->limits[put->sort].attempts_max)
-        violate(&sim->world, "R1", "chore job %lld of %d is dead after %lld attempts, of %u: %s", id, which,
-                (long long)sqlite3_column_int64(s, 4), book->limits[put->sort].attempts_max, error);
+    else if (strcmp(error, "its holder crashed or lost its lease") == 0)
+        check_crashed(sim, s, put, job);
+    else
+        check_reason(sim, which, s, put);
     cover("dead chore");
 }
 
 static void read_rows(struct sim *sim, int which, sqlite3 *db) {
-    sqlite3_stmt *s = query(db, "SELECT id, state, payload, error, attempts, history FROM cdtx_job"
+    sqlite3_stmt *s = query(db, "SELECT id, state, payload, error, attempts, history, crashes FROM cdtx_job"
                                 " WHERE handler GLOB 'chore-*'");
     while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
-        struct job_of *job = job_of(sim, which, sqlite3_column_int64(s, 0));
+        struct job_of *job = job_of(sim, which, sqlite3_column_int64(s, DEAD_ID));
         if (job == NULL)
             continue;
-        job->state = sqlite3_column_int(s, 1);
+        job->state = sqlite3_column_int(s, DEAD_STATE);
         if (job->state == CDTX_JOB_DEAD)
             check_dead(sim, which, s, job);
     }

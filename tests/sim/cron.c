@@ -136,10 +136,10 @@ static uint32_t run_after(const struct crons *crons, int64_t number, int64_t las
 /* A slot that was not run was left out by the policy: then so many after it were not. */
 static void check_left_out(struct sim *sim, int64_t first, int64_t last) {
     const struct crons *crons = sim->crons;
-    uint32_t least = crons->catch_up == CDTX_CATCH_UP_ALL              ? crons->catch_up_max
-                     : crons->catch_up == CDTX_CATCH_UP_ONCE           ? 1
-                     : sim->knobs.faults == 0 && sim->knobs.night == 0 ? UINT32_MAX
-                                                                       : 0;
+    uint32_t least = crons->catch_up == CDTX_CATCH_UP_ALL                 ? crons->catch_up_max
+                     : crons->catch_up == CDTX_CATCH_UP_ONCE              ? 1
+                     : knobs_are_calm(&sim->knobs) && !sim->knobs.killers ? UINT32_MAX
+                                                                          : 0;
     for (int64_t number = first; number <= last; number++) {
         if (crons->effects[number] > 0)
             continue;

@@ -49,6 +49,7 @@ static void draw_patterns(struct knobs *knobs, uint64_t seed) {
     knobs->posts = prng_chance(&prng, 1, 2);
     knobs->halves = prng_chance(&prng, 1, 2) && knobs->posts;
     knobs->cron = prng_chance(&prng, 1, 3);
+    knobs->killers = knobs->chores && prng_chance(&prng, 1, 3);
 }
 
 void knobs_draw(struct knobs *knobs, uint64_t seed) {
@@ -114,8 +115,8 @@ void knobs_tell(struct world *world, const struct knobs *knobs) {
     if (knobs->dead != 0)
         tell(world, "knobs", "participant %d is dead for most of the run, open_max %u", knobs->dead - 1,
              knobs->open_max);
-    tell(world, "knobs", "chores %d, hooks one in %u, messages %d, halves %d, cron %d", knobs->chores, knobs->hooks_in,
-         knobs->posts, knobs->halves, knobs->cron);
+    tell(world, "knobs", "chores %d, of them killers %d, hooks one in %u, messages %d, halves %d, cron %d",
+         knobs->chores, knobs->killers, knobs->hooks_in, knobs->posts, knobs->halves, knobs->cron);
     tell(world, "knobs", "one in: crash %u, disk fault %u, loss %u", knobs->crash_in, knobs->fault_in, knobs->loss_in);
 }
 

@@ -68,13 +68,17 @@ struct knobs {
     int posts;         /* messages and consumer groups */
     int halves;        /* half messages and check-backs */
     int cron;          /* a schedule */
-    int spare;
+    int killers;       /* some chores end the process that runs them */
 };
 
 void knobs_draw(struct knobs *knobs, uint64_t seed);
 void knobs_tell(struct world *world, const struct knobs *knobs);
 static inline int knobs_have(const struct knobs *knobs, enum fault_kind kind) {
     return (knobs->faults >> kind & 1) != 0;
+}
+/* Does nothing go wrong that the workload itself does not do? */
+static inline int knobs_are_calm(const struct knobs *knobs) {
+    return knobs->faults == 0 && knobs->night == 0;
 }
 /* Are there guards of others than global transactions? */
 static inline int knobs_have_patterns(const struct knobs *knobs) {

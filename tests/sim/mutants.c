@@ -63,6 +63,8 @@ const struct mutant mutants[] = {
     {"inbox-unguarded", "effects in another database are not guarded", "R1 M7"},
     {"job-floor-high", "guards of jobs go while the jobs are there", "R1 M7"},
     {"replace-keeps", "what was put in place of a waiting job is dropped", "R1 R6"},
+    {"crash-uncounted", "a job that ends its process is given out for ever", "R6 L1"},
+    {"last-chance-shared", "jobs that die of one crash more are at work together", "limit"},
     {"snooze-counts", "a snooze counts as an attempt", "R3 R1"},
     {"after-ignored", "a handler's own pause is not kept", "R4"},
     {"deadline-ignored", "jobs are begun after their deadline", "R4"},

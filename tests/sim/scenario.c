@@ -124,6 +124,7 @@ static const struct {
     FIELD(posts),
     FIELD(halves),
     FIELD(cron),
+    FIELD(killers),
 #undef FIELD
 };
 
