@@ -37,7 +37,7 @@ static void drop_claimed(struct claim *claim) {
     struct list *link;
     while ((link = list_pop(&claim->jobs)) != NULL) {
         struct job *job = LIST_OF(link, struct job, work.link);
-        __atomic_sub_fetch(&job->handler->claimed, 1, __ATOMIC_RELAXED);
+        cdtx__job_let_go(job);
         cdtx__free(claim->rows.env, job, job->size);
     }
 }
@@ -112,6 +112,8 @@ static struct job *new_job(struct claim *claim, struct handler *handler, uint32_
     job->message_id = keep_text(&behind, message_id);
     cdtx__hook_gid(job->unique_key, job->gid);
     __atomic_add_fetch(&handler->claimed, 1, __ATOMIC_RELAXED);
+    if (handler->options.rate_per_s > 0)
+        __atomic_add_fetch(&handler->unbegun, 1, __ATOMIC_RELAXED);
     list_push(&claim->jobs, &job->work.link);
     return job;
 }
@@ -448,25 +450,20 @@ static int32_t look_ahead(struct claim *claim, const struct share *share, cdtx_s
     return rc;
 }
 
-static int64_t time_of_one(const struct handler *handler) {
-    return handler->options.rate_per_s > 1000000 ? 1 : 1000000 / (int64_t)handler->options.rate_per_s;
-}
-
-/* rate_per_s: time is saved up, for a tenth of a second of attempts or one at most, and each attempt spends its part.
- */
+/* What waits for a thread until the rate has room again would begin together with those that are claimed then, so it
+ * counts as begun. */
 static void by_rate(struct share *share, const cdtx_env *env) {
     struct handler *handler = share->handler;
-    if (handler->options.rate_per_s == 0)
+    if (handler->options.rate_per_s == 0 || MUTANT(env, "rate-ignored"))
         return;
-    int64_t each = time_of_one(handler), now = cdtx__now_us(env);
-    int64_t most = each > 100000 ? each : 100000, since = now - handler->counted_at_us;
-    handler->counted_at_us = now;
-    handler->tokens_us = since > most - handler->tokens_us ? most : handler->tokens_us + since;
-    int64_t allowed = handler->tokens_us / each;
+    int64_t unbegun = MUTANT(env, "rate-at-claim") ? 0 : __atomic_load_n(&handler->unbegun, __ATOMIC_ACQUIRE);
+    int64_t now = cdtx__now_us(env), part = cdtx__rate_part_us(handler);
+    int64_t spent = __atomic_load_n(&handler->spent_us, __ATOMIC_RELAXED);
+    int64_t left = now - cdtx__rate_gone_us(handler, spent, now), allowed = left / part - unbegun;
     if (allowed >= share->room)
         return;
-    share->room = (uint32_t)allowed;
-    share->by_rate_ms = (each - handler->tokens_us % each) / 1000 + 1;
+    share->room = allowed > 0 ? (uint32_t)allowed : 0;
+    share->by_rate_ms = (unbegun > 0 && part < 100000 ? 100000 : part - left % part) / 1000 + 1;
 }
 
 /* After a rest a few find out whether it is over. */
@@ -482,11 +479,6 @@ static void by_rest(struct share *share, const cdtx_env *env) {
     share->room = most;
     if (left_us > 0)
         share->by_rate_ms = left_us / 1000 + 1;
-}
-
-static void spend(struct handler *handler, uint32_t attempts) {
-    if (handler->options.rate_per_s > 0)
-        handler->tokens_us -= attempts * time_of_one(handler);
 }
 
 static int32_t by_running(cdtx_sql *sql, const struct handler *handler, uint32_t *room, cdtx_error *err) {
@@ -537,13 +529,11 @@ static int32_t find_share(struct claim *claim, cdtx_sql *sql, struct share *shar
 static int32_t claim_handler(struct claim *claim, cdtx_sql *sql, struct handler *handler, cdtx_error *err) {
     struct share share = {.handler = handler};
     int32_t rc = find_share(claim, sql, &share, err);
-    uint32_t room = share.room;
     if (rc == 0)
         rc = read_heads(claim, sql, handler, err);
     for (uint32_t i = 0; rc == 0 && i < claim->heads.count && share.room > 0; i++)
         if (due_in(sql, place_of(claim, i)) <= 0)
             rc = claim_level(claim, &share, sql, i, err);
-    spend(handler, room - share.room);
     return rc != 0 ? rc : look_ahead(claim, &share, sql, err);
 }
 

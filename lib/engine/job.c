@@ -8,6 +8,21 @@
  * asked, as if after so many failures. */
 enum { HOPE_AFTER = 64, AWAY_CURVE = 6 };
 
+/* Once, although its group may run it again. Its part of the rate goes first: a claim that sees it begun sees that too.
+ */
+void cdtx__job_begin(struct job *job) {
+    struct handler *handler = job->handler;
+    if (handler->options.rate_per_s == 0 || job->begun)
+        return;
+    job->begun = 1;
+    int64_t now = cdtx__now_us(job->work.engine->env), before = __atomic_load_n(&handler->spent_us, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&handler->spent_us, &before,
+                                        cdtx__rate_gone_us(handler, before, now) + cdtx__rate_part_us(handler), 0,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+    __atomic_sub_fetch(&handler->unbegun, 1, __ATOMIC_RELEASE);
+}
+
 static void end(struct job *job) {
     struct list one;
     list_init(&one);
@@ -20,6 +35,7 @@ static int32_t call_handler(struct job *job, cdtx_error *err) {
     err->text[0] = '\0';
     err->retry_after_ms = 0;
     job->wish = WISH_NONE;
+    cdtx__job_begin(job);
     int32_t rc = o->handler(&job->work, o->user, err);
     if (rc != 0 && err->text[0] == '\0')
         cdtx__fail(err, rc, "the handler answered %s", cdtx_code_name(rc));
@@ -146,8 +162,10 @@ static void run_many(struct task *task) {
     cdtx__pump_gather(pump, of_handler, handler, handler->many_max - 1, &more);
     while ((link = list_pop(&more)) != NULL)
         jobs[count++] = LIST_OF(link, struct job, task.link);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         jobs[i]->wish = WISH_NONE;
+        cdtx__job_begin(jobs[i]);
+    }
     handler->many(jobs, count, handler->options.user);
     for (uint32_t i = 0; i < count; i++)
         list_push(&more, &jobs[i]->work.link);

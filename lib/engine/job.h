@@ -45,16 +45,16 @@ struct handler {
     struct job_room *room;
     char *name, *queue;
     cdtx_handler_options options;
-    uint32_t claimed;      /* atomic: by us, and not ended */
-    uint32_t successes;    /* atomic: in a row, of those in a local transaction; more than a few do not matter */
-    int64_t takes_us;      /* atomic: a plain attempt, on the average; 0: none was made yet */
-    int64_t tokens_us;     /* rate_per_s: time saved up and not spent on attempts, ... */
-    int64_t counted_at_us; /* ... as of then; only the claim at work reads them */
-    uint8_t space[16];     /* with local_db: what stands for the log in the guards of its jobs; zero: not known yet */
-    int64_t lane;          /* of its jobs in the database; 0: not known yet, or none was ever put */
-    int64_t next_lane;     /* as the claim at work has found it */
-    int64_t floor;         /* the lowest number of its jobs that is still there, or lower; told to local_db */
-    int64_t next_floor;    /* as the claim at work has found it */
+    uint32_t claimed;   /* atomic: by us, and not ended */
+    uint32_t successes; /* atomic: in a row, of those in a local transaction; more than a few do not matter */
+    int64_t takes_us;   /* atomic: a plain attempt, on the average; 0: none was made yet */
+    int64_t spent_us;   /* atomic: with a rate: attempts have spent the time up to then */
+    uint32_t unbegun;   /* atomic: with a rate: claimed by us, and have not spent their part of it */
+    uint8_t space[16];  /* with local_db: what stands for the log in the guards of its jobs; zero: not known yet */
+    int64_t lane;       /* of its jobs in the database; 0: not known yet, or none was ever put */
+    int64_t next_lane;  /* as the claim at work has found it */
+    int64_t floor;      /* the lowest number of its jobs that is still there, or lower; told to local_db */
+    int64_t next_floor; /* as the claim at work has found it */
     char topic[TOPIC_NAME_MAX + 1], group[TOPIC_NAME_MAX + 1]; /* of deliveries; "" for other jobs */
     int recovering;                                            /* a claim looks at leases of an earlier life, ... */
     int recovered;                                             /* ... and has */
@@ -75,6 +75,16 @@ struct job_room {
     int more;     /* atomic: due jobs were left for want of room */
 };
 
+/* With a rate: the time that each attempt spends. */
+static inline int64_t cdtx__rate_part_us(const struct handler *handler) {
+    return handler->options.rate_per_s > 1000000 ? 1 : 1000000 / (int64_t)handler->options.rate_per_s;
+}
+/* Up to when it is spent, or has been lost: what is saved up is a tenth of a second, or time for one. */
+static inline int64_t cdtx__rate_gone_us(const struct handler *handler, int64_t spent, int64_t now) {
+    int64_t part = cdtx__rate_part_us(handler), saved = now - (part > 100000 ? part : 100000);
+    return spent > saved ? spent : saved;
+}
+
 /* What a handler asked for instead of the usual back-off. */
 enum job_wish { WISH_NONE, WISH_AFTER, WISH_SNOOZE };
 
@@ -92,6 +102,7 @@ struct job {
     struct batch *batch; /* it is being settled with (work.c) */
     enum job_wish wish;
     int64_t wish_ms;
+    int begun;                     /* with a rate: it has spent its part of it */
     int answered;                  /* in_local: the handler ran, and code is its word */
     int tried;                     /* its local_db let it in */
     int ended;                     /* its row's end is in a transaction of the host's */
@@ -164,6 +175,9 @@ static inline void cdtx__job_ring(struct job_room *room, int64_t in_us) {
 
 /* Sends a claimed job to its handler, or to cdtx_take. */
 void cdtx__job_start(struct job *job);
+/* The handler is about to have it. */
+void cdtx__job_begin(struct job *job);
+
 /* ---- job_end.c ---- */
 
 /* Writes the ends of claimed jobs, linked by work.link, by code and err of each: gone, ready again later, or dead. Each
@@ -180,6 +194,8 @@ int32_t cdtx__job_extend(struct job *job, cdtx_sql *sql, cdtx_error *err);
 /* Counts that end, once it is durable. */
 void cdtx__job_count(const struct job *job);
 void cdtx__job_free(struct job *job);
+/* It is among those claimed no longer, whatever has become of it. */
+void cdtx__job_let_go(const struct job *job);
 /* Back to READY as if never claimed. */
 void cdtx__job_give_back(struct job *job);
 

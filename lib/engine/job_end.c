@@ -244,10 +244,17 @@ void cdtx__job_count(const struct job *job) {
         cdtx__add(&engine->jobs_dead);
 }
 
+void cdtx__job_let_go(const struct job *job) {
+    struct handler *handler = job->handler;
+    if (handler->options.rate_per_s > 0 && !job->begun)
+        __atomic_sub_fetch(&handler->unbegun, 1, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&handler->claimed, 1, __ATOMIC_RELAXED);
+}
+
 void cdtx__job_free(struct job *job) {
     struct job_room *room = job->handler->room;
     const cdtx_env *env = job->work.engine->env;
-    __atomic_sub_fetch(&job->handler->claimed, 1, __ATOMIC_RELAXED);
+    cdtx__job_let_go(job);
     cdtx__free(env, job, job->size);
     if (__atomic_load_n(&room->more, __ATOMIC_RELAXED))
         cdtx__job_ring(room, 0);

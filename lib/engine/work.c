@@ -34,7 +34,10 @@ static uint32_t take(cdtx *engine, int64_t for_ms, cdtx_work **works, uint32_t m
     cdtx__pump_take(&engine->pump, most, cdtx__until_us(engine, for_ms), &taken);
     while ((link = list_pop(&taken)) != NULL) {
         cdtx__ref(engine); /* the work's, until it is settled */
-        works[count++] = LIST_OF(link, struct cdtx_work, link);
+        works[count] = LIST_OF(link, struct cdtx_work, link);
+        if (works[count]->kind == CDTX_WORK_JOB)
+            cdtx__job_begin(cdtx__job_of(works[count]));
+        count++;
     }
     return count;
 }

@@ -465,6 +465,38 @@ START_TEST(a_rate_is_kept) {
 }
 END_TEST
 
+enum { RATE = 10 };
+
+/* Holds the one thread for long, which looks for jobs whenever it waits. */
+static int32_t toil(cdtx_work *work, void *user, cdtx_error *err) {
+    (void)work;
+    (void)user;
+    cdtx_bytes payloads[3 * RATE];
+    for (int i = 0; i < 3 * RATE; i++)
+        payloads[i] = (cdtx_bytes){"x", 1};
+    int32_t rc = cdtx_retry_put_many(db, "print", payloads, 3 * RATE, NULL, NULL, err);
+    for (int i = 0; rc == 0 && i < 3 * RATE; i++) {
+        cdtx_test_env_advance(world, 1000 / RATE);
+        rc = cdtx_retry_put(db, "nobody", "x", 1, NULL, NULL, err);
+    }
+    return rc;
+}
+
+START_TEST(a_rate_is_of_what_begins) {
+    make_shop();
+    handle("print", (cdtx_handler_options){.handler = shop_handler, .rate_per_s = RATE});
+    handle("toil", (cdtx_handler_options){.handler = toil});
+    put("print", "first", (cdtx_job_options){0});
+    OK(cdtx_run(engine, 1000, &E));
+    put("toil", "x", (cdtx_job_options){0});
+    OK(cdtx_run(engine, 10000, &E));
+    ck_assert_int_eq(shop_run_count, 1 + 3 * RATE);
+    for (int i = 0; i + RATE + 1 < shop_run_count; i++)
+        ck_assert_int_ge(shop_runs[i + RATE + 1].at - shop_runs[i].at, 1000);
+    free_shop();
+}
+END_TEST
+
 /* ---- pauses ---- */
 
 START_TEST(a_paused_handler_begins_nothing) {
@@ -629,6 +661,7 @@ static void tests(TCase *tcase) {
     tcase_add_test(tcase, running_max_is_for_all_engines);
     tcase_add_test(tcase, room_comes_back_with_every_end);
     tcase_add_test(tcase, a_rate_is_kept);
+    tcase_add_test(tcase, a_rate_is_of_what_begins);
     tcase_add_test(tcase, a_paused_handler_begins_nothing);
     tcase_add_test(tcase, paused_by_another_engine);
     tcase_add_test(tcase, damaged_rows_hold_nobody_up);
