@@ -49,7 +49,7 @@ struct job_of {
 };
 
 struct limits {
-    uint32_t attempts_max, crashes_max, running_max, key_running_max;
+    uint32_t attempts_max, crashes_max, running_max, key_running_max, rate_per_s;
     int in_order;
 };
 
@@ -77,6 +77,7 @@ struct handler {
     struct life *life;
     int which;
     enum sort sort;
+    int64_t spent, at; /* of its rate: microseconds that its attempts have spent ahead of time, as of then */
 };
 
 static int other_of(int which) {
@@ -91,7 +92,8 @@ void chore_init(struct sim *sim) {
     struct chores *chores = sim->chores = world_alloc(&sim->world, sizeof *sim->chores);
     struct prng *prng = &chores->prng;
     *prng = prng_new(sim->world.seed, "chores");
-    for (int which = 0; which < CLERKS; which++)
+    struct prng rates = prng_new(sim->world.seed, "rates of chores");
+    for (int which = 0; which < CLERKS; which++) {
         for (int sort = 0; sort < SORTS; sort++)
             chores->books[which].limits[sort] = (struct limits){
                 .attempts_max = prng_chance(prng, 1, 2) ? 3 : 8,
@@ -100,6 +102,8 @@ void chore_init(struct sim *sim) {
                 .key_running_max = (uint32_t)prng_range(prng, 1, 2),
                 .in_order = prng_chance(prng, 1, 2),
             };
+        chores->books[which].limits[PLAIN].rate_per_s = prng_chance(&rates, 1, 2) ? 3 : 50;
+    }
 }
 
 int32_t chore_tables(cdtx_sql *sql, cdtx_error *err) {
@@ -211,10 +215,29 @@ static int32_t answer(struct life *life, struct put_of *put, struct job_of *job,
     return attempt_code(work, say, wish_ms, err);
 }
 
+/* No more attempts begin in any time than its rate has room for, and what a tenth of a second has, or one. Clocks may
+ * be 5% off. */
+static void check_rate(struct handler *handler) {
+    struct world *world = &handler->life->sim->world;
+    uint32_t rate = handler->life->sim->chores->books[handler->which].limits[handler->sort].rate_per_s;
+    if (rate == 0)
+        return;
+    int64_t each = SECOND / rate, most = each > 100 * MS ? each : 100 * MS;
+    int64_t passed = (world->now - handler->at) * 21 / 20;
+    handler->spent = (handler->spent > passed ? handler->spent - passed : 0) + each;
+    handler->at = world->now;
+    if (handler->spent > most + 5 * MS)
+        violate(world, "rate", "%s begins attempts that take its rate of %u a second %lld ms; %lld may be ahead",
+                handler->life->name, rate, (long long)(handler->spent / MS), (long long)(most / MS));
+    if (handler->spent > each)
+        cover("at its rate");
+}
+
 static int32_t run(cdtx_work *work, void *user, cdtx_error *err) {
     struct handler *handler = user;
     struct life *life = handler->life;
     struct job_of *job = NULL;
+    check_rate(handler);
     struct put_of *put = begin(life, work, handler->sort, &job);
     int where = handler->sort == ELSEWHERE ? other_of(handler->which) : handler->which;
     int32_t rc = handler->sort == PLAIN ? 0 : write_effect(life->sim, where, cdtx_work_sql(work), work, err);
@@ -258,7 +281,7 @@ static int32_t register_one(struct life *life, int which, int sort, cdtx_error *
     const struct limits *limits = &life->sim->chores->books[which].limits[sort];
     struct handler *handler = world_alloc(&life->sim->world, sizeof *handler);
     char name[40];
-    *handler = (struct handler){life, which, (enum sort)sort};
+    *handler = (struct handler){.life = life, .which = which, .sort = (enum sort)sort};
     name_of(sort, which, name);
     cdtx_handler_options options = {
         .size = sizeof options,
@@ -274,7 +297,7 @@ static int32_t register_one(struct life *life, int which, int sort, cdtx_error *
         .running_max = limits->running_max,
         .key_running_max = limits->key_running_max,
         .in_order = limits->in_order,
-        .rate_per_s = sort == PLAIN ? 50 : 0,
+        .rate_per_s = limits->rate_per_s,
     };
     return cdtx_handler_add(life->dbs[which], name, &options, err);
 }

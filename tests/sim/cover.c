@@ -104,6 +104,7 @@ static const char *const names[] = {
     "resume a handler",
     "as many as may run",
     "in order",
+    "at its rate",
     "dead chore",
     "killer",
     "dead of its crashes",

@@ -65,6 +65,8 @@ const struct mutant mutants[] = {
     {"replace-keeps", "what was put in place of a waiting job is dropped", "R1 R6"},
     {"crash-uncounted", "a job that ends its process is given out for ever", "R6 L1"},
     {"last-chance-shared", "jobs that die of one crash more are at work together", "limit"},
+    {"rate-ignored", "a handler's rate is not kept", "rate"},
+    {"rate-at-claim", "what waits for a thread does not count against its handler's rate", "rate"},
     {"snooze-counts", "a snooze counts as an attempt", "R3 R1"},
     {"after-ignored", "a handler's own pause is not kept", "R4"},
     {"deadline-ignored", "jobs are begun after their deadline", "R4"},
