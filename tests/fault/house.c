@@ -113,7 +113,7 @@ void house_close(struct house *house) {
 static size_t line_of(const struct wish *wish, char text[ORDER_TEXT_MAX]) {
     struct order_line line = {.quantity = wish->quantity};
     (void)snprintf(line.request, sizeof line.request, "%s", wish->key);
-    (void)snprintf(line.sku, sizeof line.sku, "%s", wish->sku);
+    (void)snprintf(line.sku, sizeof line.sku, HOUSE_SKU);
     return order_line_write(&line, text);
 }
 
@@ -303,4 +303,22 @@ int32_t house_drain(struct house *house, struct ledger *ledger, int64_t for_ms) 
     if (rc != 0 && rc != CDTX_STOPPED)
         ledger_complain(ledger, "the house does not come to rest: %s", err.text);
     return rc;
+}
+
+uint32_t house_ask_again(struct house *house, struct ledger *ledger) {
+    uint32_t asked = 0;
+    for (uint32_t i = 0, count = ledger->count; i < count; i++) {
+        struct heard heard = ledger->list[i]; /* the list may move */
+        if (heard.deed != DEED_ORDER || heard.code == 0 || heard.code == CDTX_REFUSED)
+            continue;
+        struct wish wish = {heard.key, strstr(heard.key, "sold-out") != NULL ? HOUSE_TOO_MANY : 1};
+        int32_t code = house_order(house, ledger, ORDER_DECLARED, &wish);
+        ledger->list[i].code = code;
+        ledger->count = count;
+        if (cdtx_happened(code) < 0)
+            ledger_complain(ledger, "order %s was asked about again without faults, and answered %s", heard.key,
+                            cdtx_code_name(code));
+        asked++;
+    }
+    return asked;
 }

@@ -51,9 +51,12 @@ void house_close(struct house *house);
 
 /* ---- deeds: each is done once, and its answer is heard ---- */
 
+/* What all orders are for, and more of it than there ever is: what a key with "sold-out" in it asks for. */
+#define HOUSE_SKU "apple"
+enum { HOUSE_TOO_MANY = 1000000000 };
+
 struct wish {
     const char *key;
-    const char *sku;
     int64_t quantity;
 };
 
@@ -77,5 +80,7 @@ int32_t house_parcel(struct house *house, struct ledger *ledger, const char *key
 void house_pull(struct house *house, struct ledger *ledger, int64_t for_ms);
 /* Does the engine's work for that long, then until no global transaction is open. Answers the first error. */
 int32_t house_drain(struct house *house, struct ledger *ledger, int64_t for_ms);
+/* Whoever was not told yes or a definite no asks again with the same key, and gets one answer. Returns how many did. */
+uint32_t house_ask_again(struct house *house, struct ledger *ledger);
 
 #endif

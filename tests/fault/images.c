@@ -95,7 +95,7 @@ static int heals(const struct scenario *scenario, struct image *image, struct re
     images_heal(scenario, image, recording);
     if (image->ledger.complaint[0] == '\0')
         return 1;
-    if (tally->wrong++ < SHOWN_MAX && images_mutant == NULL && plan.liar == NULL)
+    if (tally->wrong++ < SHOWN_MAX && life_mutant == NULL && plan.liar == NULL)
         printf("'%s', before %s: %s\n", image->place, image->call, image->ledger.complaint);
     return 0;
 }
@@ -164,7 +164,7 @@ static int64_t run_scenario(const struct scenario *scenario) {
     }
     recording_free(&recording);
     ledger_free(&ledger);
-    if (wrong == 0 && recording.places < scenario->least && images_mutant == NULL && plan.liar == NULL) {
+    if (wrong == 0 && recording.places < scenario->least && life_mutant == NULL && plan.liar == NULL) {
         printf("%s: expected at least %llu places\n", scenario->name, (unsigned long long)scenario->least);
         wrong = 1;
     }
@@ -172,7 +172,7 @@ static int64_t run_scenario(const struct scenario *scenario) {
         printf("there is no image '%s'\n", plan.only);
         wrong = 1;
     }
-    if (images_mutant == NULL && plan.liar == NULL)
+    if (life_mutant == NULL && plan.liar == NULL)
         printf("%s: %llu places, %llu images, %llu different; %llu recoveries: %llu places, %llu images, %llu "
                "different%s\n",
                scenario->name, (unsigned long long)outer.places, (unsigned long long)outer.images,
@@ -190,10 +190,10 @@ static int run_bug(const char *name) {
     if (strncmp(name, lies, strlen(lies)) == 0)
         plan.liar = name + strlen(lies);
     else
-        images_mutant = name;
+        life_mutant = name;
     for (size_t i = 0; i < images_scenario_count && wrong == 0; i++)
         wrong = run_scenario(&images_scenarios[i]);
-    images_mutant = plan.liar = NULL;
+    life_mutant = plan.liar = NULL;
     printf("%s %s\n", name, wrong > 0 ? "dies" : "survives");
     (void)fflush(stdout);
     return wrong <= 0;

@@ -4,9 +4,7 @@
 #ifndef FAULT_IMAGES_H
 #define FAULT_IMAGES_H
 
-#include <cdtx/test.h>
-
-#include "sim/disk.h"
+#include "life.h"
 #include "witness.h"
 
 /* A way of cutting the power: what becomes of the effects that are not synced. */
@@ -28,7 +26,7 @@ struct scenario {
     const char *name;
     const char *coordinator;
     int share;
-    int birth;      /* recorded from an empty disk on; else after what story_before leaves */
+    int birth;      /* recorded from an empty disk on; else after what the day before leaves */
     int chapter;    /* of the post office's story */
     uint32_t ways;  /* of cutting at each place, in turn; 0: all */
     uint64_t least; /* fewer places: the story no longer goes where it should */
@@ -45,7 +43,7 @@ struct recording {
     uint32_t ways; /* of them at each place, in turn; 0: all */
     uint64_t seed;
     struct ledger *ledger; /* of the life that is recorded */
-    const struct witness *witness;
+    struct witness *witness;
     const char *liar; /* a file whose syncs do nothing; NULL: none */
     struct image *images;
     size_t count, room;
@@ -64,16 +62,31 @@ uint64_t image_digest(const struct image *image);
 
 /* ---- images_life.c ---- */
 
-/* The known bug that lives in all engines; NULL: none. */
-extern const char *images_mutant;
-/* Which lives there are. images_post.c has those of a post office. */
-extern const struct scenario images_scenarios[];
-extern const size_t images_scenario_count;
-
 /* Lives the whole story on a disk: makes the recording, which the caller frees. 0: something was wrong without any
  * power cut; the ledger says what. */
 int images_live(const struct scenario *scenario, struct recording *recording);
 /* Begins a new life on the image, recorded or not, and complains in the image's ledger of what is wrong. */
 void images_heal(const struct scenario *scenario, struct image *image, struct recording *recording);
+
+typedef void (*images_story)(struct house *house, const struct scenario *scenario, struct recording *recording);
+/* One life of the house under that name and that number, from 0. */
+void images_day(const char *name, int number, const struct scenario *scenario, struct recording *recording,
+                images_story story);
+
+/* ---- images_orders.c, or images_post.c: the house that is linked ---- */
+
+extern const struct scenario images_scenarios[];
+extern const size_t images_scenario_count;
+extern const int64_t images_later_ms; /* from the beginning of a life to that of the next */
+
+int32_t images_open(struct life *life, const struct scenario *scenario, struct witness *witness, cdtx_error *err);
+/* The days; starts the recording where it shall begin. */
+void images_tell(const struct scenario *scenario, struct recording *recording);
+/* Without a power cut every answer is yes, but for those that can never be. */
+void images_check(struct ledger *ledger);
+int32_t images_drain(struct house *house, struct ledger *ledger, int64_t for_ms);
+uint32_t images_ask_again(struct house *house, struct ledger *ledger);
+/* Complains if the tables, at rest or not, contradict what was heard or what the witness knows. */
+void images_look(const struct house_site *site, struct witness *witness, struct ledger *ledger, int at_rest);
 
 #endif

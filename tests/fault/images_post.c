@@ -1,14 +1,10 @@
 /* Lives of a post office for images of power cuts: one for each chapter of its story. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "images.h"
 #include "post_judge.h"
 #include "post_story.h"
 
-enum { A_WHILE_MS = 3000, NEXT_DAY_MS = 250000 };
+enum { A_WHILE_MS = 3000 };
 
-const char *images_mutant;
 const struct scenario images_scenarios[] = {
     {.name = "letters", .chapter = CHAPTER_LETTERS, .ways = 2, .least = 200},
     {.name = "promises", .chapter = CHAPTER_PROMISES, .coordinator = "loopback", .ways = 2, .least = 400},
@@ -16,6 +12,7 @@ const struct scenario images_scenarios[] = {
     {.name = "jobs", .chapter = CHAPTER_JOBS, .ways = 2, .least = 350},
 };
 const size_t images_scenario_count = sizeof images_scenarios / sizeof images_scenarios[0];
+const int64_t images_later_ms = 250000;
 
 /* ---- the witness ---- */
 
@@ -78,7 +75,7 @@ static void look_at_halves(sqlite3 *db, struct witness *witness, struct ledger *
     }
 }
 
-static void look(const struct house_site *site, struct witness *witness, struct ledger *ledger, int at_rest) {
+void images_look(const struct house_site *site, struct witness *witness, struct ledger *ledger, int at_rest) {
     sqlite3 *db = post_judge_open(site, ledger);
     if (db == NULL)
         return;
@@ -91,131 +88,40 @@ static void look(const struct house_site *site, struct witness *witness, struct 
     (void)sqlite3_close(db);
 }
 
-/* ---- a life ---- */
-
-struct life {
-    struct house house;
-    struct house_site site;
-    struct disk_life *disk_life;
-    cdtx_test_env *heap;
-    cdtx_env env;
-    struct ledger *ledger;
-};
-
-static int32_t failpoint(void *user, const char *name) {
-    static const char prefix[] = "mutant:";
-    (void)user;
-    return strncmp(name, prefix, strlen(prefix)) == 0 && strcmp(name + strlen(prefix), images_mutant) == 0;
-}
-
-static struct prng stream;
-
-/* So that an image can be made again, bit by bit. */
-static int32_t draw(void *user, void *bytes, size_t length) {
-    (void)user;
-    prng_bytes(&stream, bytes, length);
-    return 0;
-}
-
-static int begin(struct life *life, const char *name, int day, const struct scenario *scenario, struct disk *disk,
-                 struct witness *witness, struct ledger *ledger) {
-    cdtx_error err = {0};
-    stream = prng_new(1, name);
-    memset(life, 0, sizeof *life);
-    life->site = (struct house_site){.scheme = "sqlite", .folder = "house/", .share = scenario->share};
-    life->disk_life = disk_life_new(disk, &life->site.vfs);
-    life->ledger = ledger;
-    if (cdtx_test_env_new(&life->heap, NULL) != 0)
-        abort();
-    cdtx_test_env_advance(life->heap, (int64_t)day * NEXT_DAY_MS);
-    life->env = *cdtx_test_env_port(life->heap);
-    life->env.log = NULL;
-    life->env.random = draw;
-    life->env.failpoint = images_mutant != NULL ? failpoint : NULL;
-    struct house_options options = {
-        .env = &life->env, .coordinator = scenario->coordinator, .clock = life->heap, .left = left, .witness = witness};
-    int32_t rc = post_open(&life->house, &life->site, &options, &err);
-    if (rc != 0)
-        ledger_complain(ledger, "the house does not open: %s", err.text);
-    return rc == 0;
-}
-
-static void end(struct life *life) {
-    post_close(&life->house);
-    if (cdtx_test_env_bytes(life->heap) != 0)
-        ledger_complain(life->ledger, "%llu bytes are left after closing",
-                        (unsigned long long)cdtx_test_env_bytes(life->heap));
-    if (disk_life_handles(life->disk_life) != 0)
-        ledger_complain(life->ledger, "%u files are left open after closing", disk_life_handles(life->disk_life));
-    cdtx_test_env_free(life->heap);
-}
-
 /* ---- the story ---- */
 
-int images_live(const struct scenario *scenario, struct recording *recording) {
-    static struct witness witness;
-    struct life life;
-    struct house_site site = {.folder = "house/"};
-    witness_init(&witness);
-    recording->witness = &witness;
-    recording->disk = disk_new("story", prng_new(recording->seed, "story"));
-    if (begin(&life, "before", 0, scenario, recording->disk, &witness, recording->ledger))
-        post_story_before(&life.house, recording->ledger);
-    end(&life);
+static void day_before(struct house *house, const struct scenario *scenario, struct recording *recording) {
+    (void)scenario;
+    post_story_before(house, recording->ledger);
+}
+
+static void day(struct house *house, const struct scenario *scenario, struct recording *recording) {
+    post_story(house, recording->ledger, scenario->chapter);
+    (void)post_drain(house, recording->ledger, A_WHILE_MS);
+}
+
+void images_tell(const struct scenario *scenario, struct recording *recording) {
+    images_day("before", 0, scenario, recording, day_before);
     recording_start(recording);
-    if (begin(&life, "day", 1, scenario, recording->disk, &witness, recording->ledger)) {
-        post_story(&life.house, recording->ledger, scenario->chapter);
-        (void)post_drain(&life.house, recording->ledger, A_WHILE_MS);
-    }
-    end(&life);
-    recording_stop(recording);
-    if (recording->liar == NULL) {
-        (void)disk_life_new(recording->disk, &site.vfs);
-        look(&site, &witness, recording->ledger, 1);
-        post_story_check(recording->ledger);
-    }
-    disk_free(recording->disk);
-    recording->disk = NULL;
-    return recording->ledger->complaint[0] == '\0';
+    images_day("day", 1, scenario, recording, day);
 }
 
-/* ---- after the cut ---- */
+/* ---- the house ---- */
 
-/* The tables as the power cut left them, seen on a copy: reading must not change what the engine will find. */
-static void look_at_ruins(struct image *image) {
-    struct house_site site = {.folder = "house/"};
-    struct disk *copy = disk_fork_after_crash(image->disk, DISK_KEEP_ALL, "look", prng_new(1, "look"));
-    (void)disk_life_new(copy, &site.vfs);
-    look(&site, &image->witness, &image->ledger, 0);
-    disk_free(copy);
+int32_t images_open(struct life *life, const struct scenario *scenario, struct witness *witness, cdtx_error *err) {
+    struct house_options options = {
+        .env = &life->env, .coordinator = scenario->coordinator, .clock = life->heap, .left = left, .witness = witness};
+    return post_open(&life->house, &life->site, &options, err);
 }
 
-/* Each later than the one that was cut. */
-static int day_of(const struct image *image) {
-    int day = 1;
-    for (const char *place = image->place; (place = strchr(place, ' ')) != NULL; place++)
-        day++;
-    return day;
+void images_check(struct ledger *ledger) {
+    post_story_check(ledger);
 }
 
-void images_heal(const struct scenario *scenario, struct image *image, struct recording *recording) {
-    struct life life;
-    look_at_ruins(image);
-    if (recording != NULL) {
-        recording->disk = image->disk;
-        recording->ledger = &image->ledger;
-        recording->witness = &image->witness;
-        recording_start(recording);
-    }
-    if (begin(&life, image->place, day_of(image), scenario, image->disk, &image->witness, &image->ledger)) {
-        (void)post_drain(&life.house, &image->ledger, A_WHILE_MS);
-        look(&life.site, &image->witness, &image->ledger, 1);
-        if (post_ask_again(&life.house, &image->ledger) > 0) {
-            (void)post_drain(&life.house, &image->ledger, A_WHILE_MS);
-            look(&life.site, &image->witness, &image->ledger, 1);
-        }
-    }
-    end(&life);
-    if (recording != NULL)
-        recording_stop(recording);
+int32_t images_drain(struct house *house, struct ledger *ledger, int64_t for_ms) {
+    return post_drain(house, ledger, for_ms);
+}
+
+uint32_t images_ask_again(struct house *house, struct ledger *ledger) {
+    return post_ask_again(house, ledger);
 }

@@ -21,8 +21,6 @@
 #include "judge.h"
 #include "sim/prng.h"
 
-#define SKU "apple"
-
 enum {
     KILLS = 60,
     CUSTOMERS = 4,
@@ -68,7 +66,7 @@ static void say(const char *format, ...) {
 
 static void order(struct customer *customer, enum order_way way, const char *key, int64_t quantity) {
     say("? %d %s\n", DEED_ORDER, key);
-    int32_t code = house_order(customer->house, &customer->ledger, way, &(struct wish){key, SKU, quantity});
+    int32_t code = house_order(customer->house, &customer->ledger, way, &(struct wish){key, quantity});
     say("= %d %s %d\n", DEED_ORDER, key, code);
 }
 
@@ -79,7 +77,7 @@ static void submit(struct customer *customer) {
     char key[LEDGER_KEY_MAX];
     (void)snprintf(key, sizeof key, "%s-%u-%u", customer->life, customer->number, ++customer->wishes);
     say("? %d %s\n", DEED_ORDER, key);
-    (void)house_order(customer->house, ledger, ORDER_SUBMITTED, &(struct wish){key, SKU, 1});
+    (void)house_order(customer->house, ledger, ORDER_SUBMITTED, &(struct wish){key, 1});
     for (int i = 0; i < PULLS_MAX && ledger->list[place].code == CDTX_UNKNOWN; i++)
         house_pull(customer->house, ledger, PULL_MS);
     say("= %d %s %d\n", DEED_ORDER, key, ledger->list[place].code);
@@ -98,15 +96,17 @@ static void local(struct customer *customer, enum deed deed, const char *key) {
 static void wish(struct customer *customer) {
     char key[LEDGER_KEY_MAX];
     uint64_t dice = prng_below(&customer->prng, 100);
-    int64_t quantity = prng_chance(&customer->prng, 1, 10) ? INT64_C(2) * STOCK : prng_range(&customer->prng, 1, 3);
-    (void)snprintf(key, sizeof key, "%s-%u-%u", customer->life, customer->number, ++customer->wishes);
+    int sold_out = prng_chance(&customer->prng, 1, 10);
+    int64_t quantity = sold_out ? HOUSE_TOO_MANY : prng_range(&customer->prng, 1, 3);
+    (void)snprintf(key, sizeof key, "%s-%u-%u%s", customer->life, customer->number, ++customer->wishes,
+                   sold_out ? "-sold-out" : "");
     if (dice < 45) {
         order(customer, ORDER_DECLARED, key, quantity);
     } else if (dice < 70) {
         order(customer, ORDER_STEPS, key, quantity);
     } else if (dice < 80) {
         say("? %d %s\n", DEED_ORDER, key);
-        house_give_up(customer->house, &customer->ledger, &(struct wish){key, SKU, 1});
+        house_give_up(customer->house, &customer->ledger, &(struct wish){key, 1});
         say("= %d %s %d\n", DEED_ORDER, key, CDTX_REFUSED);
     } else {
         local(customer, dice < 85 ? DEED_DELIVERY : dice < 93 ? DEED_INVOICE : DEED_PARCEL, key);
@@ -117,7 +117,7 @@ static void *shop_for_ever(void *argument) {
     struct customer *customer = argument;
     char key[LEDGER_KEY_MAX];
     while (customer->unanswered != NULL && fscanf(customer->unanswered, "%47s", key) == 1)
-        order(customer, ORDER_DECLARED, key, 1);
+        order(customer, ORDER_DECLARED, key, strstr(key, "sold-out") != NULL ? HOUSE_TOO_MANY : 1);
     for (;;) {
         if (customer->number == 0)
             submit(customer);
@@ -324,7 +324,7 @@ static void end_companions(struct loop *loop) {
         int status = 0;
         (void)kill(loop->companion[i], SIGKILL);
         (void)waitpid(loop->companion[i], &status, 0);
-        if (!WIFSIGNALED(status))
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
             ledger_complain(&loop->ledger, "companion %u ended by itself, with status %d", i, status);
         companion_path(loop, i, path);
         FILE *file = fopen(path, "r");
@@ -353,22 +353,13 @@ static void close_books(struct loop *loop, int first) {
         return;
     }
     if (first)
-        (void)house_deliver(&house, ledger, SKU, STOCK);
+        (void)house_deliver(&house, ledger, HOUSE_SKU, STOCK);
     (void)house_drain(&house, ledger, first ? 0 : DRAIN_MS);
     judge(&site, ledger);
-    for (uint32_t i = 0, count = ledger->count; i < count; i++)
-        if (ledger->list[i].deed == DEED_ORDER && ledger->list[i].code == CDTX_UNKNOWN) {
-            struct wish again = {ledger->list[i].key, SKU, 1};
-            struct ledger answers = {0};
-            int32_t code = house_order(&house, &answers, ORDER_DECLARED, &again);
-            if (cdtx_happened(code) < 0)
-                ledger_complain(ledger, "order %s is still unknown at the end", again.key);
-            ledger->list[i].code = code;
-            ledger_free(&answers);
-            loop->asked_again++;
-        }
-    house_close(&house);
+    loop->asked_again += house_ask_again(&house, ledger);
+    (void)house_drain(&house, ledger, 0);
     judge(&site, ledger);
+    house_close(&house);
 }
 
 static unsigned count_orders(const struct ledger *ledger, int32_t happened) {

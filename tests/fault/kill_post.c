@@ -315,7 +315,7 @@ static void found_groups(struct loop *loop) {
     cdtx_error err = {0};
     if (open_house(&house, loop->folder, 0, POST_ALL, &err) != 0)
         ledger_complain(&loop->ledger, "the house does not open: %s", err.text);
-    post_close(&house);
+    house_close(&house);
 }
 
 static void judge_guards(struct loop *loop, struct house *house, const struct house_site *site) {
@@ -352,7 +352,7 @@ static void close_books(struct loop *loop) {
     (void)post_drain(&house, ledger, DRAIN_MS);
     post_judge(&site, ledger);
     judge_guards(loop, &house, &site);
-    post_close(&house);
+    house_close(&house);
 }
 
 static void remove_folder(const char *folder) {

@@ -274,15 +274,11 @@ int32_t post_open_part(struct house *house, const struct house_site *site, const
     if (rc == 0 && (part & POST_READS))
         rc = add_jobs(house, err);
     if (rc != 0)
-        post_close(house);
+        house_close(house);
     return rc;
 }
 
 int32_t post_open(struct house *house, const struct house_site *site, const struct house_options *options,
                   cdtx_error *err) {
     return post_open_part(house, site, options, POST_ALL, err);
-}
-
-void post_close(struct house *house) {
-    house_close(house);
 }

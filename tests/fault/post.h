@@ -27,7 +27,6 @@ int32_t post_open(struct house *house, const struct house_site *site, const stru
                   cdtx_error *err);
 int32_t post_open_part(struct house *house, const struct house_site *site, const struct house_options *options,
                        int part, cdtx_error *err);
-void post_close(struct house *house);
 
 /* ---- deeds: announced before they are done, as UNKNOWN or, when they can never happen, as REFUSED ---- */
 

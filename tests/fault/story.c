@@ -2,16 +2,15 @@
 
 #include <string.h>
 
-#define SKU "apple"
 #define SOLD_OUT "sold-out"
 #define GIVEN_UP "given-up"
 #define LEFT_OPEN "left-open"
 
-enum { STOCK = 100, TOO_MANY = 1000, A_WHILE_MS = 300 };
+enum { STOCK = 100, A_WHILE_MS = 300 };
 
 void story_before(struct house *house, struct ledger *ledger) {
-    (void)house_deliver(house, ledger, SKU, STOCK);
-    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"before", SKU, 1});
+    (void)house_deliver(house, ledger, HOUSE_SKU, STOCK);
+    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"before", 1});
 }
 
 /* A gid that can be found by its key has a state. */
@@ -28,12 +27,12 @@ static void ask(struct house *house, struct ledger *ledger, const char *key) {
 
 void story_full(struct house *house, struct ledger *ledger) {
     (void)house_deliver(house, ledger, "pear", 7);
-    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"declared", SKU, 2});
-    (void)house_order(house, ledger, ORDER_STEPS, &(struct wish){"steps", SKU, 3});
-    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){SOLD_OUT, SKU, TOO_MANY});
+    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"declared", 2});
+    (void)house_order(house, ledger, ORDER_STEPS, &(struct wish){"steps", 3});
+    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){SOLD_OUT, HOUSE_TOO_MANY});
     (void)house_invoice(house, ledger, "invoice");
-    house_give_up(house, ledger, &(struct wish){GIVEN_UP, SKU, 4});
-    (void)house_order(house, ledger, ORDER_SUBMITTED, &(struct wish){"submitted", SKU, 5});
+    house_give_up(house, ledger, &(struct wish){GIVEN_UP, 4});
+    (void)house_order(house, ledger, ORDER_SUBMITTED, &(struct wish){"submitted", 5});
     (void)house_parcel(house, ledger, "parcel");
     house_pull(house, ledger, A_WHILE_MS);
     (void)house_deliver_by_hand(house, ledger, "plum", 11);
@@ -42,16 +41,16 @@ void story_full(struct house *house, struct ledger *ledger) {
 }
 
 void story_brief(struct house *house, struct ledger *ledger) {
-    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"declared", SKU, 2});
-    (void)house_order(house, ledger, ORDER_STEPS, &(struct wish){"steps", SKU, 3});
+    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"declared", 2});
+    (void)house_order(house, ledger, ORDER_STEPS, &(struct wish){"steps", 3});
 }
 
 void story_of_ruin(struct house *house, struct ledger *ledger, cdtx_tx **left_open) {
-    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"declared", SKU, 2});
-    (void)house_order(house, ledger, ORDER_STEPS, &(struct wish){"steps", SKU, 3});
-    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){SOLD_OUT, SKU, TOO_MANY});
-    house_give_up(house, ledger, &(struct wish){GIVEN_UP, SKU, 4});
-    house_leave_open(house, ledger, &(struct wish){LEFT_OPEN, SKU, 5}, left_open);
+    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"declared", 2});
+    (void)house_order(house, ledger, ORDER_STEPS, &(struct wish){"steps", 3});
+    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){SOLD_OUT, HOUSE_TOO_MANY});
+    house_give_up(house, ledger, &(struct wish){GIVEN_UP, 4});
+    house_leave_open(house, ledger, &(struct wish){LEFT_OPEN, 5}, left_open);
     (void)house_parcel(house, ledger, "parcel");
     (void)house_invoice(house, ledger, "invoice");
 }
@@ -60,7 +59,7 @@ void story_resumed(struct house *house, struct ledger *ledger) {
     cdtx_error err = {0};
     house_pull(house, ledger, A_WHILE_MS);
     (void)ledger_check(ledger, "cdtx_drain", cdtx_drain(house->engine, A_WHILE_MS, &err), &err);
-    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"resumed", SKU, 6});
+    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"resumed", 6});
 }
 
 void story_check(struct ledger *ledger) {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "life.h"
 
 /* Failed runs shown of one sweep; a run takes milliseconds, so one of many seconds hangs. */
 enum { SHOWN_MAX = 3, HANGS_SECONDS = 30, A_WHILE_MS = 3000 };
@@ -17,8 +18,6 @@ enum { SHOWN_MAX = 3, HANGS_SECONDS = 30, A_WHILE_MS = 3000 };
 #define NOT_YET (UINT64_MAX / 1024)
 
 static char now_running[128];
-static const char *mutant; /* the known bug that lives; NULL: none */
-static int no_floor;       /* of the sweep that runs */
 static const struct house_kind *kind = &order_house;
 static int everywhere; /* strides are not looked at */
 
@@ -29,125 +28,72 @@ static void cry(int signal_number) {
     _exit(EXIT_FAILURE);
 }
 
-static int32_t failpoint(void *user, const char *name) {
-    static const char prefix[] = "mutant:";
-    (void)user;
-    if (no_floor && strcmp(name, "trim.start") == 0)
-        return 1;
-    return mutant != NULL && strncmp(name, prefix, strlen(prefix)) == 0 && strcmp(name + strlen(prefix), mutant) == 0;
-}
-
 /* ---- one life ---- */
-
-static struct house_site site_of(struct disk *disk, struct disk_life **life) {
-    struct house_site site = {.scheme = "sqlite", .folder = "house/"};
-    *life = disk_life_new(disk, &site.vfs);
-    return site;
-}
-
-static cdtx_env quiet(cdtx_test_env *heap) {
-    cdtx_env env = *cdtx_test_env_port(heap);
-    env.log = NULL;
-    env.failpoint = failpoint;
-    return env;
-}
-
-/* So many lives of the same house came before. */
-static cdtx_test_env *new_heap(int before) {
-    cdtx_test_env *heap = NULL;
-    if (cdtx_test_env_new(&heap, NULL) != 0)
-        abort();
-    cdtx_test_env_advance(heap, before * kind->later_ms);
-    return heap;
-}
-
-static void check_nothing_left(struct ledger *ledger, cdtx_test_env *heap, const struct disk_life *life) {
-    if (cdtx_test_env_bytes(heap) != 0)
-        ledger_complain(ledger, "%llu bytes are left after closing", (unsigned long long)cdtx_test_env_bytes(heap));
-    if (disk_life_handles(life) != 0)
-        ledger_complain(ledger, "%u files are left open after closing", disk_life_handles(life));
-}
-
-static void check_alarms(struct house *house, struct ledger *ledger) {
-    cdtx_metrics metrics = {.size = sizeof metrics};
-    cdtx_error err = {0};
-    if (ledger_check(ledger, "cdtx_metrics_read", cdtx_metrics_read(house->engine, &metrics, &err), &err) == 0 &&
-        metrics.alarms != 0)
-        ledger_complain(ledger, "%llu things that must not happen were tried", (unsigned long long)metrics.alarms);
-}
 
 /* The life under test. Returns 1 if its faults struck. */
 static int live(struct run *run) {
     const struct sweep *sweep = run->sweep;
     struct ledger *ledger = &run->ledger;
-    struct disk_life *life = NULL;
-    struct house house = {0};
+    struct life life;
     cdtx_error err = {0};
-    struct house_site site = site_of(run->disk, &life);
-    run->heap = new_heap(1);
-    cdtx_env env = quiet(run->heap);
-    run->options =
-        (struct house_options){.env = &env, .clock = run->heap, .coordinator = sweep->loopback ? "loopback" : NULL};
+    life_begin(&life, "under test", run->disk, kind->later_ms, ledger);
+    run->heap = life.heap;
+    run->options = (struct house_options){
+        .env = &life.env, .clock = life.heap, .coordinator = sweep->loopback ? "loopback" : NULL};
     uint64_t n = run->n;
     if (sweep->opened)
         run->n = NOT_YET;
     sweep->arm(run);
     if (run->options.adapter != NULL)
-        site.scheme = run->options.adapter->scheme;
-    int32_t rc = ledger_check(ledger, "house_open", kind->open(&house, &site, &run->options, &err), &err);
+        life.site.scheme = run->options.adapter->scheme;
+    int32_t rc = ledger_check(ledger, "house_open", kind->open(&life.house, &life.site, &run->options, &err), &err);
     run->n = n;
     if (sweep->opened)
         sweep->arm(run);
     if (rc == 0 && sweep->ruins)
-        kind->resumed(&house, ledger);
+        kind->resumed(&life.house, ledger);
     else if (rc == 0)
-        kind->story(&house, ledger, sweep->chapter);
+        kind->story(&life.house, ledger, sweep->chapter);
     int struck = sweep->close_too ? 0 : sweep->disarm(run);
     if (rc == 0 && !sweep->close_too && !sweep->stops) {
-        (void)kind->drain(&house, ledger, A_WHILE_MS);
-        if (sweep->late != NULL && sweep->late(run, &house))
-            (void)kind->drain(&house, ledger, A_WHILE_MS);
-        check_alarms(&house, ledger);
+        (void)kind->drain(&life.house, ledger, A_WHILE_MS);
+        if (sweep->late != NULL && sweep->late(run, &life.house))
+            (void)kind->drain(&life.house, ledger, A_WHILE_MS);
+        life_check_alarms(&life);
     }
     if (sweep->crash_after_story != 0)
         disk_power_loss(run->disk, (enum disk_crash)sweep->crash_after_story);
-    house_close(&house);
+    house_close(&life.house);
     if (sweep->close_too)
         struck = sweep->disarm(run);
-    check_nothing_left(ledger, run->heap, life);
-    cdtx_test_env_free(run->heap);
+    life_end(&life);
     run->heap = NULL;
     return struck;
 }
 
 /* Opens the house without faults, brings it to rest, and judges before and after asking again. */
-static void recover(struct run *run, int before, int32_t crash) {
+static void recover(struct run *run, const char *name, int before, int32_t crash) {
     struct ledger *ledger = &run->ledger;
-    struct disk_life *life = NULL;
-    struct house house = {0};
+    struct life life;
     cdtx_error err = {0};
-    struct house_site site = site_of(run->disk, &life);
-    cdtx_test_env *heap = new_heap(before);
-    cdtx_env env = quiet(heap);
-    if (kind->open(&house, &site, &(struct house_options){.env = &env, .clock = heap}, &err) != 0) {
+    life_begin(&life, name, run->disk, before * kind->later_ms, ledger);
+    if (kind->open(&life.house, &life.site, &(struct house_options){.env = &life.env, .clock = life.heap}, &err) != 0) {
         ledger_complain(ledger, "the house does not open again: %s", err.text);
     } else {
-        (void)kind->drain(&house, ledger, A_WHILE_MS);
-        kind->judge(&site, ledger);
-        int more = run->sweep->later != NULL && run->sweep->later(run, &house);
-        if (kind->ask_again(&house, ledger) > 0 || more) {
-            (void)kind->drain(&house, ledger, A_WHILE_MS);
-            kind->judge(&site, ledger);
+        (void)kind->drain(&life.house, ledger, A_WHILE_MS);
+        kind->judge(&life.site, ledger);
+        int more = run->sweep->later != NULL && run->sweep->later(run, &life.house);
+        if (kind->ask_again(&life.house, ledger) > 0 || more) {
+            (void)kind->drain(&life.house, ledger, A_WHILE_MS);
+            kind->judge(&life.site, ledger);
         }
         if (crash == 0 && kind->after != NULL)
-            kind->after(&house, &site, ledger);
-        check_alarms(&house, ledger);
+            kind->after(&life.house, &life.site, ledger);
+        life_check_alarms(&life);
     }
     if (crash != 0)
         disk_power_loss(run->disk, (enum disk_crash)crash);
-    house_close(&house);
-    check_nothing_left(ledger, heap, life);
-    cdtx_test_env_free(heap);
+    life_end(&life);
 }
 
 /* ---- sweeps ---- */
@@ -181,21 +127,16 @@ static int fits(struct ground *ground, const char *name) {
 }
 
 static int lay_base(void) {
-    struct house house = {0};
-    struct disk_life *life = NULL;
+    struct life life;
     cdtx_error err = {0};
     base.disk = disk_new("base", prng_new(1, "base"));
-    struct house_site site = site_of(base.disk, &life);
-    cdtx_test_env *heap = new_heap(0);
-    cdtx_env env = quiet(heap);
-    if (kind->open(&house, &site, &(struct house_options){.env = &env, .clock = heap}, &err) != 0)
+    life_begin(&life, "base", base.disk, 0, &base.ledger);
+    if (kind->open(&life.house, &life.site, &(struct house_options){.env = &life.env, .clock = life.heap}, &err) != 0)
         ledger_complain(&base.ledger, "the house does not open: %s", err.text);
     else
-        kind->before(&house, &base.ledger);
-    house_close(&house);
-    check_nothing_left(&base.ledger, heap, life);
-    cdtx_test_env_free(heap);
-    kind->judge(&site, &base.ledger);
+        kind->before(&life.house, &base.ledger);
+    life_end(&life);
+    kind->judge(&life.site, &base.ledger);
     kind->check(&base.ledger);
     return fits(&base, "before all");
 }
@@ -203,9 +144,9 @@ static int lay_base(void) {
 /* The judge, who wants everything at rest, must find something. */
 static int is_ruined(const struct ground *ground) {
     struct ledger ledger = {0};
-    struct disk_life *life = NULL;
+    struct house_site site = {.folder = "house/"};
     struct disk *copy = disk_fork_after_crash(ground->disk, DISK_KEEP_ALL, "look", prng_new(1, "look"));
-    struct house_site site = site_of(copy, &life);
+    (void)disk_life_new(copy, &site.vfs);
     kind->judge(&site, &ledger);
     disk_free(copy);
     return ledger.complaint[0] != '\0';
@@ -213,25 +154,21 @@ static int is_ruined(const struct ground *ground) {
 
 static int lay_ruins(void) {
     static const cdtx_link deaf = {.size = sizeof deaf, .knows = knows, .send = send_tries};
-    struct house house = {0};
-    struct disk_life *life = NULL;
+    struct life life;
     struct post_leftover leftover = {0};
     cdtx_error err = {0};
     ruins.disk = disk_fork_after_crash(base.disk, DISK_KEEP_ALL, "ruins", prng_new(1, "ruins"));
-    struct house_site site = site_of(ruins.disk, &life);
-    cdtx_test_env *heap = new_heap(0);
-    cdtx_env env = quiet(heap);
-    struct house_options options = {.env = &env, .link = &deaf, .clock = heap};
-    if (kind->open(&house, &site, &options, &err) != 0)
+    life_begin(&life, "ruins", ruins.disk, 0, &ruins.ledger);
+    struct house_options options = {.env = &life.env, .link = &deaf, .clock = life.heap};
+    if (kind->open(&life.house, &life.site, &options, &err) != 0)
         ledger_complain(&ruins.ledger, "the house does not open: %s", err.text);
     else
-        kind->ruin(&house, &ruins.ledger, &leftover);
+        kind->ruin(&life.house, &ruins.ledger, &leftover);
     kind->check(&ruins.ledger);
     disk_power_loss(ruins.disk, DISK_KEEP_NONE);
-    house_close(&house);
+    house_close(&life.house);
     post_leftover_free(&leftover);
-    check_nothing_left(&ruins.ledger, heap, life);
-    cdtx_test_env_free(heap);
+    life_end(&life);
     if (!is_ruined(&ruins))
         ledger_complain(&ruins.ledger, "nothing is unfinished");
     return fits(&ruins, "ruins");
@@ -243,10 +180,14 @@ static void stand_on(struct run *run, const struct ground *ground) {
         ledger_hear(&run->ledger, ground->ledger.list[i].deed, ground->ledger.list[i].key, ground->ledger.list[i].code);
 }
 
+static int keep_floor(const char *name) {
+    return strcmp(name, "trim.start") == 0;
+}
+
 enum verdict { RUN_WRONG = -1, RUN_MISSED = 0, RUN_STRUCK = 1 };
 
 static enum verdict run_one(const struct sweep *sweep, uint64_t n) {
-    no_floor = sweep->no_floor;
+    life_failpoint = sweep->no_floor ? keep_floor : NULL;
     struct run run = {.sweep = sweep, .n = n};
     if (sweep->stride > 1 && !everywhere)
         run.n = (n - 1) * sweep->stride + sweep->phase + 1;
@@ -257,9 +198,9 @@ static enum verdict run_one(const struct sweep *sweep, uint64_t n) {
     int struck = live(&run);
     if (!struck || sweep->harmless)
         kind->check(&run.ledger);
-    recover(&run, 2, sweep->crash_after_recovery);
+    recover(&run, "recovery", 2, sweep->crash_after_recovery);
     if (sweep->crash_after_recovery != 0)
-        recover(&run, 3, 0);
+        recover(&run, "second recovery", 3, 0);
     disk_free(run.disk);
     int wrong = run.ledger.complaint[0] != '\0';
     if (wrong)
@@ -305,11 +246,11 @@ static enum verdict run_all(const struct sweep *sweeps, size_t count, uint64_t m
 
 /* 0: some run went wrong, as it must. Many bugs show in any run, so a few are tried first. */
 static int run_mutant(const char *name, const struct sweep *sweeps, size_t count) {
-    mutant = name;
+    life_mutant = name;
     enum verdict verdict = run_all(sweeps, count, 2);
     if (verdict != RUN_WRONG)
         verdict = run_all(sweeps, count, UINT64_MAX);
-    mutant = NULL;
+    life_mutant = NULL;
     printf("mutant %s %s\n", name, verdict == RUN_WRONG ? "dies" : "survives");
     (void)fflush(stdout);
     return verdict != RUN_WRONG;

@@ -1,7 +1,5 @@
 #include "sweep_house.h"
 
-#include <string.h>
-
 #include "post_judge.h"
 #include "story.h"
 
@@ -15,28 +13,6 @@ static void ruin_orders(struct house *house, struct ledger *ledger, struct post_
     story_of_ruin(house, ledger, &leftover->tx);
 }
 
-/* Whoever was not told yes or a definite no asks again with the same key, and gets one answer. Returns how many did. */
-static uint32_t ask_orders_again(struct house *house, struct ledger *ledger) {
-    uint32_t asked = 0;
-    for (uint32_t i = 0, count = ledger->count; i < count; i++) {
-        struct heard *heard = &ledger->list[i];
-        if (heard->deed != DEED_ORDER || heard->code == 0 || heard->code == CDTX_REFUSED)
-            continue;
-        struct wish wish = {.sku = "apple", .quantity = 1};
-        char key[LEDGER_KEY_MAX];
-        memcpy(key, heard->key, sizeof key);
-        wish.key = key;
-        int32_t code = house_order(house, ledger, ORDER_DECLARED, &wish);
-        ledger->list[i].code = code;
-        ledger->count = count;
-        if (cdtx_happened(code) < 0)
-            ledger_complain(ledger, "order %s was asked about again without faults, and answered %s", key,
-                            cdtx_code_name(code));
-        asked++;
-    }
-    return asked;
-}
-
 const struct house_kind order_house = {
     .open = house_open,
     .before = story_before,
@@ -44,7 +20,7 @@ const struct house_kind order_house = {
     .ruin = ruin_orders,
     .resumed = story_resumed,
     .drain = house_drain,
-    .ask_again = ask_orders_again,
+    .ask_again = house_ask_again,
     .judge = judge,
     .check = story_check,
 };

@@ -254,8 +254,8 @@ static void live(struct house *house, struct ledger *ledger) {
         ask(house, ledger, keys[i]);
     (void)ledger_check(ledger, "cdtx_run", cdtx_run(house->engine, A_WHILE_MS, &err), &err);
     house_pull(house, ledger, A_WHILE_MS);
-    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"declared", "apple", 1});
-    (void)house_order(house, ledger, ORDER_STEPS, &(struct wish){"after", "apple", 1});
+    (void)house_order(house, ledger, ORDER_DECLARED, &(struct wish){"declared", 1});
+    (void)house_order(house, ledger, ORDER_STEPS, &(struct wish){"after", 1});
     (void)house_invoice(house, ledger, "after");
     (void)house_parcel(house, ledger, "after");
     house_pull(house, ledger, A_WHILE_MS);
