@@ -79,7 +79,11 @@ static int is_wanted(const struct image *image) {
 static int has_recovery_cut(const struct tally *tally, const struct image *image) {
     if (plan.only != NULL)
         return strcmp(plan.only, image->place) != 0;
-    return plan.recover != 0 && tally->different % plan.recover == plan.seed % plan.recover;
+    if (plan.recover == 0)
+        return 0;
+    /* In the middle first, where much is under way. */
+    uint64_t half = (plan.recover + 1) / 2, first = half - (plan.seed - 1) % half;
+    return tally->different % plan.recover == first % plan.recover;
 }
 
 static void start_running(const char *place) {
@@ -166,6 +170,10 @@ static int64_t run_scenario(const struct scenario *scenario) {
     ledger_free(&ledger);
     if (wrong == 0 && recording.places < scenario->least && life_mutant == NULL && plan.liar == NULL) {
         printf("%s: expected at least %llu places\n", scenario->name, (unsigned long long)scenario->least);
+        wrong = 1;
+    }
+    if (wrong == 0 && plan.recover != 0 && plan.only == NULL && outer.recoveries == 0) {
+        printf("%s: no recovery was cut\n", scenario->name);
         wrong = 1;
     }
     if (wrong == 0 && plan.only != NULL && outer.different == 0) {
