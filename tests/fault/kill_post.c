@@ -125,9 +125,10 @@ static void promise(struct writer *writer) {
         enum promise_way way;
         const char *what;
         int32_t code;
-    } kinds[] = {{PROMISE_DECLARED, "", CDTX_UNKNOWN},        {PROMISE_STEPS, "-late", CDTX_UNKNOWN},
-                 {PROMISE_DECLARED, "-refuse", CDTX_REFUSED}, {PROMISE_GIVEN_UP, "", CDTX_REFUSED},
-                 {PROMISE_FORGOTTEN, "", CDTX_REFUSED},       {PROMISE_STEPS, "", CDTX_UNKNOWN}};
+    } kinds[] = {{PROMISE_DECLARED, "", CDTX_UNKNOWN},           {PROMISE_STEPS, "-late", CDTX_UNKNOWN},
+                 {PROMISE_DECLARED, "-refuse", CDTX_REFUSED},    {PROMISE_GIVEN_UP, "", CDTX_REFUSED},
+                 {PROMISE_FORGOTTEN, "", CDTX_REFUSED},          {PROMISE_STEPS, "", CDTX_UNKNOWN},
+                 {PROMISE_DECLARED, "-taken-back", CDTX_REFUSED}};
     uint64_t kind = prng_below(&writer->prng, sizeof kinds / sizeof kinds[0]);
     char key[LEDGER_KEY_MAX];
     new_key(writer, kinds[kind].what, key);

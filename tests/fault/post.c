@@ -16,7 +16,7 @@ enum { FOR_EVER = 1000000, LEASE_MS = 1000, BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS 
 
 /* Effects have no key, so that one that comes twice is seen. */
 #define GOT     "CREATE TABLE IF NOT EXISTS got(id INTEGER PRIMARY KEY, key TEXT NOT NULL, message TEXT NOT NULL)"
-#define PROMISE "CREATE TABLE IF NOT EXISTS promise(gid TEXT PRIMARY KEY, key TEXT NOT NULL, state TEXT NOT NULL)"
+#define PROMISE "CREATE TABLE IF NOT EXISTS promise(gid TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL)"
 
 static const char *const post_tables[] = {
     GOT,
@@ -72,15 +72,20 @@ static void bind(cdtx_sql *sql, const char *text) {
     cdtx_sql_bind_text(sql, text, strlen(text));
 }
 
-static int32_t promise_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
-    char key[LEDGER_KEY_MAX];
+static size_t promise_key(const cdtx_tcc_call *call, char key[LEDGER_KEY_MAX]) {
     size_t length = 0;
     const char *payload = cdtx_tcc_payload(call, &length);
-    (void)snprintf(key, sizeof key, "%.*s", (int)length, payload);
+    (void)snprintf(key, LEDGER_KEY_MAX, "%.*s", (int)length, payload);
+    return length;
+}
+
+static int32_t promise_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    char key[LEDGER_KEY_MAX];
+    size_t length = promise_key(call, key);
     bind(sql, cdtx_tcc_gid(call));
     bind(sql, key);
     int32_t rc = cdtx_sql_exec(sql, "INSERT INTO promise VALUES (?, ?, 'HELD')", NULL, err);
-    if (rc == 0 && user == in_post) {
+    if (rc == 0 && user == in_post && strstr(key, "taken-back") == NULL) {
         char order[2] = {key[0], '\0'};
         cdtx_msg_options o = {.size = sizeof o, .key = order};
         rc = cdtx_msg_put(sql, TOPIC, key, length, &o, NULL, err);
@@ -90,22 +95,34 @@ static int32_t promise_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_
     return rc;
 }
 
-static int32_t promise_end(cdtx_sql *sql, cdtx_tcc_call *call, const char *state, cdtx_error *err) {
+static int32_t promise_move(cdtx_sql *sql, cdtx_tcc_call *call, const char *from, const char *to, cdtx_error *err) {
     int64_t changes = 0;
-    bind(sql, state);
+    bind(sql, to);
     bind(sql, cdtx_tcc_gid(call));
-    int32_t rc = cdtx_sql_exec(sql, "UPDATE promise SET state = ? WHERE gid = ? AND state = 'HELD'", &changes, err);
-    return rc != 0 || changes == 1 ? rc : cdtx_error_set(err, CDTX_CORRUPT, "no such promise is held");
+    bind(sql, from);
+    int32_t rc = cdtx_sql_exec(sql, "UPDATE promise SET state = ? WHERE gid = ? AND state = ?", &changes, err);
+    return rc != 0 || changes == 1 ? rc : cdtx_error_set(err, CDTX_CORRUPT, "no such promise stands so");
 }
 
+/* What may be taken back is not kept yet. */
 static int32_t promise_confirm(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
-    (void)user;
-    return promise_end(sql, call, "KEPT", err);
+    char key[LEDGER_KEY_MAX];
+    promise_key(call, key);
+    if (strstr(key, "taken-back") == NULL)
+        return promise_move(sql, call, "HELD", "KEPT", err);
+    if (user != in_post)
+        return cdtx_error_set(err, CDTX_REFUSED, "the shop takes it back");
+    return promise_move(sql, call, "HELD", "CONFIRMED", err);
 }
 
 static int32_t promise_cancel(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
     (void)user;
-    return promise_end(sql, call, "BROKEN", err);
+    return promise_move(sql, call, "HELD", "BROKEN", err);
+}
+
+static int32_t promise_reverse(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
+    (void)user;
+    return promise_move(sql, call, "CONFIRMED", "BROKEN", err);
 }
 
 static int32_t add_puts(struct house *house, cdtx_error *err) {
@@ -113,6 +130,7 @@ static int32_t add_puts(struct house *house, cdtx_error *err) {
                            .on_try = promise_try,
                            .on_confirm = promise_confirm,
                            .on_cancel = promise_cancel,
+                           .on_reverse = promise_reverse,
                            .user = (void *)(uintptr_t)in_post};
     int32_t rc = cdtx_topic_add(house->post, TOPIC, NULL, err);
     if (rc == 0)

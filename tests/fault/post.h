@@ -32,7 +32,9 @@ int32_t post_open_part(struct house *house, const struct house_site *site, const
 
 /* Keys begin with one letter that is the message's key, so order is kept among keys with the same first letter. One
  * with "poison" in it is refused by `here`, one with "slow" fails there once, one with "refuse" is a promise that the
- * shop refuses, one with "late" is a promise with a hook that is recorded behind its begin. */
+ * shop refuses, one with "late" is a promise with a hook that is recorded behind its begin, one with "taken-back" is a
+ * promise that the shop refuses to confirm, and whose policy then takes it back; such a one may
+ * hold no message. */
 
 enum letter_way { LETTER_SENT, LETTER_BY_HAND, LETTER_TORN, LETTER_TORN_BY_HAND };
 /* Torn ones are rolled back by their own closure, or by hand. The same key again is sent once. */

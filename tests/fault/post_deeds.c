@@ -82,6 +82,7 @@ int32_t post_letter(struct house *house, struct ledger *ledger, enum letter_way 
 
 static int32_t new_promise(struct house *house, const char *key, cdtx_tx **tx, cdtx_error *err) {
     cdtx_tx_options o = {.size = sizeof o, .name = "promise", .key = key, .timeout_ms = TIMEOUT_MS};
+    o.reverse_after = strstr(key, "taken-back") != NULL;
     int32_t rc = cdtx_tx_new(house->engine, &o, tx, err);
     if (rc == 0)
         rc = cdtx_tx_after_commit(*tx, HOOK_COMMIT_JOB, key, strlen(key), NULL, err);
@@ -127,7 +128,8 @@ static int32_t steps(cdtx_tx *tx, struct ledger *ledger, enum promise_way way, c
 int32_t post_promise(struct house *house, struct ledger *ledger, enum promise_way way, const char *key) {
     cdtx_error err = {0};
     cdtx_tx *tx = NULL;
-    int never = way == PROMISE_GIVEN_UP || way == PROMISE_FORGOTTEN || strstr(key, "refuse") != NULL;
+    int never = way == PROMISE_GIVEN_UP || way == PROMISE_FORGOTTEN || strstr(key, "refuse") != NULL ||
+                strstr(key, "taken-back") != NULL;
     uint32_t place = announce(ledger, DEED_PROMISE, key, never ? CDTX_REFUSED : CDTX_UNKNOWN);
     int32_t rc = ledger_check(ledger, "cdtx_tx_new", new_promise(house, key, &tx, &err), &err);
     if (rc == 0 && way == PROMISE_DECLARED) {

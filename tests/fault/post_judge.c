@@ -14,6 +14,12 @@
 /* How often each key is in a table. */
 #define TIMES(table) "(SELECT key, count(*) AS times FROM " table " GROUP BY key)"
 
+#define UNGUARDED(database, name)                                                                                      \
+    "SELECT printf('promise %s has neither a guard in the " name " nor a floor above it', gid) FROM " database         \
+    ".promise p WHERE NOT EXISTS (SELECT 1 FROM " database ".cdtx_guard WHERE log = (SELECT uuid FROM l.cdtx_meta)"    \
+    " AND seq = " NUMBER("p.gid") ") AND NOT EXISTS (SELECT 1 FROM " database ".cdtx_floor"                            \
+                                  " WHERE log = (SELECT uuid FROM l.cdtx_meta) AND floor > " NUMBER("p.gid") ")"
+
 static const char *const always[] = {
     "SELECT printf('%s took effect, and was never sent', key)"
     " FROM (SELECT key FROM main.got UNION ALL SELECT key FROM s.got UNION ALL SELECT key FROM s.plain)"
@@ -27,20 +33,25 @@ static const char *const always[] = {
     " HAVING count(*) > 1",
     "SELECT printf('%s has two ids', key) FROM (SELECT * FROM main.got UNION ALL SELECT * FROM s.got) GROUP BY key"
     " HAVING count(DISTINCT message) > 1",
-    "SELECT printf('the promise of %s is %s, and holds %d messages', gid, state, held) FROM (SELECT gid, state,"
+    "SELECT printf('the promise of %s is %s, and holds %d messages', gid, state, held) FROM (SELECT gid, key, state,"
     " coalesce(held, 0) AS held FROM main.promise p LEFT JOIN (SELECT seq, count(*) AS held FROM main.cdtx_msg"
-    " WHERE visible IS NULL GROUP BY seq) m ON m.seq = " NUMBER("p.gid") ") WHERE held <> (state = 'HELD')",
+    " WHERE visible IS NULL GROUP BY seq) m ON m.seq = " NUMBER(
+        "p.gid") ") WHERE held <> (state = 'HELD' AND key NOT LIKE '%taken-back%')",
     "SELECT printf('promise %s is %s, but the log says %d', p.gid, p.state, t.state)"
     " FROM (SELECT * FROM main.promise UNION ALL SELECT * FROM s.promise) p"
     " LEFT JOIN l.cdtx_tx t ON t.seq = " NUMBER(
         "p.gid") " WHERE t.seq IS NULL"
-                 " OR (p.state = 'KEPT' AND t.state NOT IN (2, 4)) OR (p.state = 'BROKEN' AND t.state NOT IN (3, 5))",
+                 " OR (p.state = 'KEPT' AND t.state NOT IN (2, 4)) OR (p.state = 'BROKEN' AND t.state NOT IN (3, 5, 6, "
+                 "7)) OR (p.state = 'CONFIRMED' AND t.state NOT IN (2, 6))",
+    /* Guards and what they guard are one commit; guards go with a floor (T6). */
+    UNGUARDED("main", "post"),
+    UNGUARDED("s", "shop"),
     /* Hooks, done or still jobs. */
     "SELECT printf('a %s of %s is there, but the log says %d', kind, h.gid, t.state) FROM (SELECT kind, gid FROM l.hook"
     " UNION ALL SELECT handler, substr(unique_key, 1, instr(unique_key, '#') - 1) FROM l.cdtx_job"
     " WHERE handler GLOB 'hook.*') h LEFT JOIN l.cdtx_tx t ON t.seq = " NUMBER(
         "h.gid") " WHERE t.seq IS NULL"
-                 " OR (kind = 'hook.undo' AND t.state NOT IN (3, 5)) OR (kind <> 'hook.undo' AND t.state NOT IN (2, "
+                 " OR (kind = 'hook.undo' AND t.state NOT IN (3, 5, 7)) OR (kind <> 'hook.undo' AND t.state NOT IN (2, "
                  "4))",
     "SELECT printf('%s of %s ran %d times', kind, gid, count(*)) FROM l.hook GROUP BY kind, gid HAVING count(*) > 1",
     /* Halves: enum cdtx_half_state. */
@@ -99,9 +110,9 @@ static const char *const at_rest[] = {
     "SELECT printf('%s was overtaken', key) FROM (SELECT key, g.id AS now, max(g.id) OVER (PARTITION BY"
     " substr(key, 1, 1) ORDER BY s.id) AS latest FROM main.sent s JOIN main.got g USING (key)) WHERE now < latest",
     "SELECT printf('gid %d, %s, has not ended: its state is %d', seq, key, state) FROM l.cdtx_tx"
-    " WHERE state NOT IN (4, 5)",
+    " WHERE state NOT IN (4, 5, 7)",
     "SELECT printf('promise %s of %s is still held', gid, key)"
-    " FROM (SELECT * FROM main.promise UNION ALL SELECT * FROM s.promise) WHERE state = 'HELD'",
+    " FROM (SELECT * FROM main.promise UNION ALL SELECT * FROM s.promise) WHERE state IN ('HELD', 'CONFIRMED')",
     "SELECT printf('gid %d, %s, has ended in %d, but the promise is kept in %d places', seq, key, state,"
     " coalesce(kept, 0)) FROM l.cdtx_tx LEFT JOIN (SELECT " NUMBER(
         "gid") " AS seq, count(*) AS kept FROM (SELECT *"
@@ -110,7 +121,7 @@ static const char *const at_rest[] = {
     "SELECT printf('gid %d, %s, has ended in %d, but its hooks are %s', seq, key, state, kinds)"
     " FROM l.cdtx_tx t LEFT JOIN (SELECT key, group_concat(kind) AS kinds, sum(kind = 'hook.commit') AS done,"
     " sum(kind = 'hook.late') AS late, sum(kind = 'hook.undo') AS undone FROM l.hook GROUP BY key) h USING (key)"
-    " WHERE coalesce(done, 0) <> (state = 4) OR coalesce(undone, 0) <> (state = 5)"
+    " WHERE coalesce(done, 0) <> (state = 4) OR coalesce(undone, 0) <> (state IN (5, 7))"
     " OR coalesce(late, 0) <> (state = 4 AND key LIKE '%late%')",
     "SELECT printf('job %d of %s is left over: state %d, %s', id, handler, state, error) FROM " ALL_JOBS
     " WHERE handler NOT IN ('cdtx.msg.keep', 'cdtx.cron') AND NOT " DEAD_WELL,
@@ -129,7 +140,8 @@ static const char *const at_rest[] = {
     "SELECT printf('gid %d is %d, but the guard of its branch %d is %d', g.seq, t.state, branch, g.state)"
     " FROM (SELECT * FROM main.cdtx_guard UNION ALL SELECT * FROM s.cdtx_guard) g LEFT JOIN l.cdtx_tx t USING (seq)"
     " WHERE log = (SELECT uuid FROM l.cdtx_meta) AND"
-    " ((t.state = 4 AND g.state <> 3) OR (t.state = 5 AND g.state NOT IN (2, 4, 5)) OR t.seq IS NULL)",
+    " ((t.state = 4 AND g.state <> 3) OR (t.state = 5 AND g.state NOT IN (2, 4, 5)) OR (t.state = 7 AND g.state <> 6) "
+    "OR t.seq IS NULL)",
     "PRAGMA main.integrity_check",
     "PRAGMA s.integrity_check",
     "PRAGMA l.integrity_check",
@@ -148,7 +160,8 @@ static const struct judged deeds[POST_DEEDS] = {
 /* Those that are there, or not, as soon as they are answered. */
 static const struct judged deeds_at_once[POST_DEEDS] = {
     [DEED_LETTER] = {"letter", "SELECT count(*) FROM main.sent WHERE key = ?"},
-    [DEED_PROMISE] = {"promise", "SELECT count(*) FROM l.cdtx_tx WHERE key = ? AND state IN (2, 4)"},
+    [DEED_PROMISE] = {"promise", "SELECT count(*) FROM l.cdtx_tx WHERE key = ?"
+                                 " AND (state = 4 OR (state = 2 AND reverse_after = 0))"},
     [DEED_DEAL] = {"deal", "SELECT count(*) FROM s.deal WHERE key = ?"},
     [DEED_OFF] = {"calling off", "SELECT count(*) FROM main.cancelled WHERE key = ?"},
 };

@@ -27,6 +27,7 @@ static void promises(struct house *house, struct ledger *ledger) {
     (void)post_promise(house, ledger, PROMISE_STEPS, "a-late");
     (void)post_promise(house, ledger, PROMISE_DECLARED, "b-refused");
     (void)post_promise(house, ledger, PROMISE_GIVEN_UP, "b-given-up");
+    (void)post_promise(house, ledger, PROMISE_DECLARED, "b-taken-back");
     post_pull(house, ledger, 3 * A_WHILE_MS);
 }
 
@@ -124,7 +125,7 @@ void post_story_after(struct house *house, struct ledger *ledger) {
 }
 
 static int never(const struct heard *heard) {
-    static const char *const keys[] = {"torn", "refused", "given-up", "forgotten", "broken", "left-open"};
+    static const char *const keys[] = {"torn", "refused", "given-up", "forgotten", "broken", "left-open", "taken-back"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strstr(heard->key, keys[i]) != NULL)
             return 1;

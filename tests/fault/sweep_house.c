@@ -31,8 +31,10 @@ const struct house_kind order_house = {
 static void after_letters(struct house *house, const struct house_site *site, struct ledger *ledger) {
     post_story_after(house, ledger);
     sqlite3 *db = post_judge_open(site, ledger);
-    if (db != NULL)
-        post_judge_guards(db, ledger);
+    if (db == NULL)
+        return;
+    post_judge_rest(db, ledger);
+    post_judge_guards(db, ledger);
     (void)sqlite3_close(db);
 }
 

@@ -171,9 +171,15 @@ static void look_at_calls(const struct witness *witness, struct ledger *ledger) 
     }
 }
 
+/* By its policy a commit that has not ended may be decided anew. */
+static int is_reversed(int32_t before, int32_t now) {
+    return before == CDTX_TX_COMMITTING && (now == CDTX_TX_REVERSING || now == CDTX_TX_REVERSED);
+}
+
 static void look_at_decision(struct witness *witness, int64_t sequence, int32_t now, struct ledger *ledger) {
     int32_t before = witness->state[sequence];
-    if (now < before || (commits(before) && !commits(now)) || (rolls_back(before) && !rolls_back(now)))
+    if (now < before || (commits(before) && !commits(now) && !is_reversed(before, now)) ||
+        (rolls_back(before) && !rolls_back(now)))
         ledger_complain(ledger, "gid %lld was in state %d before, and is in state %d after", (long long)sequence,
                         before, now);
     witness->state[sequence] = now;
