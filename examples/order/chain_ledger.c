@@ -103,8 +103,7 @@ static int32_t mint_token(struct chain_ledger *ledger, const struct chain_mint *
                      "ON CONFLICT(key) DO NOTHING RETURNING id, 1",
                      texts, 4, &minted, token, err);
     if (rc == 0 && !minted)
-        rc = ask(ledger,
-                 "SELECT id, order_id = ?2 AND article = ?3 AND owner = ?4 FROM token WHERE key = ?1", texts, 4,
+        rc = ask(ledger, "SELECT id, order_id = ?2 AND article = ?3 AND owner = ?4 FROM token WHERE key = ?1", texts, 4,
                  &found, token, err);
     if (rc != 0)
         return rc;

@@ -172,8 +172,7 @@ static void read_more(struct server *server, struct visitor *visitor) {
 }
 
 static void write_more(struct server *server, struct visitor *visitor) {
-    ssize_t sent =
-        send(visitor->fd, visitor->answer + visitor->sent, visitor->length - visitor->sent, MSG_NOSIGNAL);
+    ssize_t sent = send(visitor->fd, visitor->answer + visitor->sent, visitor->length - visitor->sent, MSG_NOSIGNAL);
     if (gone(sent))
         hang_up(visitor);
     if (sent <= 0)

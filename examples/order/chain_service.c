@@ -19,8 +19,7 @@ static int32_t hold_port(struct chain_service *service, cdtx_error *err) {
     socklen_t size = sizeof here;
     int yes = 1;
     service->port_holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (service->port_holder < 0 ||
-        setsockopt(service->port_holder, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
+    if (service->port_holder < 0 || setsockopt(service->port_holder, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
         bind(service->port_holder, (struct sockaddr *)&here, size) != 0 ||
         getsockname(service->port_holder, (struct sockaddr *)&here, &size) != 0)
         return say_no(err, CDTX_IO, "there is no port for the chain service: %s", strerror(errno));
@@ -46,8 +45,7 @@ static int32_t launch(struct chain_service *service, cdtx_error *err) {
 }
 
 int32_t chain_service_start(struct chain_service *service, const char *path, int patience_ms, cdtx_error *err) {
-    *service = (struct chain_service){.port_holder = -1,
-                                      .patience_ms = patience_ms > 0 ? patience_ms : PATIENCE_MS};
+    *service = (struct chain_service){.port_holder = -1, .patience_ms = patience_ms > 0 ? patience_ms : PATIENCE_MS};
     int length = snprintf(service->path, sizeof service->path, "%s", path);
     if (length <= 0 || (size_t)length >= sizeof service->path)
         return say_no(err, CDTX_INVALID, "the ledger's name is empty or over %zu bytes", sizeof service->path - 1);
