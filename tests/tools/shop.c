@@ -15,6 +15,8 @@
 #include <cdtx/tcc.h>
 
 enum { URL_MAX = 4096, TRIES = 1000, STEP_MS = 10, HELD_MAX = 8 };
+/* Columns of cdtx_tx_show and cdtx_half_list. */
+enum { TX_PARKED = 2, HALF_PARKED = 4 };
 
 struct shop {
     cdtx *engine;
@@ -127,18 +129,31 @@ static int32_t begin(struct shop *shop, const char *key, char *answer, size_t si
     return rc;
 }
 
-static int32_t is_parked(cdtx *engine, const char *gid, int *parked, cdtx_error *err) {
+static int32_t is_parked(struct shop *shop, const char *gid, int *parked, cdtx_error *err) {
     cdtx_report *report = NULL;
-    int32_t rc = cdtx_tx_show(engine, gid, &report, err);
-    *parked = rc == 0 && cdtx_report_next(report) && cdtx_report_type(report, 2) == CDTX_TEXT;
+    int32_t rc = cdtx_tx_show(shop->engine, gid, &report, err);
+    *parked = rc == 0 && cdtx_report_next(report) && cdtx_report_type(report, TX_PARKED) == CDTX_TEXT;
     cdtx_report_close(report);
     return rc;
 }
 
-static int32_t until_parked(struct shop *shop, const char *gid, cdtx_error *err) {
+/* Any half message. */
+static int32_t is_doubted(struct shop *shop, const char *none, int *parked, cdtx_error *err) {
+    cdtx_report *report = NULL;
+    (void)none;
+    int32_t rc = cdtx_half_list(shop->orders, NULL, 0, &report, err);
+    while (rc == 0 && !*parked && cdtx_report_next(report))
+        *parked = cdtx_report_type(report, HALF_PARKED) == CDTX_TEXT;
+    cdtx_report_close(report);
+    return rc;
+}
+
+typedef int32_t (*parked_fn)(struct shop *shop, const char *what, int *parked, cdtx_error *err);
+
+static int32_t until_parked(struct shop *shop, parked_fn is, const char *what, cdtx_error *err) {
     for (int i = 0; i < TRIES; i++) {
         int parked = 0;
-        int32_t rc = is_parked(shop->engine, gid, &parked, err);
+        int32_t rc = is(shop, what, &parked, err);
         if (rc != 0 || parked)
             return rc;
         rc = cdtx_run(shop->engine, STEP_MS, err);
@@ -151,7 +166,7 @@ static int32_t until_parked(struct shop *shop, const char *gid, cdtx_error *err)
 /* "stuck KEY": an order, and runs until it is parked. */
 static int32_t stuck(struct shop *shop, const char *key, char *answer, size_t size, cdtx_error *err) {
     int32_t rc = order(shop, key, 0, answer, size, err);
-    return rc != 0 ? rc : until_parked(shop, answer, err);
+    return rc != 0 ? rc : until_parked(shop, is_parked, answer, err);
 }
 
 struct put {
@@ -226,7 +241,7 @@ static int32_t cannot_tell(const char *handle, const char *topic, const void *pa
     return CDTX_HALF_OPEN;
 }
 
-/* "checker PRODUCER": it never knows, and is asked once before the half is parked. */
+/* "checker PRODUCER": it never knows, and is asked once before the half is parked, which "doubt" waits for. */
 static int32_t check(struct shop *shop, const char *producer, cdtx_error *err) {
     cdtx_half_checker checker = {.size = sizeof checker, .check = cannot_tell, .checks_max = 1};
     return cdtx_half_checker_add(shop->orders, producer, &checker, err);
@@ -253,8 +268,8 @@ static int32_t serve_message(struct shop *shop, const char *what, const char *fi
         return half(shop, first, second, answer, err);
     if (strcmp(what, "checker") == 0)
         return check(shop, first, err);
-    if (strcmp(what, "run") == 0)
-        return cdtx_run(shop->engine, strtoll(first, NULL, 10), err);
+    if (strcmp(what, "doubt") == 0)
+        return until_parked(shop, is_doubted, NULL, err);
     if (strcmp(what, "announce") == 0)
         return announce(shop, first, err);
     return cdtx_error_set(err, CDTX_INVALID, "no such command");

@@ -82,7 +82,7 @@ class Health(Case):
     def test_doctor_finds_what_waits(self):
         self.close_warehouse()
         held = self.killed("topic sales", "topic news", "send news unheard", "join sales mail", "send sales one",
-                           "kill", "checker web", "half sales web", "run 200", "cron night", "announce sales",
+                           "kill", "checker web", "half sales web", "doubt", "cron night", "announce sales",
                            "stuck a")[-1]
         self.cdtx("tx", "resolve", held, "--reason", "by hand", "--yes")
         self.cdtx("handler", "pause", "orders/mint", *self.databases, "--reason", "no metal")

@@ -75,7 +75,7 @@ class Groups(Messages):
 class Halves(Messages):
     def make(self, parked=True):
         """Handles of two halves; nobody can tell what became of the first."""
-        park = ["checker web", "run 200"] if parked else []
+        park = ["checker web", "doubt"] if parked else []
         answers = self.killed("topic sales", "join sales mail", "half sales web", *park, "half sales app")
         return answers[2], answers[-1]
 
