@@ -6,7 +6,7 @@ int64_t cdtx__backoff_ms(const cdtx_env *env, uint32_t attempt, int64_t least_ms
     int64_t top = least_ms;
     for (uint32_t i = 0; i < attempt && top < cap_ms; i++)
         top *= 2;
-    if (top > cap_ms)
+    if (top > cap_ms && !MUTANT(env, "backoff-uncapped"))
         top = cap_ms;
     uint64_t dice = 0;
     if (env->random(env->user, &dice, sizeof dice) != 0)

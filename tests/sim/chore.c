@@ -10,7 +10,7 @@
 #include "cover.h"
 #include "query.h"
 
-enum { PUTS_MAX = 512, JOBS_MAX = 8192, KEYS = 3, NO_KEY = -1 };
+enum { PUTS_MAX = 512, JOBS_MAX = 8192, KEYS = 3, NO_KEY = -1, REDRIVES_PER_S = 20 };
 enum sort { IN_LOCAL, ELSEWHERE, PLAIN, PULLED, SORTS };
 enum fate { OPEN, PUT, NOT_PUT };
 
@@ -470,7 +470,7 @@ static void redrive(struct life *life, int which, int sort) {
     int64_t count = 0;
     name_of(sort, which, name);
     cdtx_redrive_filter filter = {.size = sizeof filter, .handler = name};
-    filter.per_s = prng_chance(&life->sim->chores->prng, 1, 2) ? 20 : 0;
+    filter.per_s = prng_chance(&life->sim->chores->prng, 1, 2) ? REDRIVES_PER_S : 0;
     mark_anew(life->sim, which, sort);
     int32_t rc = cdtx_job_redrive(life->dbs[which], &filter, life->name, "it is mended", &count, NULL);
     env_alive(life);
@@ -665,13 +665,47 @@ static void look_leases(struct sim *sim, int which, sqlite3 *db) {
     book->paused = paused;
 }
 
+/* R4: what a job waits for at the most: its delay, or its longest back-off, or what its handler asked for; what is
+ * redriven at a rate, until its turn in that. */
+static int64_t longest_wait_ms(const struct book_of_chores *book, const struct job_of *job, const struct put_of *put,
+                               int begun) {
+    const struct attempts *a = &job->attempts;
+    int asked = begun && (a->answer == SAID_AFTER || a->answer == SAID_SNOOZE);
+    int64_t longest = put->delay_ms;
+    if (begun && longest < ATTEMPT_BACKOFF_MAX_MS)
+        longest = ATTEMPT_BACKOFF_MAX_MS;
+    if (asked && longest < a->wish_ms)
+        longest = a->wish_ms;
+    return put->anew ? longest + book->highest * 1000 / REDRIVES_PER_S : longest;
+}
+
+static void look_waits(struct sim *sim, int which, sqlite3 *db) {
+    struct book_of_chores *book = &sim->chores->books[which];
+    sqlite3_stmt *s = query(db, "SELECT id, token > 0, payload, due - (SELECT clock FROM cdtx_meta) FROM cdtx_job"
+                                " WHERE state = 1 AND clock = 0 AND handler GLOB 'chore-*'");
+    while (s != NULL && sqlite3_step(s) == SQLITE_ROW) {
+        const struct note *note = sqlite3_column_blob(s, 2);
+        const struct job_of *job = job_of(sim, which, sqlite3_column_int64(s, 0));
+        int64_t wait = sqlite3_column_int64(s, 3);
+        if (job == NULL || sqlite3_column_bytes(s, 2) != (int)sizeof *note || note->number >= book->count)
+            continue;
+        int64_t longest = longest_wait_ms(book, job, &book->puts[note->number], sqlite3_column_int(s, 1));
+        if (wait > longest)
+            violate(&sim->world, "R4", "chore job %lld of %d waits for %lld ms more; the longest is %lld",
+                    (long long)job->attempts.id, which, (long long)wait, (long long)longest);
+    }
+    sqlite3_finalize(s);
+}
+
 void chore_look(struct sim *sim, int which, sqlite3 *db, uint32_t touched) {
     if (!sim->knobs.chores)
         return;
     if (touched & TOUCH_ROWS)
         look_puts(sim, which, db);
-    if (touched & TOUCH_LEASES)
+    if (touched & TOUCH_LEASES) {
         look_leases(sim, which, db);
+        look_waits(sim, which, db);
+    }
 }
 
 /* ---- the end ---- */

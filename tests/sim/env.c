@@ -248,7 +248,7 @@ static void log_line(void *user, int32_t level, const char *line) {
 
 /* What the look at the next commit is to see. */
 static int writes_leases(const char *name) {
-    static const char *const names[] = {"retry.claim", "msg.half_put", "msg.end_recv", "msg.park"};
+    static const char *const names[] = {"retry.claim", "retry.complete", "msg.half_put", "msg.end_recv", "msg.park"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i], name) == 0)
             return 1;

@@ -9,6 +9,7 @@ const struct mutant mutants[] = {
     {"bug-15", "the sequence is restored from the rows left", "C8"},
     {"bug-16", "a late status is written whatever has become of the row", "C6 C7 C10"},
     {"bug-17", "delays are put and read on the wall clock", "L1 L4 R4"},
+    {"backoff-uncapped", "a back-off may be longer than the longest", "R4"},
     {"bug-17-storm", "there is no pause between attempts", "L1 L4"},
     {"bug-19", "a try after its cancel is answered as success", "T3"},
     {"bug-20", "at a rollback, a branch whose try has not answered counts as cancelled", "T4"},
