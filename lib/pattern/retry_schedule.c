@@ -291,8 +291,9 @@ static int32_t mend_tick(cdtx_sql *sql, const char *name, cdtx_error *err) {
     return rc != 0 || rows->count > 0 ? rc : put_tick(sql, name, 1, err);
 }
 
+/* It begins from now, in the turn in which it is written: what stood before may have fired slots until then. */
 static int32_t run_add(cdtx_sql *sql, void *user, cdtx_error *err) {
-    const struct addition *add = user;
+    struct addition *add = user;
     cdtx_rows rows;
     cdtx__rows_init(&rows, sql->store->env, PAYLOAD_LIMIT + 65536);
     int32_t rc = read_schedule(sql, add->schedule.name, &rows, err);
@@ -304,6 +305,7 @@ static int32_t run_add(cdtx_sql *sql, void *user, cdtx_error *err) {
     cdtx__rows_free(&rows);
     if (rc == 0 && known)
         return mend_tick(sql, add->schedule.name, err);
+    add->schedule.settled_ms = cdtx__wall_ms(sql->store->env);
     if (rc == 0)
         rc = write_row(sql, &add->schedule, err);
     return rc != 0 ? rc : put_tick(sql, add->schedule.name, add->next_ms, err);

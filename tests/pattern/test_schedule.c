@@ -92,6 +92,39 @@ START_TEST(the_same_again_changes_nothing_and_another_begins_anew) {
 }
 END_TEST
 
+static cdtx_env slow;
+static int early_reads;
+
+/* Whoever reads it first comes to write much later. */
+static int64_t slow_wall_us(void *user) {
+    const cdtx_env *port = cdtx_test_env_port(env);
+    (void)user;
+    return port->wall_us(port->user) - (early_reads-- > 0 ? MINUTE * (int64_t)1000 : 0);
+}
+
+START_TEST(a_slot_that_is_fired_while_another_text_waits_for_its_turn_is_not_fired_again) {
+    set_up();
+    close_engine();
+    early_reads = 0;
+    slow = *cdtx_test_env_port(env);
+    slow.wall_us = slow_wall_us;
+    engine = lab_engine((cdtx_options){.env = &slow});
+    OK(cdtx_db_log(engine, &db, &E));
+    cdtx_handler_options o = {.size = sizeof o, .handler = run};
+    OK(cdtx_handler_add(db, "bills", &o, &E));
+    add("*/15 * * * *");
+    OK(cdtx_run(engine, 15 * MINUTE + 1000, &E));
+    ck_assert_uint_eq(runs, 1);
+    early_reads = 2; /* as often as it looks before its turn */
+    add("*/5 * * * *");
+    OK(cdtx_run(engine, MINUTE, &E));
+    ck_assert_uint_eq(runs, 1);
+    OK(cdtx_run(engine, 5 * MINUTE, &E));
+    ck_assert_uint_eq(runs, 2);
+    tear_down();
+}
+END_TEST
+
 static void be_away_for(int64_t ms) {
     close_engine();
     cdtx_test_env_advance(env, ms);
@@ -263,6 +296,7 @@ END_TEST
 static void tests(TCase *tcase) {
     tcase_add_test(tcase, each_slot_puts_one_job);
     tcase_add_test(tcase, the_same_again_changes_nothing_and_another_begins_anew);
+    tcase_add_test(tcase, a_slot_that_is_fired_while_another_text_waits_for_its_turn_is_not_fired_again);
     tcase_add_test(tcase, a_tick_that_is_missing_is_put_again);
     tcase_add_test(tcase, while_it_fires_a_schedule_has_no_next_slot);
     tcase_add_loop_test(tcase, slots_that_passed_are_caught_up_with, 0, 4);
