@@ -149,6 +149,7 @@ static const char *const names[] = {
     "msg.park",
     "cron",
     "slot left out",
+    "schedule replaced",
     "cron.fire",
     "commit hook",
     "rollback hook",

@@ -7,6 +7,7 @@
 #include "clerk.h"
 #include "cover.h"
 #include "query.h"
+#include "weather.h"
 
 /* Slots are numbered from the wall clock's begin in this simulation, by their distance. */
 enum { SLOTS_MAX = 4096, CALM = 8 * SECOND };
@@ -19,9 +20,80 @@ struct crons {
     uint32_t catch_up_max;
     int64_t asked_ms; /* by the wall clock, when it was first to be added: no slot before runs; 0: not yet */
     int64_t added_ms; /* when somebody was first told that it is: every slot after is its; 0: not yet */
+    /* Once its text is replaced, perhaps by one that says the same; NULL: it is not. */
+    const char *then;
+    int64_t then_every_ms;
+    int replacing;      /* it was asked for: whoever adds the schedule from now on adds that */
+    int64_t changed_ms; /* when somebody was first told so; 0: not yet */
     struct attempts slots[SLOTS_MAX];
     uint32_t effects[SLOTS_MAX];
 };
+
+/* ---- adding ---- */
+
+static int32_t add(struct life *life, cdtx_error *err) {
+    struct crons *crons = life->sim->crons;
+    int replacing = crons->replacing;
+    cdtx_cron_options options = {
+        .size = sizeof options,
+        .catch_up = crons->catch_up,
+        .when = replacing ? crons->then : crons->when,
+        .handler = "cron-local",
+        .grace_ms = crons->grace_ms,
+        .catch_up_max = crons->catch_up_max,
+    };
+    if (crons->asked_ms == 0)
+        crons->asked_ms = host_wall_us(life->node->host) / MS;
+    int32_t rc = cdtx_cron_add(life->dbs[CLERK_LOG], "clock", &options, err);
+    env_alive(life);
+    int64_t now_ms = host_wall_us(life->node->host) / MS;
+    if (rc == 0 && crons->added_ms == 0)
+        crons->added_ms = now_ms;
+    if (rc == 0 && replacing && crons->changed_ms == 0)
+        crons->changed_ms = now_ms;
+    return rc;
+}
+
+static struct life *life_of_log(struct sim *sim) {
+    struct life *found = NULL;
+    for (struct life *life = sim->lives; life != NULL; life = life->all) {
+        if (!life->owner.gone && !life->open)
+            return NULL; /* it may be adding the text that is to be replaced */
+        if (!life->owner.gone && life->dbs[CLERK_LOG] != NULL)
+            found = life;
+    }
+    return found;
+}
+
+static void replace(void *argument) {
+    struct life *life = argument;
+    cdtx_error err = {0};
+    life->sim->crons->replacing = 1;
+    int32_t rc = add(life, &err);
+    tell(&life->sim->world, life->name, "replaces the schedule's text: %s", cdtx_code_name(rc));
+    if (rc == 0)
+        cover("schedule replaced");
+}
+
+static void when_nobody_adds(struct world *world, void *argument, uint64_t number) {
+    struct sim *sim = argument;
+    struct life *life = life_of_log(sim);
+    if (life != NULL)
+        strand_new(world, &life->owner, "replace", replace, life, 0);
+    else if (sim->faults_on)
+        world_post(world, sim->asleep ? weather_morning(sim) + MS : 20 * MS, when_nobody_adds, sim, number);
+}
+
+/* Most likely about when the first slot comes. */
+static void draw_change(struct sim *sim, struct prng *prng) {
+    struct crons *crons = sim->crons;
+    int64_t minute = 60 * (int64_t)SECOND, slot = minute - host_wall_us(&sim->hosts[0]) % minute;
+    int same = prng_chance(prng, 1, 2), soon = prng_chance(prng, 3, 4);
+    crons->then = same ? "*/1 * * * *" : "*/2 * * * *";
+    crons->then_every_ms = same ? 60000 : 120000;
+    int64_t at = soon ? slot - prng_range(prng, -200 * MS, 800 * MS) : prng_range(prng, 0, sim->knobs.run);
+    world_post(&sim->world, at > 0 ? at : 0, when_nobody_adds, sim, 0);
+}
 
 void cron_init(struct sim *sim) {
     struct crons *crons = sim->crons = world_alloc(&sim->world, sizeof *sim->crons);
@@ -34,6 +106,8 @@ void cron_init(struct sim *sim) {
     crons->grace_ms = prng_range(&prng, 1000, 600000);
     for (uint32_t i = 0; i < sim->host_count && sim->knobs.cron; i++) /* soon it is the next minute */
         sim->hosts[i].wall_offset += prng_range(&prng, 20, 39) * SECOND;
+    if (sim->knobs.cron && !jumps && prng_chance(&prng, 1, 2))
+        draw_change(sim, &prng);
 }
 
 int32_t cron_tables(cdtx_sql *sql, cdtx_error *err) {
@@ -46,7 +120,8 @@ int32_t cron_tables(cdtx_sql *sql, cdtx_error *err) {
 static void check_slot(struct life *life, int64_t slot) {
     struct sim *sim = life->sim;
     const struct crons *crons = sim->crons;
-    if (slot <= 0 || slot % crons->every_ms != 0)
+    int replaced = crons->changed_ms > 0 && slot > crons->changed_ms;
+    if (slot <= 0 || slot % (replaced ? crons->then_every_ms : crons->every_ms) != 0)
         violate(&sim->world, "cron", "%s runs slot %lld, which is none", life->name, (long long)slot);
     else if (slot > host_wall_peak_us(life->node->host, 0) / MS)
         violate(&sim->world, "cron", "slot %lld runs %lld ms before its time", (long long)slot,
@@ -78,7 +153,6 @@ static int32_t run(cdtx_work *work, void *user, cdtx_error *err) {
 }
 
 int32_t cron_register(struct life *life, cdtx_error *err) {
-    struct crons *crons = life->sim->crons;
     if (!life->sim->knobs.cron || life->dbs[CLERK_LOG] == NULL)
         return 0;
     cdtx_handler_options handler = {
@@ -92,23 +166,8 @@ int32_t cron_register(struct life *life, cdtx_error *err) {
         .backoff_min_ms = ATTEMPT_BACKOFF_MIN_MS,
         .backoff_max_ms = ATTEMPT_BACKOFF_MAX_MS,
     };
-    cdtx_cron_options options = {
-        .size = sizeof options,
-        .catch_up = crons->catch_up,
-        .when = crons->when,
-        .handler = "cron-local",
-        .grace_ms = crons->grace_ms,
-        .catch_up_max = crons->catch_up_max,
-    };
     int32_t rc = cdtx_handler_add(life->dbs[CLERK_LOG], "cron-local", &handler, err);
-    if (crons->asked_ms == 0)
-        crons->asked_ms = host_wall_us(life->node->host) / MS;
-    if (rc == 0)
-        rc = cdtx_cron_add(life->dbs[CLERK_LOG], "clock", &options, err);
-    if (rc == 0 && crons->added_ms == 0)
-        crons->added_ms = host_wall_us(life->node->host) / MS;
-    env_alive(life);
-    return rc;
+    return rc != 0 ? rc : add(life, err);
 }
 
 /* ---- the end ---- */
@@ -123,58 +182,71 @@ static void read_ticks(struct sim *sim, sqlite3 *db) {
     sqlite3_finalize(s);
 }
 
+/* What stands at the end; its slots begin after since_ms, 0: nobody was told so. */
+struct standing {
+    const char *when;
+    int64_t every_ms, since_ms;
+};
+
+static struct standing standing_of(const struct crons *crons) {
+    return crons->replacing ? (struct standing){crons->then, crons->then_every_ms, crons->changed_ms}
+                            : (struct standing){crons->when, crons->every_ms, crons->added_ms};
+}
+
 /* How many slots after that one were run in a row, from the first that was. */
-static uint32_t run_after(const struct crons *crons, int64_t number, int64_t last) {
+static uint32_t run_after(const struct crons *crons, int64_t number, int64_t last, int64_t step) {
     uint32_t count = 0;
     while (number <= last && crons->effects[number] == 0)
-        number++;
-    for (; number <= last && crons->effects[number] > 0; number++)
+        number += step;
+    for (; number <= last && crons->effects[number] > 0; number += step)
         count++;
     return count;
 }
 
 /* A slot that was not run was left out by the policy: then so many after it were not. */
-static void check_left_out(struct sim *sim, int64_t first, int64_t last) {
+static void check_left_out(struct sim *sim, const struct standing *stands, int64_t last) {
     const struct crons *crons = sim->crons;
     uint32_t least = crons->catch_up == CDTX_CATCH_UP_ALL                 ? crons->catch_up_max
                      : crons->catch_up == CDTX_CATCH_UP_ONCE              ? 1
                      : knobs_are_calm(&sim->knobs) && !sim->knobs.killers ? UINT32_MAX
                                                                           : 0;
-    for (int64_t number = first; number <= last; number++) {
+    int64_t step = stands->every_ms / crons->every_ms;
+    int64_t first = ((stands->since_ms - WALL_BEGIN_MS) / stands->every_ms + 1) * step;
+    for (int64_t number = first; number >= 0 && number <= last; number += step) {
         if (crons->effects[number] > 0)
             continue;
         cover("slot left out");
-        if (run_after(crons, number, last) < least) {
+        if (run_after(crons, number, last, step) < least) {
             violate(&sim->world, "cron", "slot %lld of \"%s\" was not run; policy %d, at most %u", (long long)number,
-                    crons->when, crons->catch_up, crons->catch_up_max);
+                    stands->when, crons->catch_up, crons->catch_up_max);
             return;
         }
     }
 }
 
 /* The last slot that was due a while ago is settled, unless a clock has jumped since. */
-static void check_settled(struct sim *sim, int64_t settled_ms) {
+static void check_settled(struct sim *sim, const struct standing *stands, int64_t settled_ms) {
     const struct host *host = &sim->hosts[0];
     int64_t calm_ms = (host_wall_us(host) - CALM) / MS;
-    int64_t slot = calm_ms - calm_ms % sim->crons->every_ms;
+    int64_t slot = calm_ms - calm_ms % stands->every_ms;
     int calm = host->jumps == NULL || host->jumps->at < sim->world.now - CALM;
-    if (calm && sim->crons->added_ms > 0 && slot > sim->crons->added_ms && slot > settled_ms)
+    if (calm && slot > stands->since_ms && slot > settled_ms)
         violate(&sim->world, "cron", "slot %lld has passed, and only those up to %lld are settled", (long long)slot,
                 (long long)settled_ms);
 }
 
 void cron_final(struct sim *sim, sqlite3 *db) {
-    const struct crons *crons = sim->crons;
     if (!sim->knobs.cron)
         return;
+    struct standing stands = standing_of(sim->crons);
     int64_t settled_ms = query_number(query(db, "SELECT settled_ms FROM cdtx_cron"));
-    int64_t first = (crons->added_ms - WALL_BEGIN_MS) / crons->every_ms + 1;
-    int64_t last = (settled_ms - WALL_BEGIN_MS) / crons->every_ms;
+    int64_t last = (settled_ms - WALL_BEGIN_MS) / sim->crons->every_ms;
     read_ticks(sim, db);
     if (query_number(query(db, "SELECT count(*) FROM cdtx_job WHERE handler = 'cron-local'")) != 0)
         violate(&sim->world, "L1", "jobs of the schedule are still there when all has ended");
-    int certain = !knobs_have(&sim->knobs, FAULT_CLOCK) || sim->world.broken[0] == '\0';
-    if (crons->added_ms > 0 && first >= 0 && last < SLOTS_MAX && certain)
-        check_left_out(sim, first, last);
-    check_settled(sim, settled_ms);
+    if (stands.since_ms == 0)
+        return;
+    if (last < SLOTS_MAX)
+        check_left_out(sim, &stands, last);
+    check_settled(sim, &stands, settled_ms);
 }

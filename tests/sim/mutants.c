@@ -87,6 +87,7 @@ const struct mutant mutants[] = {
     {"cron-twice", "the job of a slot does not say which it is", "cron"},
     {"cron-early", "slots are put before their time", "cron"},
     {"cron-lost", "slots are passed and not put", "cron"},
+    {"cron-text-kept", "a schedule that is changed keeps its text", "cron"},
     {"cron-unsettled", "slots that were put are not settled", "cron"},
     {"due-stays", "what has ended stays due", "C10"},
     {"failed-rider-stays", "a call that failed in a group keeps what it wrote", "C5 C11 T1 T3 T4 T5 T8"},
