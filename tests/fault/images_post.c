@@ -26,20 +26,23 @@ static void left(void *user, enum left what, int64_t number, int64_t value) {
         witness->too_many = 1;
 }
 
-static int is_there(sqlite3_stmt *statement, const struct effect *effect) {
-    int there = sqlite3_bind_int64(statement, 1, effect->job) == SQLITE_OK &&
-                sqlite3_bind_int64(statement, 2, effect->token) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
-    (void)sqlite3_reset(statement);
-    return there;
+static int find(sqlite3_stmt *statement, const struct effect *effect, int *there) {
+    *there = sqlite3_bind_int64(statement, 1, effect->job) == SQLITE_OK &&
+             sqlite3_bind_int64(statement, 2, effect->token) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
+    return sqlite3_reset(statement);
 }
 
 /* What the world has seen is there, and tokens rise. */
 static void look_at_effects(sqlite3 *db, const struct witness *witness, struct ledger *ledger) {
     sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(db, "SELECT 1 FROM s.plain WHERE job = ? AND token = ?", -1, &statement, NULL);
+    int rc = sqlite3_prepare_v2(
+        db, "SELECT 1 FROM (SELECT * FROM s.plain UNION ALL SELECT * FROM main.pulled) WHERE job = ? AND token = ?", -1,
+        &statement, NULL);
     for (uint32_t i = 0; rc == SQLITE_OK && i < witness->effect_count; i++) {
         const struct effect *effect = &witness->effects[i];
-        if (!is_there(statement, effect))
+        int there = 0;
+        rc = find(statement, effect, &there);
+        if (rc == SQLITE_OK && !there)
             ledger_complain(ledger, "what job %lld did under token %lld is gone", (long long)effect->job,
                             (long long)effect->token);
         for (uint32_t k = 0; k < i; k++)

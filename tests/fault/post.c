@@ -12,6 +12,28 @@
 enum { URL_MAX = 512 };
 enum { FOR_EVER = 1000000, LEASE_MS = 1000, BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS = 200, CHECK_MS = 100 };
 
+/* ---- what its files share ---- */
+
+void post_bind(cdtx_sql *sql, const char *text) {
+    cdtx_sql_bind_text(sql, text, strlen(text));
+}
+
+void post_key(const cdtx_work *work, char key[LEDGER_KEY_MAX]) {
+    size_t length = 0;
+    const char *payload = cdtx_work_payload(work, &length);
+    (void)snprintf(key, LEDGER_KEY_MAX, "%.*s", (int)length, payload);
+}
+
+int32_t post_verdict(const cdtx_work *work, cdtx_error *err) {
+    char key[LEDGER_KEY_MAX];
+    post_key(work, key);
+    if (strstr(key, "poison") != NULL)
+        return cdtx_error_set(err, CDTX_REFUSED, "poison");
+    if (strstr(key, "slow") != NULL && cdtx_work_attempt(work) == 1)
+        return cdtx_error_set(err, CDTX_USER, "not at once");
+    return 0;
+}
+
 /* ---- tables ---- */
 
 /* Effects have no key, so that one that comes twice is seen. */
@@ -21,6 +43,7 @@ enum { FOR_EVER = 1000000, LEASE_MS = 1000, BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS 
 static const char *const post_tables[] = {
     GOT,
     PROMISE,
+    "CREATE TABLE IF NOT EXISTS pulled(key TEXT NOT NULL, job INTEGER NOT NULL, token INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS sent(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE)",
     "CREATE TABLE IF NOT EXISTS chore(key TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS cancelled(key TEXT NOT NULL)",
@@ -68,10 +91,6 @@ static int32_t open_databases(struct house *house, const struct house_site *site
 
 static const char in_post[] = "post";
 
-static void bind(cdtx_sql *sql, const char *text) {
-    cdtx_sql_bind_text(sql, text, strlen(text));
-}
-
 static size_t promise_key(const cdtx_tcc_call *call, char key[LEDGER_KEY_MAX]) {
     size_t length = 0;
     const char *payload = cdtx_tcc_payload(call, &length);
@@ -82,8 +101,8 @@ static size_t promise_key(const cdtx_tcc_call *call, char key[LEDGER_KEY_MAX]) {
 static int32_t promise_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_error *err) {
     char key[LEDGER_KEY_MAX];
     size_t length = promise_key(call, key);
-    bind(sql, cdtx_tcc_gid(call));
-    bind(sql, key);
+    post_bind(sql, cdtx_tcc_gid(call));
+    post_bind(sql, key);
     int32_t rc = cdtx_sql_exec(sql, "INSERT INTO promise VALUES (?, ?, 'HELD')", NULL, err);
     if (rc == 0 && user == in_post && strstr(key, "taken-back") == NULL) {
         char order[2] = {key[0], '\0'};
@@ -97,9 +116,9 @@ static int32_t promise_try(cdtx_sql *sql, cdtx_tcc_call *call, void *user, cdtx_
 
 static int32_t promise_move(cdtx_sql *sql, cdtx_tcc_call *call, const char *from, const char *to, cdtx_error *err) {
     int64_t changes = 0;
-    bind(sql, to);
-    bind(sql, cdtx_tcc_gid(call));
-    bind(sql, from);
+    post_bind(sql, to);
+    post_bind(sql, cdtx_tcc_gid(call));
+    post_bind(sql, from);
     int32_t rc = cdtx_sql_exec(sql, "UPDATE promise SET state = ? WHERE gid = ? AND state = ?", &changes, err);
     return rc != 0 || changes == 1 ? rc : cdtx_error_set(err, CDTX_CORRUPT, "no such promise stands so");
 }
@@ -143,42 +162,33 @@ static int32_t add_puts(struct house *house, cdtx_error *err) {
 
 /* ---- readers ---- */
 
-static void key_of(const cdtx_work *work, char key[LEDGER_KEY_MAX]) {
-    size_t length = 0;
-    const char *payload = cdtx_work_payload(work, &length);
-    (void)snprintf(key, LEDGER_KEY_MAX, "%.*s", (int)length, payload);
-}
-
 static int32_t write_got(cdtx_sql *sql, const cdtx_work *work, const char *key, cdtx_error *err) {
     char message[CDTX_GID_MAX];
     cdtx_msg_id(work, message);
-    bind(sql, key);
-    bind(sql, message);
+    post_bind(sql, key);
+    post_bind(sql, message);
     return cdtx_sql_exec(sql, "INSERT INTO got(key, message) VALUES (?, ?)", NULL, err);
 }
 
 static int32_t read_here(cdtx_work *work, void *user, cdtx_error *err) {
     char key[LEDGER_KEY_MAX];
     (void)user;
-    key_of(work, key);
-    if (strstr(key, "poison") != NULL)
-        return cdtx_error_set(err, CDTX_REFUSED, "poison");
-    if (strstr(key, "slow") != NULL && cdtx_work_attempt(work) == 1)
-        return cdtx_error_set(err, CDTX_USER, "not at once");
-    return write_got(cdtx_work_sql(work), work, key, err);
+    post_key(work, key);
+    int32_t rc = post_verdict(work, err);
+    return rc != 0 ? rc : write_got(cdtx_work_sql(work), work, key, err);
 }
 
 static int32_t read_away(cdtx_work *work, void *user, cdtx_error *err) {
     char key[LEDGER_KEY_MAX];
     (void)user;
-    key_of(work, key);
+    post_key(work, key);
     return write_got(cdtx_work_sql(work), work, key, err);
 }
 
 static int32_t write_plain(cdtx_sql *sql, void *user, cdtx_error *err) {
     char key[LEDGER_KEY_MAX];
-    key_of(user, key);
-    bind(sql, key);
+    post_key(user, key);
+    post_bind(sql, key);
     cdtx_sql_bind_int(sql, cdtx_work_id(user));
     cdtx_sql_bind_int(sql, cdtx_work_token(user));
     return cdtx_sql_exec(sql, "INSERT INTO plain VALUES (?, ?, ?)", NULL, err);
@@ -215,6 +225,10 @@ static int32_t add_readers(struct house *house, cdtx_error *err) {
     o.local_db = NULL;
     if (rc == 0)
         rc = cdtx_consumer_add(house->post, TOPIC, "plain", &o, err);
+    o.handler = NULL;
+    o.user = NULL;
+    if (rc == 0)
+        rc = cdtx_consumer_add(house->post, TOPIC, "pulled", &o, err);
     cdtx_half_checker checker = {
         .size = sizeof checker, .guard_db = house->shop, .interval_ms = CHECK_MS, .checks_max = FOR_EVER};
     return rc != 0 ? rc : cdtx_half_checker_add(house->post, PRODUCER, &checker, err);
@@ -225,14 +239,14 @@ static int32_t add_readers(struct house *house, cdtx_error *err) {
 static int32_t write_chore(cdtx_work *work, void *user, cdtx_error *err) {
     char key[LEDGER_KEY_MAX];
     (void)user;
-    key_of(work, key);
+    post_key(work, key);
     if (strstr(key, "doom") != NULL)
         return cdtx_error_set(err, CDTX_BUSY, "never");
     if (strstr(key, "snooze") != NULL && cdtx_work_token(work) == 1)
         return cdtx_work_snooze(work, 60, "not yet", err);
     if (strstr(key, "again") != NULL && cdtx_work_attempt(work) == 1)
         return cdtx_work_retry_after(work, 60, "once more", err);
-    bind(cdtx_work_sql(work), key);
+    post_bind(cdtx_work_sql(work), key);
     return cdtx_sql_exec(cdtx_work_sql(work), "INSERT INTO chore VALUES (?)", NULL, err);
 }
 
@@ -245,10 +259,10 @@ static int32_t write_stroke(cdtx_work *work, void *user, cdtx_error *err) {
 static int32_t write_hook(cdtx_work *work, void *user, cdtx_error *err) {
     char key[LEDGER_KEY_MAX];
     (void)user;
-    key_of(work, key);
-    bind(cdtx_work_sql(work), cdtx_work_handler(work));
-    bind(cdtx_work_sql(work), key);
-    bind(cdtx_work_sql(work), cdtx_work_gid(work));
+    post_key(work, key);
+    post_bind(cdtx_work_sql(work), cdtx_work_handler(work));
+    post_bind(cdtx_work_sql(work), key);
+    post_bind(cdtx_work_sql(work), cdtx_work_gid(work));
     return cdtx_sql_exec(cdtx_work_sql(work), "INSERT INTO hook VALUES (?, ?, ?)", NULL, err);
 }
 

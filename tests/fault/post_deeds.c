@@ -20,13 +20,9 @@ static int32_t answered(struct ledger *ledger, uint32_t place, const char *call,
     return code;
 }
 
-static void bind(cdtx_sql *sql, const char *text) {
-    cdtx_sql_bind_text(sql, text, strlen(text));
-}
-
 /* 1: the key is there already: this was asked for before, and happened. */
 static int32_t is_there(cdtx_sql *sql, const char *query, const char *key, int *there, cdtx_error *err) {
-    bind(sql, key);
+    post_bind(sql, key);
     int32_t rc = cdtx_sql_query(sql, query, err);
     *there = rc == 0 && cdtx_sql_next(sql);
     return rc;
@@ -47,7 +43,7 @@ static int32_t write_letter(cdtx_sql *sql, void *user, cdtx_error *err) {
     int32_t rc = is_there(sql, "SELECT 1 FROM sent WHERE key = ?", letter->key, &there, err);
     if (rc != 0 || there)
         return rc;
-    bind(sql, letter->key);
+    post_bind(sql, letter->key);
     rc = cdtx_sql_exec(sql, "INSERT INTO sent(key) VALUES (?)", NULL, err);
     if (rc == 0)
         rc = cdtx_msg_put(sql, TOPIC, letter->key, strlen(letter->key), &o, NULL, err);
@@ -164,8 +160,8 @@ static int32_t strike(cdtx_sql *sql, void *user, cdtx_error *err) {
     int32_t rc = cdtx_half_mark(sql, deal->handle, err);
     if (rc != 0)
         return rc;
-    bind(sql, deal->key);
-    bind(sql, deal->handle);
+    post_bind(sql, deal->key);
+    post_bind(sql, deal->handle);
     rc = cdtx_sql_exec(sql, "INSERT INTO deal VALUES (?, ?)", NULL, err);
     return rc == 0 && deal->broken ? cdtx_error_set(err, CDTX_REFUSED, "no deal") : rc;
 }
@@ -224,13 +220,18 @@ void post_deal_late(struct house *house, struct ledger *ledger, const char *key,
 void post_contradict(struct house *house, struct ledger *ledger, const char *key, const char *handle) {
     cdtx_error err = {0};
     int32_t state = 0;
-    if (handle[0] == '\0' || cdtx_half_query(house->post, handle, &state, &err) != 0 || state == CDTX_HALF_OPEN)
+    if (handle[0] == '\0')
+        return;
+    int32_t rc = ledger_check(ledger, "cdtx_half_query", cdtx_half_query(house->post, handle, &state, &err), &err);
+    if (rc != 0 || state == CDTX_HALF_OPEN)
         return;
     int32_t other = state == CDTX_HALF_COMMITTED ? CDTX_HALF_ROLLED_BACK : CDTX_HALF_COMMITTED;
-    int32_t rc = ledger_check(ledger, "cdtx_half_resolve", cdtx_half_resolve(house->post, handle, other, &err), &err);
+    rc = ledger_check(ledger, "cdtx_half_resolve", cdtx_half_resolve(house->post, handle, other, &err), &err);
     if (rc == 0)
         ledger_complain(ledger, "the half of %s was told both", key);
-    (void)ledger_check(ledger, "cdtx_half_resolve", cdtx_half_resolve(house->post, handle, state, &err), &err);
+    rc = ledger_check(ledger, "cdtx_half_resolve", cdtx_half_resolve(house->post, handle, state, &err), &err);
+    if (rc == CDTX_CONFLICT)
+        ledger_complain(ledger, "the half of %s was told again what it is: %s", key, err.text);
 }
 
 /* One that was prepared before, and of which nobody knows, is ruled out by the check. */
@@ -280,7 +281,7 @@ static int32_t call_off(cdtx_sql *sql, void *user, cdtx_error *err) {
     int32_t rc = cdtx_retry_cancel(sql, off->id, err);
     if (rc != 0)
         return rc;
-    bind(sql, off->key);
+    post_bind(sql, off->key);
     rc = cdtx_sql_exec(sql, "INSERT INTO cancelled VALUES (?)", NULL, err);
     return rc == 0 && off->torn ? cdtx_error_set(err, CDTX_REFUSED, "it shall be done after all") : rc;
 }
@@ -304,38 +305,6 @@ void post_errand(struct house *house, struct ledger *ledger, enum post_deed deed
     struct job job = {ERRAND, key, &o, 0};
     uint32_t place = announce(ledger, deed, key, CDTX_UNKNOWN);
     (void)answered(ledger, place, "an errand", cdtx_local(house->post, put, &job, &err), &err);
-}
-
-cdtx_work *post_take(struct house *house, struct ledger *ledger, int64_t for_ms) {
-    cdtx_error err = {0};
-    cdtx_work *work = NULL;
-    (void)ledger_check(ledger, "cdtx_take", cdtx_take(house->engine, for_ms, &work, &err), &err);
-    return work;
-}
-
-/* The errand and the end of its job are one commit. */
-static int32_t run_errand(cdtx_sql *sql, void *user, cdtx_error *err) {
-    size_t length = 0;
-    const char *key = cdtx_work_payload(user, &length);
-    cdtx_sql_bind_text(sql, key, length);
-    int32_t rc = cdtx_sql_exec(sql, "INSERT INTO chore VALUES (?)", NULL, err);
-    return rc != 0 ? rc : cdtx_work_done(user, sql, err);
-}
-
-void post_run_errand(struct house *house, struct ledger *ledger, cdtx_work *work) {
-    cdtx_error err = {0};
-    if (work == NULL)
-        return;
-    int32_t rc = ledger_check(ledger, "an errand's cdtx_local", cdtx_local(house->post, run_errand, work, &err), &err);
-    char reason[sizeof err.text];
-    memcpy(reason, err.text, sizeof reason);
-    (void)ledger_check(ledger, "cdtx_settle", cdtx_settle(work, rc, rc != 0 ? reason : NULL, &err), &err);
-}
-
-void post_pull(struct house *house, struct ledger *ledger, int64_t for_ms) {
-    cdtx_work *work;
-    while ((work = post_take(house, ledger, for_ms)) != NULL)
-        post_run_errand(house, ledger, work);
 }
 
 /* ---- rest ---- */

@@ -22,15 +22,18 @@
 
 static const char *const always[] = {
     "SELECT printf('%s took effect, and was never sent', key)"
-    " FROM (SELECT key FROM main.got UNION ALL SELECT key FROM s.got UNION ALL SELECT key FROM s.plain)"
+    " FROM (SELECT key FROM main.got UNION ALL SELECT key FROM s.got UNION ALL SELECT key FROM s.plain UNION ALL"
+    " SELECT key FROM main.pulled)"
     " WHERE key NOT IN " VISIBLE,
     "SELECT printf('%s is delivered by job %d, and was never sent', CAST(payload AS TEXT), id) FROM main.cdtx_job"
     " WHERE msg IS NOT NULL AND CAST(payload AS TEXT) NOT IN " VISIBLE,
     "SELECT printf('%s took effect %d times in one group', key, count(*))"
     " FROM (SELECT 1 AS part, key FROM main.got UNION ALL SELECT 2, key FROM s.got) GROUP BY part, key"
     " HAVING count(*) > 1",
-    "SELECT printf('%s took effect twice under the token %d', key, token) FROM s.plain GROUP BY job, token"
-    " HAVING count(*) > 1",
+    "SELECT printf('%s took effect twice under the token %d', key, token)"
+    " FROM (SELECT * FROM s.plain UNION ALL SELECT * FROM main.pulled) GROUP BY job, token HAVING count(*) > 1",
+    "SELECT printf('%s took effect, although it was refused', key)"
+    " FROM (SELECT key FROM main.got UNION ALL SELECT key FROM main.pulled) WHERE key LIKE '%poison%'",
     "SELECT printf('%s has two ids', key) FROM (SELECT * FROM main.got UNION ALL SELECT * FROM s.got) GROUP BY key"
     " HAVING count(DISTINCT message) > 1",
     "SELECT printf('the promise of %s is %s, and holds %d messages', gid, state, held) FROM (SELECT gid, key, state,"
@@ -88,24 +91,29 @@ static const char *const on_their_way[] = {
     ON_ITS_WAY("here", "main.got"),
     ON_ITS_WAY("away", "s.got"),
     ON_ITS_WAY("plain", "s.plain"),
+    ON_ITS_WAY("pulled", "main.pulled"),
 };
 
 #define DEAD_WELL                                                                                                      \
-    "(state = 3 AND ((handler = 'cdtx.msg/letters/here' AND CAST(payload AS TEXT) LIKE '%poison%')"                    \
+    "(state = 3 AND ((handler IN ('cdtx.msg/letters/here', 'cdtx.msg/letters/pulled')"                                 \
+    " AND CAST(payload AS TEXT) LIKE '%poison%')"                                                                      \
     " OR (handler = 'chore' AND CAST(payload AS TEXT) LIKE '%doom%')))"
 
+/* A dead letter has arrived too. */
+#define ARRIVED(group, table, wrong)                                                                                   \
+    "SELECT printf('%s was sent, and is there %d times for " group "', key, times) FROM (SELECT v.key AS key,"         \
+    " coalesce(t.times, 0) + coalesce(d.times, 0) AS times FROM " VISIBLE                                              \
+    " v LEFT JOIN " TIMES(table) " t"                                                                                  \
+                                 " ON t.key = v.key LEFT JOIN (SELECT CAST(payload AS TEXT) AS key, count(*) AS "      \
+                                 "times FROM main.cdtx_job"                                                            \
+                                 " WHERE state = 3 AND handler = 'cdtx.msg/letters/" group                             \
+                                 "' GROUP BY 1) d ON d.key = v.key) WHERE times " wrong
+
 static const char *const at_rest[] = {
-    "SELECT printf('%s was sent, but its effects are %d here, %d away, %d plain', key, here, away, plain)"
-    " FROM (SELECT v.key AS key, coalesce(h.times, 0) + coalesce(d.times, 0) AS here, coalesce(a.times, 0) AS away,"
-    " coalesce(p.times, 0) AS plain FROM " VISIBLE " v LEFT JOIN " TIMES(
-        "main.got") " h ON h.key = v.key"
-                    " LEFT JOIN (SELECT CAST(payload AS TEXT) AS key, count(*) AS times FROM main.cdtx_job WHERE state "
-                    "= 3"
-                    " AND handler = 'cdtx.msg/letters/here' GROUP BY 1) d ON d.key = v.key LEFT JOIN " TIMES(
-                        "s.got") " a"
-                                 " ON a.key = v.key LEFT JOIN " TIMES(
-                                     "s.plain") " p ON p.key = v.key)"
-                                                " WHERE here <> 1 OR away <> 1 OR plain < 1",
+    ARRIVED("here", "main.got", "<> 1"),
+    ARRIVED("away", "s.got", "<> 1"),
+    ARRIVED("plain", "s.plain", "< 1"),
+    ARRIVED("pulled", "main.pulled", "< 1"),
     /* Its numbers say in which order letters became visible (M9). */
     "SELECT printf('%s was overtaken', key) FROM (SELECT key, g.id AS now, max(g.id) OVER (PARTITION BY"
     " substr(key, 1, 1) ORDER BY s.id) AS latest FROM main.sent s JOIN main.got g USING (key)) WHERE now < latest",
@@ -147,6 +155,8 @@ static const char *const at_rest[] = {
     "PRAGMA l.integrity_check",
 };
 
+#define JOB_GONE "SELECT NOT EXISTS (SELECT 1 FROM main.cdtx_job WHERE id = CAST(? AS INTEGER))"
+
 static const struct judged deeds[POST_DEEDS] = {
     [DEED_LETTER] = {"letter", "SELECT count(*) FROM main.sent WHERE key = ?"},
     [DEED_PROMISE] = {"promise", "SELECT count(*) FROM main.promise WHERE key = ? AND state = 'KEPT'"},
@@ -155,6 +165,7 @@ static const struct judged deeds[POST_DEEDS] = {
                              " + (SELECT count(*) FROM main.cancelled WHERE key = ?1)"},
     [DEED_OFF] = {"calling off", "SELECT count(*) FROM main.cancelled WHERE key = ?"},
     [DEED_DOOM] = {"doomed chore", "SELECT count(*) FROM main.cdtx_job WHERE state = 3 AND payload = CAST(? AS BLOB)"},
+    [DEED_DONE] = {"the end of job", JOB_GONE},
 };
 
 /* Those that are there, or not, as soon as they are answered. */
@@ -164,6 +175,7 @@ static const struct judged deeds_at_once[POST_DEEDS] = {
                                  " AND (state = 4 OR (state = 2 AND reverse_after = 0))"},
     [DEED_DEAL] = {"deal", "SELECT count(*) FROM s.deal WHERE key = ?"},
     [DEED_OFF] = {"calling off", "SELECT count(*) FROM main.cancelled WHERE key = ?"},
+    [DEED_DONE] = {"the end of job", JOB_GONE},
 };
 
 sqlite3 *post_judge_open(const struct house_site *site, struct ledger *ledger) {

@@ -1,6 +1,8 @@
-/* Names that the files of the post office share. */
+/* What the files of the post office share. */
 #ifndef FAULT_POST_NAMES_H
 #define FAULT_POST_NAMES_H
+
+#include "post.h"
 
 #define TOPIC           "letters"
 #define PRODUCER        "shop"
@@ -13,5 +15,10 @@
 #define HOOK_COMMIT_JOB "hook.commit"
 #define HOOK_LATE_JOB   "hook.late"
 #define HOOK_UNDO_JOB   "hook.undo"
+
+void post_bind(cdtx_sql *sql, const char *text);
+void post_key(const cdtx_work *work, char key[LEDGER_KEY_MAX]);
+/* What `here` and `pulled` say to a letter; 0: it is accepted. */
+int32_t post_verdict(const cdtx_work *work, cdtx_error *err);
 
 #endif

@@ -11,13 +11,15 @@ void post_story_before(struct house *house, struct ledger *ledger) {
     (void)post_drain(house, ledger, A_WHILE_MS);
 }
 
+/* Pulled together they are done, not yet, refused, done, not yet. */
 static void letters(struct house *house, struct ledger *ledger) {
+    (void)post_letter(house, ledger, LETTER_SENT, "b-one");
     (void)post_letter(house, ledger, LETTER_SENT, "a-slow");
     (void)post_letter(house, ledger, LETTER_BY_HAND, "a-poison");
     (void)post_letter(house, ledger, LETTER_TORN, "a-torn");
     (void)post_letter(house, ledger, LETTER_SENT, "a-three");
     (void)post_letter(house, ledger, LETTER_TORN_BY_HAND, "b-torn");
-    (void)post_letter(house, ledger, LETTER_SENT, "b-four");
+    (void)post_letter(house, ledger, LETTER_SENT, "b-slow");
     post_pull(house, ledger, A_WHILE_MS);
 }
 
@@ -39,6 +41,8 @@ static void deals(struct house *house, struct ledger *ledger) {
     (void)post_deal(house, ledger, DEAL_UNTOLD, "d-untold", NULL);
     (void)post_deal(house, ledger, DEAL_BROKEN, "d-broken", broken);
     post_contradict(house, ledger, "d-broken", broken);
+    (void)post_letter(house, ledger, LETTER_SENT, "c-letter");
+    post_dawdle(house, ledger, A_WHILE_MS);
     post_pull(house, ledger, A_WHILE_MS);
     post_deal_late(house, ledger, "c-forgotten", forgotten);
     post_pull(house, ledger, A_WHILE_MS);

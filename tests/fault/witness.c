@@ -128,13 +128,11 @@ static int agrees(const struct said *said, int64_t guard) {
     }
 }
 
-static int64_t guard_of(sqlite3_stmt *statement, const struct said *said) {
-    int64_t guard = GUARD_ABSENT;
+static int guard_of(sqlite3_stmt *statement, const struct said *said, int64_t *guard) {
     if (sqlite3_bind_int64(statement, 1, said->sequence) == SQLITE_OK &&
         sqlite3_bind_int64(statement, 2, said->branch) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
-        guard = sqlite3_column_int64(statement, 0);
-    (void)sqlite3_reset(statement);
-    return guard;
+        *guard = sqlite3_column_int64(statement, 0);
+    return sqlite3_reset(statement);
 }
 
 static void look_at_guards(sqlite3 *db, const struct witness *witness, struct ledger *ledger) {
@@ -145,9 +143,11 @@ static void look_at_guards(sqlite3 *db, const struct witness *witness, struct le
     for (uint32_t i = 0; rc == SQLITE_OK && i < witness->said_count; i++) {
         const struct said *said = &witness->said[i];
         int64_t state = said->sequence < GIDS_MAX ? witness->state[said->sequence] : 0;
-        int64_t guard = said->left ? guard_of(guards[said->in_stock], said) : GUARD_ABSENT;
-        int right = !said->left || (guard == GUARD_BELOW_FLOOR ? ended(state) : agrees(said, guard));
-        if (!right)
+        int64_t guard = GUARD_ABSENT;
+        if (!said->left)
+            continue;
+        rc = guard_of(guards[said->in_stock], said, &guard);
+        if (rc == SQLITE_OK && !(guard == GUARD_BELOW_FLOOR ? ended(state) : agrees(said, guard)))
             ledger_complain(
                 ledger,
                 "gid %lld: branch %u answered %s to call %d, but its guard is %lld, and the log says state %lld",
