@@ -12,7 +12,7 @@
 #include "life.h"
 
 /* Failed runs shown of one sweep; a run takes milliseconds, so one of many seconds hangs. */
-enum { SHOWN_MAX = 3, HANGS_SECONDS = 30, A_WHILE_MS = 3000 };
+enum { SHOWN_MAX = 3, HANGS_SECONDS = 30, A_WHILE_MS = 3000, SWEEPS_MAX = 128 };
 
 /* A place that no run reaches. */
 #define NOT_YET (UINT64_MAX / 1024)
@@ -97,6 +97,31 @@ static void recover(struct run *run, const char *name, int before, int32_t crash
 }
 
 /* ---- sweeps ---- */
+
+static struct sweep sweeps[SWEEPS_MAX];
+static size_t sweep_count;
+
+void sweep_add(const struct sweep *sweep) {
+    if (sweep_count == SWEEPS_MAX)
+        abort();
+    sweeps[sweep_count++] = *sweep;
+}
+
+void sweep_add_post(const struct sweep *like, const uint64_t least[CHAPTERS]) {
+    static const char *const names[CHAPTERS] = {"ruins", "letters", "promises", "deals", "jobs"};
+    for (int chapter = 0; chapter < CHAPTERS; chapter++) {
+        struct sweep sweep = *like;
+        if (least[chapter] == 0)
+            continue;
+        (void)snprintf(sweep.name, sizeof sweep.name, "post %s, %.40s", names[chapter], like->name);
+        sweep.house = &post_office;
+        sweep.least = least[chapter];
+        sweep.chapter = chapter;
+        sweep.ruins = chapter == 0;
+        sweep.opened = chapter > CHAPTER_LETTERS;
+        sweep_add(&sweep);
+    }
+}
 
 /* A disk on which runs begin, and what was said until then. */
 struct ground {
@@ -214,11 +239,10 @@ static int run_sweep(const struct sweep *sweep) {
     int wrong = 0;
     for (uint64_t n = 1; wrong < SHOWN_MAX && (sweep->runs == 0 || n <= sweep->runs); n++) {
         enum verdict verdict = run_one(sweep, n);
-        if (verdict == RUN_WRONG)
-            wrong++;
-        else if (verdict == RUN_MISSED && sweep->runs == 0)
+        if (verdict == RUN_MISSED && sweep->runs == 0)
             break;
-        runs++;
+        wrong += verdict == RUN_WRONG;
+        runs += verdict != RUN_MISSED;
     }
     printf("%s: %llu runs%s\n", sweep->name, (unsigned long long)runs, wrong > 0 ? ", wrong" : "");
     (void)fflush(stdout);
@@ -231,51 +255,36 @@ static int is_ours(const struct sweep *sweep) {
     return (sweep->house == NULL ? &order_house : sweep->house) == kind;
 }
 
-static enum verdict run_all(const struct sweep *sweeps, size_t count, uint64_t most) {
+static int goes_on(const struct sweep *sweep, enum verdict verdict) {
+    return verdict == RUN_STRUCK || (verdict == RUN_MISSED && sweep->runs != 0);
+}
+
+static enum verdict run_all(uint64_t most) {
     enum verdict verdict = RUN_STRUCK;
-    for (size_t i = 0; i < count && verdict != RUN_WRONG; i++) {
+    for (size_t i = 0; i < sweep_count && verdict != RUN_WRONG; i++) {
         uint64_t runs = sweeps[i].runs == 0 || sweeps[i].runs > most ? most : sweeps[i].runs;
         if (!is_ours(&sweeps[i]))
             continue;
         verdict = RUN_STRUCK;
-        for (uint64_t n = 1; verdict == RUN_STRUCK && n <= runs; n++)
+        for (uint64_t n = 1; goes_on(&sweeps[i], verdict) && n <= runs; n++)
             verdict = run_one(&sweeps[i], n);
     }
     return verdict;
 }
 
 /* 0: some run went wrong, as it must. Many bugs show in any run, so a few are tried first. */
-static int run_mutant(const char *name, const struct sweep *sweeps, size_t count) {
+static int run_mutant(const char *name) {
     life_mutant = name;
-    enum verdict verdict = run_all(sweeps, count, 2);
+    enum verdict verdict = run_all(2);
     if (verdict != RUN_WRONG)
-        verdict = run_all(sweeps, count, UINT64_MAX);
+        verdict = run_all(UINT64_MAX);
     life_mutant = NULL;
     printf("mutant %s %s\n", name, verdict == RUN_WRONG ? "dies" : "survives");
     (void)fflush(stdout);
     return verdict != RUN_WRONG;
 }
 
-size_t sweep_post(struct sweep *sweeps, const struct sweep *like, const uint64_t least[CHAPTERS]) {
-    static const char *const names[CHAPTERS] = {"ruins", "letters", "promises", "deals", "jobs"};
-    size_t count = 0;
-    for (int chapter = 0; chapter < CHAPTERS; chapter++) {
-        struct sweep *sweep = &sweeps[count];
-        if (least[chapter] == 0)
-            continue;
-        *sweep = *like;
-        (void)snprintf(sweep->name, sizeof sweep->name, "post %s, %.40s", names[chapter], like->name);
-        sweep->house = &post_office;
-        sweep->least = least[chapter];
-        sweep->chapter = chapter;
-        sweep->ruins = chapter == 0;
-        sweep->opened = chapter > CHAPTER_LETTERS;
-        count++;
-    }
-    return count;
-}
-
-int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count) {
+int sweep_main(int argc, char **argv) {
     int failed = 0, found = 0;
     (void)signal(SIGALRM, cry);
     (void)signal(SIGABRT, cry);
@@ -300,9 +309,9 @@ int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count) 
     int mutants = argc > 1 && strcmp(argv[1], "--mutants") == 0;
     for (int i = 2; mutants && i < argc; i++) {
         found = 1;
-        failed |= run_mutant(argv[i], sweeps, count);
+        failed |= run_mutant(argv[i]);
     }
-    for (size_t i = 0; i < count && !mutants; i++) {
+    for (size_t i = 0; i < sweep_count && !mutants; i++) {
         if (!is_ours(&sweeps[i]) || (argc > 1 && strcmp(argv[1], sweeps[i].name) != 0))
             continue;
         found = 1;

@@ -23,7 +23,7 @@ struct run {
 struct sweep {
     char name[64];
     uint64_t least; /* fewer runs: the story no longer goes where it should */
-    uint64_t runs;  /* 0: until the fault finds no place */
+    uint64_t runs;  /* tried; 0: until the fault finds no place */
     int fault;      /* what the fault is, in the words of the sweep's file */
     int kind;       /* and where */
     int for_ever;
@@ -48,13 +48,15 @@ struct sweep {
     int (*later)(struct run *run, struct house *house);
 };
 
+/* One more for sweep_main; copied. */
+void sweep_add(const struct sweep *sweep);
 /* The same sweep over chapters of the post office's story, and over its ruins (0); least[chapter] 0: not over that one.
- * Only the first chapter begins with the opening. Returns how many. */
-size_t sweep_post(struct sweep *sweeps, const struct sweep *like, const uint64_t least[CHAPTERS]);
+ * Only the first chapter begins with the opening. */
+void sweep_add_post(const struct sweep *like, const uint64_t least[CHAPTERS]);
 
 /* PROGRAM [--post] [--all] [NAME [N]] runs all sweeps over one kind of house, or one, or one run of one; with --all at
  * every place, whatever the stride. PROGRAM [--post] --mutants NAME... demands of each known bug that some run goes
  * wrong while the library has it. Returns the exit status. */
-int sweep_main(int argc, char **argv, const struct sweep *sweeps, size_t count);
+int sweep_main(int argc, char **argv);
 
 #endif

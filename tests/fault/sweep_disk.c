@@ -45,7 +45,7 @@ static int disarm(struct run *run) {
 #define SWEEP .arm = arm, .disarm = disarm, .stops = 1
 
 int main(int argc, char **argv) {
-    static struct sweep sweeps[64] = {
+    static const struct sweep sweeps[] = {
         {.name = "disk fails once", .fault = DISK_FAIL_IO, .kind = ANY, .least = 300, SWEEP},
         {.name = "disk fails for ever", .fault = DISK_FAIL_IO, .kind = ANY, .for_ever = 1, .least = 300, SWEEP},
         {.name = "disk full once", .fault = DISK_FAIL_FULL, .kind = DISK_WRITE, .least = 100, SWEEP},
@@ -82,10 +82,9 @@ int main(int argc, char **argv) {
          .crash_after_recovery = DISK_KEEP_SOME, SWEEP},
     };
     static const uint64_t least[CHAPTERS] = {20, 20, 20, 15, 25};
-    size_t count = 0;
-    while (sweeps[count].name[0] != '\0')
-        count++;
+    for (size_t i = 0; i < sizeof sweeps / sizeof sweeps[0]; i++)
+        sweep_add(&sweeps[i]);
     for (size_t i = 0; i < sizeof posts / sizeof posts[0]; i++)
-        count += sweep_post(&sweeps[count], &posts[i], least);
-    return sweep_main(argc, argv, sweeps, count);
+        sweep_add_post(&posts[i], least);
+    return sweep_main(argc, argv);
 }

@@ -71,7 +71,7 @@ static int disarm_sqlite(struct run *run) {
 }
 
 int main(int argc, char **argv) {
-    static struct sweep sweeps[32] = {
+    static const struct sweep sweeps[] = {
         {.name = "memory once", .least = 300, .arm = arm, .disarm = disarm},
         {.name = "memory for ever", .least = 300, .for_ever = 1, .arm = arm, .disarm = disarm},
         {.name = "memory to the end", .least = 300, .for_ever = 1, .close_too = 1, .arm = arm, .disarm = disarm},
@@ -91,10 +91,11 @@ int main(int argc, char **argv) {
                                         .stops = 1,
                                         .arm = arm_sqlite,
                                         .disarm = disarm_sqlite};
-    size_t count = 8;
+    for (size_t i = 0; i < sizeof sweeps / sizeof sweeps[0]; i++)
+        sweep_add(&sweeps[i]);
+    sweep_add_post(&once, (uint64_t[CHAPTERS]){300, 200, 200, 80, 120});
+    sweep_add_post(&to_the_end, (uint64_t[CHAPTERS]){0, 0, 120, 50, 70});
+    sweep_add_post(&sqlite, (uint64_t[CHAPTERS]){60, 50, 25, 18, 30});
     take_heap();
-    count += sweep_post(&sweeps[count], &once, (uint64_t[CHAPTERS]){300, 200, 200, 80, 120});
-    count += sweep_post(&sweeps[count], &to_the_end, (uint64_t[CHAPTERS]){0, 0, 120, 50, 70});
-    count += sweep_post(&sweeps[count], &sqlite, (uint64_t[CHAPTERS]){60, 50, 25, 18, 30});
-    return sweep_main(argc, argv, sweeps, count);
+    return sweep_main(argc, argv);
 }

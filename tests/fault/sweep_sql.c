@@ -201,13 +201,12 @@ static const struct {
 };
 
 /* At the post office, whose chapters are many: each place in the ways that differ there. */
-enum { POSTS = 10 };
 static const struct {
     enum place place;
     int fault;
     uint32_t stride, phase;
     uint64_t least[CHAPTERS];
-} posts[POSTS] = {
+} posts[] = {
     {COMMIT, UNKNOWN_DID, 1, 0, {30, 30, 30, 25, 35}},
     {COMMIT, UNKNOWN_DID_NOT, 1, 0, {30, 30, 30, 25, 35}},
     {COMMIT, CDTX_IO, 1, 0, {30, 30, 30, 25, 35}},
@@ -227,47 +226,49 @@ static const char *fault_name(int fault) {
                                       : cdtx_code_name(fault) + strlen("CDTX_");
 }
 
-static struct sweep on_ruins(const char *name, enum place place, int fault, uint64_t least) {
-    struct sweep sweep = {.least = least,
+static struct sweep struck(enum place place, int fault, uint64_t least) {
+    return (struct sweep){.least = least,
                           .kind = (int)place,
                           .fault = fault,
-                          .ruins = 1,
                           .stops = fault == UNKNOWN_DID || fault == UNKNOWN_DID_NOT,
                           .arm = arm,
                           .disarm = disarm};
-    (void)snprintf(sweep.name, sizeof sweep.name, "%s", name);
-    return sweep;
+}
+
+static void name(struct sweep *sweep, const char *when) {
+    (void)snprintf(sweep->name, sizeof sweep->name, "sql %s %s %s", places[sweep->kind].name, fault_name(sweep->fault),
+                   when);
+}
+
+static void add_orders(enum place place, int fault, int for_ever) {
+    struct sweep sweep = struck(place, fault, places[place].least);
+    sweep.for_ever = for_ever;
+    name(&sweep, for_ever ? "for ever" : "once");
+    sweep_add(&sweep);
+}
+
+static void add_ruins(enum place place, int fault, uint64_t least) {
+    struct sweep sweep = struck(place, fault, least);
+    sweep.ruins = 1;
+    name(&sweep, "once, on ruins");
+    sweep_add(&sweep);
 }
 
 int main(int argc, char **argv) {
-    static struct sweep sweeps[PLACES * (FAULTS_MAX + FOR_EVER_MAX) + 4 + CHAPTERS * POSTS];
-    size_t count = 0;
     for (int place = 0; place < PLACES; place++)
         for (int i = 0; i < FAULTS_MAX && places[place].faults[i] != 0; i++)
-            for (int for_ever = 0; for_ever < (i < FOR_EVER_MAX ? 2 : 1); for_ever++) {
-                int fault = places[place].faults[i];
-                struct sweep *sweep = &sweeps[count++];
-                *sweep = (struct sweep){.least = places[place].least,
-                                        .kind = place,
-                                        .fault = fault,
-                                        .for_ever = for_ever,
-                                        .stops = fault == UNKNOWN_DID || fault == UNKNOWN_DID_NOT,
-                                        .arm = arm,
-                                        .disarm = disarm};
-                (void)snprintf(sweep->name, sizeof sweep->name, "sql %s %s %s", places[place].name, fault_name(fault),
-                               for_ever ? "for ever" : "once");
-            }
-    sweeps[count++] = on_ruins("sql exec IO once, on ruins", EXEC, CDTX_IO, 100);
-    sweeps[count++] = on_ruins("sql exec ends its transaction once, on ruins", EXEC, ENDS, 100);
-    sweeps[count++] = on_ruins("sql commit UNKNOWN but did once, on ruins", COMMIT, UNKNOWN_DID, 10);
-    sweeps[count++] = on_ruins("sql commit UNKNOWN and did not once, on ruins", COMMIT, UNKNOWN_DID_NOT, 10);
+            for (int for_ever = 0; for_ever < (i < FOR_EVER_MAX ? 2 : 1); for_ever++)
+                add_orders((enum place)place, places[place].faults[i], for_ever);
+    add_ruins(EXEC, CDTX_IO, 100);
+    add_ruins(EXEC, ENDS, 100);
+    add_ruins(COMMIT, UNKNOWN_DID, 10);
+    add_ruins(COMMIT, UNKNOWN_DID_NOT, 10);
     for (size_t i = 0; i < sizeof posts / sizeof posts[0]; i++) {
-        struct sweep like = on_ruins("", posts[i].place, posts[i].fault, 0);
-        (void)snprintf(like.name, sizeof like.name, "sql %s %s once", places[posts[i].place].name,
-                       fault_name(posts[i].fault));
+        struct sweep like = struck(posts[i].place, posts[i].fault, 0);
         like.stride = posts[i].stride;
         like.phase = posts[i].phase;
-        count += sweep_post(&sweeps[count], &like, posts[i].least);
+        name(&like, "once");
+        sweep_add_post(&like, posts[i].least);
     }
-    return sweep_main(argc, argv, sweeps, count);
+    return sweep_main(argc, argv);
 }
