@@ -308,6 +308,16 @@ def readme_program(tree):
         yield Finding("README.md", 1, "its first program is not examples/first/first.c byte for byte")
 
 
+def failpoint(tree):
+    """A named point where the library may fail is struck: the simulator and the sweep fail if they never do."""
+    for path in tree.match(r"lib/.*\.c"):
+        for found in re.finditer(r'\bFAILPOINT\([^"\n]*"([\w.]+)"\)', tree.files[path]):
+            for place in ("tests/sim/cover.c", "tests/fault/sweep_point.c"):
+                if f'"{found.group(1)}"' not in tree.files.get(place, ""):
+                    line = line_of(tree.files[path], found.start())
+                    yield Finding(path, line, f"{place} does not know the failpoint {found.group(1)}")
+
+
 # ---- objects ----
 
 
@@ -337,4 +347,5 @@ TREE_RULES = [
     no_page,
     system_call,
     readme_program,
+    failpoint,
 ]

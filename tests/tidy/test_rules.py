@@ -167,6 +167,14 @@ class Promises(unittest.TestCase):
         self.assertTrue(fire(rules.readme_program, README_dot_md="```c\n#include <cdtx/cdtx.h>\n\n```\n"))
         self.assertTrue(fire(rules.readme_program, README_dot_md="no program\n"))
 
+    def test_failpoint(self):
+        point = {"lib__base__buf_dot_c": 'int f(void) {\n    return FAILPOINT(env, "buf.full");\n}\n'}
+        listed = {"tests__sim__cover_dot_c": '"buf.full",\n', "tests__fault__sweep_point_dot_c": '"buf.full",\n'}
+        self.assertEqual(fire(rules.failpoint, **point, **listed), [])
+        for place in listed:
+            found = fire(rules.failpoint, **point, **{**listed, place: '"buf.empty",\n'})
+            self.assertEqual([(found[0].path, found[0].line)], [("lib/base/buf.c", 2)])
+
 
 class Objects(unittest.TestCase):
     def undefined(self, source, file):
