@@ -3,7 +3,6 @@
  * again. Companions are further processes on the same files, killed only at the end.
  *
  * PROGRAM [--kills N] [--seed S] [--companions N] */
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,33 +11,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/env.h"
 #include "judge.h"
+#include "mortal.h"
 #include "sim/prng.h"
 
-enum {
-    KILLS = 60,
-    CUSTOMERS = 4,
-    COMPANIONS_MAX = 4,
-    STOCK = 100000000,
-    PATH_ROOM = 256,
-    LINE_ROOM = 1024,
-    DRAIN_MS = 1500
-};
+enum { KILLS = 60, CUSTOMERS = 4, COMPANIONS_MAX = 4, STOCK = 100000000, LINE_ROOM = 1024, DRAIN_MS = 1500 };
 enum { PULL_MS = 5, PULLS_MAX = 400 };
 /* Some die while they open; all others some time after. */
 enum { OPENING_MS_MAX = 30, LIFE_MS_MAX = 450 };
-
-static cdtx_env quiet(void) {
-    cdtx_env env = *cdtx__env_posix();
-    env.log = NULL;
-    return env;
-}
 
 /* ---- in the life that is killed ---- */
 
@@ -133,10 +116,10 @@ static void *shop_for_ever(void *argument) {
 
 static int live(const char *folder, const char *life, uint64_t seed, int share) {
     struct customer customers[CUSTOMERS] = {0};
-    char path[PATH_ROOM];
+    char path[MORTAL_PATH];
     struct house house;
     cdtx_error err = {0};
-    cdtx_env env = quiet();
+    cdtx_env env = mortal_env();
     struct house_site site = {.scheme = "sqlite", .folder = folder, .share = share};
     (void)snprintf(path, sizeof path, "%sunanswered", folder);
     FILE *unanswered = fopen(path, "r");
@@ -163,7 +146,7 @@ static int live(const char *folder, const char *life, uint64_t seed, int share) 
 /* ---- in the parent ---- */
 
 struct loop {
-    char folder[PATH_ROOM]; /* with a slash behind */
+    char folder[MORTAL_PATH]; /* with a slash behind */
     uint64_t seed;
     struct prng prng;
     struct ledger ledger;
@@ -215,22 +198,16 @@ static size_t hear_lines(struct loop *loop, char *buffer, size_t length) {
     return length;
 }
 
-static int64_t now_ms(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 /* Listens until the drawn moment: some time after the start, or after the house was opened. 0: it ended by itself. */
 static int listen_and_kill(struct loop *loop, pid_t pid, int from) {
     static char buffer[1 << 16];
     size_t length = 0;
     int opening = prng_chance(&loop->prng, 1, 6), killed = 0;
-    int64_t until = opening ? now_ms() + prng_range(&loop->prng, 0, OPENING_MS_MAX) : INT64_MAX;
+    int64_t until = opening ? mortal_now_ms() + prng_range(&loop->prng, 0, OPENING_MS_MAX) : INT64_MAX;
     for (;;) {
         if (until == INT64_MAX && loop->open)
-            until = now_ms() + prng_range(&loop->prng, 1, LIFE_MS_MAX);
-        int64_t left = until == INT64_MAX ? 10000 : until - now_ms();
+            until = mortal_now_ms() + prng_range(&loop->prng, 1, LIFE_MS_MAX);
+        int64_t left = until == INT64_MAX ? 10000 : until - mortal_now_ms();
         if (!killed && left <= 0)
             killed = kill(pid, SIGKILL) == 0;
         struct pollfd ready = {.fd = from, .events = POLLIN};
@@ -249,7 +226,7 @@ static int listen_and_kill(struct loop *loop, pid_t pid, int from) {
 }
 
 static void write_unanswered(const struct loop *loop) {
-    char path[PATH_ROOM + 32];
+    char path[MORTAL_PATH + 32];
     (void)snprintf(path, sizeof path, "%sunanswered", loop->folder);
     FILE *file = fopen(path, "w");
     if (file == NULL)
@@ -263,23 +240,12 @@ static void write_unanswered(const struct loop *loop) {
         abort();
 }
 
-/* In the child, where only async-signal-safe functions are allowed. */
-static _Noreturn void become(char *const *argv, int to, pid_t parent) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && dup2(to, STDOUT_FILENO) >= 0)
-        (void)execv("/proc/self/exe", argv);
-    _exit(127);
-}
-
 static pid_t start_life(struct loop *loop, char *life, int to) {
     char seed[24], share[2] = {loop->companions > 0 ? '1' : '0', '\0'};
     (void)snprintf(seed, sizeof seed, "%llu", (unsigned long long)loop->seed);
     char *argv[] = {(char[]){"fault-kill"}, (char[]){"--life"}, loop->folder, life, seed, share, NULL};
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0)
-        become(argv, to, parent);
+    pid_t pid = mortal_start(argv, to);
     (void)close(to);
-    if (pid < 0)
-        abort();
     return pid;
 }
 
@@ -301,12 +267,12 @@ static void one_life(struct loop *loop) {
         loop->kills++;
 }
 
-static void companion_path(const struct loop *loop, unsigned number, char path[PATH_ROOM + 32]) {
-    (void)snprintf(path, PATH_ROOM + 32, "%scompanion%u", loop->folder, number);
+static void companion_path(const struct loop *loop, unsigned number, char path[MORTAL_PATH + 32]) {
+    (void)snprintf(path, MORTAL_PATH + 32, "%scompanion%u", loop->folder, number);
 }
 
 static void start_companions(struct loop *loop) {
-    char path[PATH_ROOM + 32], life[16];
+    char path[MORTAL_PATH + 32], life[16];
     for (unsigned i = 0; i < loop->companions; i++) {
         companion_path(loop, i, path);
         (void)snprintf(life, sizeof life, "c%u", i);
@@ -319,13 +285,11 @@ static void start_companions(struct loop *loop) {
 
 /* What they said is read from their files. */
 static void end_companions(struct loop *loop) {
-    char path[PATH_ROOM + 32], line[LINE_ROOM];
+    char path[MORTAL_PATH + 32], line[LINE_ROOM];
     for (unsigned i = 0; i < loop->companions; i++) {
-        int status = 0;
-        (void)kill(loop->companion[i], SIGKILL);
-        (void)waitpid(loop->companion[i], &status, 0);
-        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-            ledger_complain(&loop->ledger, "companion %u ended by itself, with status %d", i, status);
+        char who[24];
+        (void)snprintf(who, sizeof who, "companion %u", i);
+        mortal_end(loop->companion[i], who, &loop->ledger);
         companion_path(loop, i, path);
         FILE *file = fopen(path, "r");
         while (file != NULL && fgets(line, sizeof line, file) != NULL) {
@@ -346,7 +310,7 @@ static void close_books(struct loop *loop, int first) {
     struct ledger *ledger = &loop->ledger;
     struct house house;
     cdtx_error err = {0};
-    cdtx_env env = quiet();
+    cdtx_env env = mortal_env();
     struct house_site site = {.scheme = "sqlite", .folder = loop->folder};
     if (house_open(&house, &site, &(struct house_options){.env = &env}, &err) != 0) {
         ledger_complain(ledger, "the house does not open: %s", err.text);
@@ -369,27 +333,10 @@ static unsigned count_orders(const struct ledger *ledger, int32_t happened) {
     return found;
 }
 
-static void remove_folder(const char *folder) {
-    static const char *const files[] = {"log.db", "orders.db", "stock.db", "unanswered"};
-    static const char *const tails[] = {"", "-wal", "-shm", "-owner", "-journal"};
-    char path[PATH_ROOM + 32];
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        for (size_t k = 0; k < sizeof tails / sizeof tails[0]; k++) {
-            (void)snprintf(path, sizeof path, "%s%s%s", folder, files[i], tails[k]);
-            (void)unlink(path);
-        }
-    (void)rmdir(folder);
-}
-
 static int run_loop(unsigned kills, uint64_t seed, unsigned companions) {
     struct loop loop = {.seed = seed, .prng = prng_new(seed, "kills"), .companions = companions};
-    const char *root = getenv("TMPDIR");
-    (void)snprintf(loop.folder, sizeof loop.folder, "%s/cdtx-kill-XXXXXX", root != NULL ? root : "/tmp");
-    if (mkdtemp(loop.folder) == NULL) {
-        printf("no folder %s: %s\n", loop.folder, strerror(errno));
+    if (!mortal_folder_new(loop.folder))
         return EXIT_FAILURE;
-    }
-    strcat(loop.folder, "/");
     close_books(&loop, 1);
     start_companions(&loop);
     while (loop.kills < kills && loop.ledger.complaint[0] == '\0')
@@ -403,10 +350,7 @@ static int run_loop(unsigned kills, uint64_t seed, unsigned companions) {
     printf("kills: %u, orders acknowledged: %u (%u confirmed, %u not), asked again: %u\n", loop.kills, yes + no, yes,
            no, loop.asked_again);
     int wrong = loop.ledger.complaint[0] != '\0';
-    if (wrong)
-        printf("seed %llu: %s\nits files stay in %s\n", (unsigned long long)seed, loop.ledger.complaint, loop.folder);
-    else
-        remove_folder(loop.folder);
+    mortal_folder_end(loop.folder, seed, &loop.ledger);
     ledger_free(&loop.ledger);
     return wrong ? EXIT_FAILURE : EXIT_SUCCESS;
 }

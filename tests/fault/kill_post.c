@@ -3,35 +3,24 @@
  * it goes on; its next life first asks again about what was left open. At the end all of it must be true.
  *
  * PROGRAM [--kills N] [--seed S] [--writers N] [--readers N] */
-#include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/env.h"
+#include "mortal.h"
 #include "post_judge.h"
 #include "sim/prng.h"
 
-enum { KILLS = 60, PEOPLE_MAX = 8, PATH_ROOM = 256, LINE_ROOM = COMPLAINT_MAX + 16 };
+enum { KILLS = 60, PEOPLE_MAX = 8, LINE_ROOM = COMPLAINT_MAX + 16 };
 enum { OPENING_MS_MAX = 40, LIFE_MS_MAX = 700, DRAIN_MS = 1200, GUARDS_MS = 500, GUARDS_TIMES = 24 };
 /* Longer than anybody can be kept waiting on a slow machine. */
 enum { WAIT_MS = 10000 };
 
-static cdtx_env quiet(void) {
-    cdtx_env env = *cdtx__env_posix();
-    env.log = NULL;
-    return env;
-}
-
 static int32_t open_house(struct house *house, const char *folder, int share, int part, cdtx_error *err) {
     static cdtx_env env;
-    env = quiet();
+    env = mortal_env();
     struct house_site site = {.scheme = "sqlite", .folder = folder, .share = share};
     struct house_options options = {.env = &env, .threads = share ? 1 : 0, .wait_ms = WAIT_MS};
     return post_open_part(house, &site, &options, part, err);
@@ -223,30 +212,17 @@ struct person {
     pid_t pid;
     int64_t until_ms;
     unsigned lives;
-    char path[PATH_ROOM + 32]; /* of what it was told */
+    char path[MORTAL_PATH + 32]; /* of what it was told */
 };
 
 struct loop {
-    char folder[PATH_ROOM]; /* with a slash behind */
+    char folder[MORTAL_PATH]; /* with a slash behind */
     uint64_t seed;
     struct prng prng;
     struct ledger ledger;
     unsigned kills, writers, readers;
     struct person people[PEOPLE_MAX];
 };
-
-static int64_t now_ms(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
-/* In the child, where only async-signal-safe functions are allowed. */
-static _Noreturn void become(char *const *argv, pid_t parent) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent)
-        (void)execv("/proc/self/exe", argv);
-    _exit(127);
-}
 
 /* Some die while they open; all others some time after. */
 static void start(struct loop *loop, unsigned number) {
@@ -261,24 +237,16 @@ static void start(struct loop *loop, unsigned number) {
                     person->path,
                     seed,
                     NULL};
-    pid_t parent = getpid();
-    person->pid = fork();
-    if (person->pid == 0)
-        become(argv, parent);
-    if (person->pid < 0)
-        abort();
+    person->pid = mortal_start(argv, -1);
     int opening = prng_chance(&loop->prng, 1, 6);
-    person->until_ms = now_ms() + (opening ? prng_range(&loop->prng, 0, OPENING_MS_MAX)
-                                           : prng_range(&loop->prng, OPENING_MS_MAX, LIFE_MS_MAX));
+    person->until_ms = mortal_now_ms() + (opening ? prng_range(&loop->prng, 0, OPENING_MS_MAX)
+                                                  : prng_range(&loop->prng, OPENING_MS_MAX, LIFE_MS_MAX));
 }
 
-static void end(struct loop *loop, struct person *person) {
-    int status = 0;
-    (void)kill(person->pid, SIGKILL);
-    (void)waitpid(person->pid, &status, 0);
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        ledger_complain(&loop->ledger, "life %u of person %ld ended by itself, with status %d", person->lives,
-                        (long)(person - loop->people), status);
+static void end(struct loop *loop, const struct person *person) {
+    char who[48];
+    (void)snprintf(who, sizeof who, "life %u of person %ld", person->lives, (long)(person - loop->people));
+    mortal_end(person->pid, who, &loop->ledger);
     loop->kills++;
 }
 
@@ -293,7 +261,7 @@ static void kill_until(struct loop *loop, unsigned kills) {
         for (unsigned i = 1; i < people; i++)
             if (loop->people[i].until_ms < next->until_ms)
                 next = &loop->people[i];
-        int64_t left = next->until_ms - now_ms();
+        int64_t left = next->until_ms - mortal_now_ms();
         if (left > 0)
             (void)usleep((useconds_t)left * 1000);
         end(loop, next);
@@ -330,7 +298,7 @@ static void judge_guards(struct loop *loop, struct house *house, const struct ho
         (void)sqlite3_close(db);
         if (found.complaint[0] == '\0')
             return;
-        (void)cdtx_run(house->engine, GUARDS_MS, &err);
+        (void)ledger_check(&loop->ledger, "cdtx_run", cdtx_run(house->engine, GUARDS_MS, &err), &err);
     }
     ledger_complain(&loop->ledger, "%s", found.complaint);
 }
@@ -356,22 +324,6 @@ static void close_books(struct loop *loop) {
     house_close(&house);
 }
 
-static void remove_folder(const char *folder) {
-    static const char *const files[] = {"log.db", "post.db", "shop.db"};
-    static const char *const tails[] = {"", "-wal", "-shm", "-owner", "-journal"};
-    char path[PATH_ROOM + 32];
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        for (size_t k = 0; k < sizeof tails / sizeof tails[0]; k++) {
-            (void)snprintf(path, sizeof path, "%s%s%s", folder, files[i], tails[k]);
-            (void)unlink(path);
-        }
-    for (unsigned i = 0; i < PEOPLE_MAX; i++) {
-        (void)snprintf(path, sizeof path, "%stold%u", folder, i);
-        (void)unlink(path);
-    }
-    (void)rmdir(folder);
-}
-
 static unsigned count_told(const struct ledger *ledger, int32_t happened) {
     unsigned found = 0;
     for (uint32_t i = 0; i < ledger->count; i++)
@@ -380,14 +332,9 @@ static unsigned count_told(const struct ledger *ledger, int32_t happened) {
 }
 
 static int run_loop(struct loop *loop, unsigned kills) {
-    const char *root = getenv("TMPDIR");
     loop->prng = prng_new(loop->seed, "kills");
-    (void)snprintf(loop->folder, sizeof loop->folder, "%s/cdtx-kill-XXXXXX", root != NULL ? root : "/tmp");
-    if (mkdtemp(loop->folder) == NULL) {
-        printf("no folder %s: %s\n", loop->folder, strerror(errno));
+    if (!mortal_folder_new(loop->folder))
         return EXIT_FAILURE;
-    }
-    strcat(loop->folder, "/");
     found_groups(loop);
     kill_until(loop, kills);
     unsigned yes = count_told(&loop->ledger, 1), no = count_told(&loop->ledger, 0),
@@ -399,11 +346,7 @@ static int run_loop(struct loop *loop, unsigned kills) {
     printf("kills: %u, deeds acknowledged: %u (%u done, %u not), unknown: %u\n", loop->kills, yes + no, yes, no,
            unknown);
     int wrong = loop->ledger.complaint[0] != '\0';
-    if (wrong)
-        printf("seed %llu: %s\nits files stay in %s\n", (unsigned long long)loop->seed, loop->ledger.complaint,
-               loop->folder);
-    else
-        remove_folder(loop->folder);
+    mortal_folder_end(loop->folder, loop->seed, &loop->ledger);
     ledger_free(&loop->ledger);
     return wrong ? EXIT_FAILURE : EXIT_SUCCESS;
 }
