@@ -13,9 +13,17 @@
 
 #include "base/env.h"
 
+static void log_line(void *user, int32_t level, const char *line) {
+    (void)user;
+    if (level != CDTX_LOG_ALARM)
+        return;
+    (void)fprintf(stderr, "alarm: %s\n", line);
+    abort();
+}
+
 cdtx_env mortal_env(void) {
     cdtx_env env = *cdtx__env_posix();
-    env.log = NULL;
+    env.log = log_line;
     return env;
 }
 

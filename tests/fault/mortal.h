@@ -9,7 +9,7 @@
 
 enum { MORTAL_PATH = 256 };
 
-/* The system's, without a log line. */
+/* The system's, but whoever sees something that must not happen ends at once, and not by a kill. */
 cdtx_env mortal_env(void);
 int64_t mortal_now_ms(void);
 
