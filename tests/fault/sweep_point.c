@@ -66,7 +66,7 @@ int main(int argc, char **argv) {
     };
     for (size_t i = 0; i < sizeof sweeps / sizeof sweeps[0]; i++) {
         sweep_add(&sweeps[i]);
-        sweep_add_post(&sweeps[i], (uint64_t[CHAPTERS]){100, 100, 100, 100, 100});
+        sweep_add_post(&sweeps[i], (uint64_t[CHAPTERS]){200, 200, 230, 180, 200});
     }
     int status = sweep_main(argc, argv);
     int whole = argc == 2 && strcmp(argv[1], "--post") == 0;
