@@ -10,7 +10,7 @@
 #include "cover.h"
 #include "query.h"
 
-enum { PUTS_MAX = 512, JOBS_MAX = 8192, KEYS = 3, NO_KEY = -1, REDRIVES_PER_S = 20 };
+enum { PUTS_MAX = 512, JOBS_MAX = 8192, KEYS = 3, NO_KEY = -1, REDRIVES_PER_S = 20, DELAY_MAX_MS = 1500 };
 enum sort { IN_LOCAL, ELSEWHERE, PLAIN, PULLED, SORTS };
 enum fate { OPEN, PUT, NOT_PUT };
 
@@ -360,7 +360,7 @@ static void draw_options(struct sim *sim, int which, struct put_of *put, struct 
     o->size = sizeof *o;
     o->priority = (int32_t)prng_below(prng, 3);
     if (prng_chance(prng, 1, 3))
-        o->delay_ms = put->delay_ms = prng_range(prng, 0, 1500);
+        o->delay_ms = put->delay_ms = prng_range(prng, 0, DELAY_MAX_MS);
     put->key = put->turn = NO_KEY;
     if (prng_chance(prng, 1, 2)) {
         put->key = (int)prng_below(prng, KEYS);
@@ -371,7 +371,7 @@ static void draw_options(struct sim *sim, int which, struct put_of *put, struct 
         if (put->policy == CDTX_UNIQUE_DEBOUNCE && prng_chance(prng, 1, 2))
             o->debounce_max_ms = put->debounce_max_ms = prng_range(prng, 100, 3000);
     } else if (prng_chance(prng, 2, 3)) {
-        put->turn = (int)prng_below(prng, 2);
+        put->turn = (int)prng_below(prng, sim->chores->books[which].limits[put->sort].in_order ? 1 : 2);
         snprintf(putting->concurrency_key, sizeof putting->concurrency_key, "turn-%s-%d-%d", sorts[put->sort], which,
                  put->turn);
         o->concurrency_key = putting->concurrency_key;
@@ -671,7 +671,7 @@ static int64_t longest_wait_ms(const struct book_of_chores *book, const struct j
                                int begun) {
     const struct attempts *a = &job->attempts;
     int asked = begun && (a->answer == SAID_AFTER || a->answer == SAID_SNOOZE);
-    int64_t longest = put->delay_ms;
+    int64_t longest = put->key == NO_KEY ? put->delay_ms : DELAY_MAX_MS; /* its payload may stand for another put */
     if (begun && longest < ATTEMPT_BACKOFF_MAX_MS)
         longest = ATTEMPT_BACKOFF_MAX_MS;
     if (asked && longest < a->wish_ms)
@@ -691,8 +691,8 @@ static void look_waits(struct sim *sim, int which, sqlite3 *db) {
             continue;
         int64_t longest = longest_wait_ms(book, job, &book->puts[note->number], sqlite3_column_int(s, 1));
         if (wait > longest)
-            violate(&sim->world, "R4", "chore job %lld of %d waits for %lld ms more; the longest is %lld",
-                    (long long)job->attempts.id, which, (long long)wait, (long long)longest);
+            violate(&sim->world, "R4", "chore %u of %d, job %lld, waits for %lld ms more; the longest is %lld",
+                    note->number, which, (long long)job->attempts.id, (long long)wait, (long long)longest);
     }
     sqlite3_finalize(s);
 }

@@ -50,6 +50,8 @@ static void draw_patterns(struct knobs *knobs, uint64_t seed) {
     knobs->halves = prng_chance(&prng, 1, 2) && knobs->posts;
     knobs->cron = prng_chance(&prng, 1, 3);
     knobs->killers = knobs->chores && prng_chance(&prng, 1, 3);
+    if (knobs->halves && prng_chance(&prng, 1, 2)) /* a check does not get its turn while a local transaction is long */
+        knobs->wait_ms = prng_range(&prng, 300, 1500);
 }
 
 void knobs_draw(struct knobs *knobs, uint64_t seed) {

@@ -64,7 +64,7 @@ const struct mutant mutants[] = {
     {"inbox-unguarded", "effects in another database are not guarded", "R1 M7"},
     {"job-floor-high", "guards of jobs go while the jobs are there", "R1 M7"},
     {"replace-keeps", "what was put in place of a waiting job is dropped", "R1 R6"},
-    {"crash-uncounted", "a job that ends its process is given out for ever", "R6 L1"},
+    {"crash-uncounted", "a job that ends its process is given out for ever", "R6 L1 M8"},
     {"last-chance-shared", "jobs that die of one crash more are at work together", "limit"},
     {"rate-ignored", "a handler's rate is not kept", "rate"},
     {"rate-at-claim", "what waits for a thread does not count against its handler's rate", "rate"},
