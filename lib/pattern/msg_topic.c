@@ -20,24 +20,26 @@ static int32_t forget_messages(cdtx_sql *sql, int64_t *gone, cdtx_error *err) {
                          arguments, 2, NULL, gone, err);
 }
 
-/* Those resolved can be asked for as long as outcomes of global transactions can. */
-static int32_t forget_halves(cdtx_sql *sql, int64_t *gone, cdtx_error *err) {
+/* What is older than the outcomes of global transactions that can still be asked for. */
+static int32_t forget_old(cdtx_sql *sql, const char *statement, int64_t *gone, cdtx_error *err) {
     int64_t kept_ms = cdtx__engine_of(sql)->options.retention_ms;
     cdtx_value arguments[] = {SQL_INT(cdtx__store_clock_ms(sql->store) - kept_ms), SQL_INT(KEEPER_ROWS)};
-    return cdtx__sql_run(sql,
-                         "DELETE FROM cdtx_half WHERE id IN"
-                         " (SELECT id FROM cdtx_half WHERE state > 1 AND at <= ? ORDER BY at LIMIT ?)",
-                         arguments, 2, NULL, gone, err);
+    return cdtx__sql_run(sql, statement, arguments, 2, NULL, gone, err);
+}
+
+static int32_t forget_halves(cdtx_sql *sql, int64_t *gone, cdtx_error *err) {
+    return forget_old(sql,
+                      "DELETE FROM cdtx_half WHERE id IN"
+                      " (SELECT id FROM cdtx_half WHERE state > 1 AND at <= ? ORDER BY at LIMIT ?)",
+                      gone, err);
 }
 
 /* The window of repeats is as long (cdtx_queue_embedded says so). */
 static int32_t forget_ids(cdtx_sql *sql, int64_t *gone, cdtx_error *err) {
-    int64_t kept_ms = cdtx__engine_of(sql)->options.retention_ms;
-    cdtx_value arguments[] = {SQL_INT(cdtx__store_clock_ms(sql->store) - kept_ms), SQL_INT(KEEPER_ROWS)};
-    return cdtx__sql_run(sql,
-                         "DELETE FROM cdtx_msg_once WHERE (topic, msg_id) IN"
-                         " (SELECT topic, msg_id FROM cdtx_msg_once WHERE at <= ? ORDER BY at LIMIT ?)",
-                         arguments, 2, NULL, gone, err);
+    return forget_old(sql,
+                      "DELETE FROM cdtx_msg_once WHERE (topic, msg_id) IN"
+                      " (SELECT topic, msg_id FROM cdtx_msg_once WHERE at <= ? ORDER BY at LIMIT ?)",
+                      gone, err);
 }
 
 static int32_t keep(cdtx_work *work, void *user, cdtx_error *err) {

@@ -372,18 +372,30 @@ END_TEST
 
 /* ---- limits ---- */
 
-START_TEST(running_max_is_for_all_engines) {
+/* A second engine has the shop's file open too. */
+static cdtx *second;
+static cdtx_db *its;
+
+static void share_shop(uint32_t passive) {
     char url[700];
-    cdtx_work *work = NULL;
-    cdtx_db *its = NULL;
-    cdtx *second = NULL;
     make_shop();
     snprintf(url, sizeof url, "%s?share=1", lab_url("shared.db"));
     cdtx_db_close(db);
     OK(cdtx_db_open(engine, "shared", url, &db, &E));
-    cdtx_options options = {.size = sizeof options, .env = cdtx_test_env_port(world)};
+    cdtx_options options = {.size = sizeof options, .env = cdtx_test_env_port(world), .passive = passive};
     OK(cdtx_open(&options, &second, &E));
     OK(cdtx_db_open(second, "shared", url, &its, &E));
+}
+
+static void free_shared_shop(void) {
+    cdtx_db_close(its);
+    cdtx_close(second);
+    free_shop();
+}
+
+START_TEST(running_max_is_for_all_engines) {
+    cdtx_work *work = NULL;
+    share_shop(0);
     cdtx_handler_options pulled = {.size = sizeof pulled, .running_max = 2};
     OK(cdtx_handler_add(db, "print", &pulled, &E));
     OK(cdtx_handler_add(its, "print", &pulled, &E));
@@ -406,9 +418,7 @@ START_TEST(running_max_is_for_all_engines) {
     settle(work, 0);
     settle(take(1000), 0);
     ck_assert_int_eq(lab_sql("shared.db", "SELECT count(*) FROM cdtx_job"), 1);
-    cdtx_db_close(its);
-    cdtx_close(second);
-    free_shop();
+    free_shared_shop();
 }
 END_TEST
 
@@ -526,17 +536,8 @@ START_TEST(a_paused_handler_begins_nothing) {
 END_TEST
 
 START_TEST(paused_by_another_engine) {
-    char url[700];
-    cdtx *second = NULL;
-    cdtx_db *its = NULL;
-    make_shop();
-    snprintf(url, sizeof url, "%s?share=1", lab_url("shared.db"));
-    cdtx_db_close(db);
-    OK(cdtx_db_open(engine, "shared", url, &db, &E));
+    share_shop(1);
     handle("print", (cdtx_handler_options){.handler = shop_handler});
-    cdtx_options options = {.size = sizeof options, .env = cdtx_test_env_port(world), .passive = 1};
-    OK(cdtx_open(&options, &second, &E));
-    OK(cdtx_db_open(second, "shared", url, &its, &E));
     OK(cdtx_handler_pause(its, "print", "ann", "no paper", &E));
     put("print", "a", (cdtx_job_options){0});
     OK(cdtx_run(engine, 5000, &E));
@@ -544,9 +545,7 @@ START_TEST(paused_by_another_engine) {
     OK(cdtx_handler_resume(its, "print", "ann", "paper", &E));
     OK(cdtx_run(engine, 600, &E));
     check_runs("a");
-    cdtx_db_close(its);
-    cdtx_close(second);
-    free_shop();
+    free_shared_shop();
 }
 END_TEST
 
