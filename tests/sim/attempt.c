@@ -138,11 +138,11 @@ static int32_t beat(struct life *life, struct attempts *a, cdtx_work *work) {
     return rc;
 }
 
-int32_t attempt_toil(struct life *life, struct attempts *a, cdtx_work *work, int64_t for_us) {
+int32_t attempt_toil(struct life *life, struct attempts *a, cdtx_work *work, int64_t for_us, struct prng *prng) {
     int64_t until = life->sim->world.now + for_us;
     int32_t rc = 0;
     while (rc != CDTX_CONFLICT && life->sim->world.now < until) {
-        env_think(life, ATTEMPT_LEASE_MS * MS / 3);
+        env_think(life, prng_chance(prng, 1, 12) ? 2 * ATTEMPT_LEASE_MS * MS : ATTEMPT_LEASE_MS * MS / 3);
         rc = beat(life, a, work);
     }
     return rc == CDTX_CONFLICT ? rc : 0;

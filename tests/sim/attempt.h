@@ -30,8 +30,8 @@ int attempt_begin(struct life *life, struct attempts *attempts, const cdtx_work 
 void attempt_waited(struct life *life, const struct attempts *attempts, int64_t put_at, int64_t delay_ms);
 void attempt_answer(struct life *life, struct attempts *attempts, const cdtx_work *work, enum answer answer,
                     int64_t wish_ms);
-/* Does something long, with heartbeats; 0, or what one was answered: then it must stop. */
-int32_t attempt_toil(struct life *life, struct attempts *attempts, cdtx_work *work, int64_t for_us);
+/* Does something long, with heartbeats, of which some come too late; 0, or what one was answered: then it must stop. */
+int32_t attempt_toil(struct life *life, struct attempts *attempts, cdtx_work *work, int64_t for_us, struct prng *prng);
 /* How a handler's answer is given. */
 int32_t attempt_code(cdtx_work *work, enum answer answer, int64_t wish_ms, cdtx_error *err);
 

@@ -201,7 +201,7 @@ static int32_t answer(struct life *life, struct put_of *put, struct job_of *job,
     if (sim_fault(sim, FAULT_HANDLER_SLOW, prng, 6))
         env_think(life, prng_range(prng, 1, 2 * ATTEMPT_LEASE_MS) * MS);
     if (put->toil && sim->faults_on && put->sort >= PLAIN &&
-        attempt_toil(life, &job->attempts, work, 2 * ATTEMPT_LEASE_MS * MS) != 0)
+        attempt_toil(life, &job->attempts, work, 2 * ATTEMPT_LEASE_MS * MS, prng) != 0)
         say = SAID_FAILED; /* its lease is lost: stop */
     else if (put->hopeless || put->killer)
         say = SAID_NO;
