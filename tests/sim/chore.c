@@ -36,6 +36,7 @@ struct job_of {
     struct attempts attempts;
     int yes;                /* a plain one has answered so */
     int64_t leased;         /* the last token that was seen leased */
+    int64_t paced;          /* the last one under which its handler has begun */
     uint32_t leases, kills; /* seen so far, and those in which it has ended its process */
     /* At the end, by the rows of `chore`. */
     int put, sort, key;
@@ -103,6 +104,7 @@ void chore_init(struct sim *sim) {
                 .in_order = prng_chance(prng, 1, 2),
             };
         chores->books[which].limits[PLAIN].rate_per_s = prng_chance(&rates, 1, 2) ? 3 : 50;
+        chores->books[which].limits[ELSEWHERE].rate_per_s = prng_chance(&rates, 1, 2) ? 3 : 0;
     }
 }
 
@@ -237,8 +239,10 @@ static int32_t run(cdtx_work *work, void *user, cdtx_error *err) {
     struct handler *handler = user;
     struct life *life = handler->life;
     struct job_of *job = NULL;
-    check_rate(handler);
     struct put_of *put = begin(life, work, handler->sort, &job);
+    if (job->paced != job->attempts.token)
+        check_rate(handler);
+    job->paced = job->attempts.token;
     int where = handler->sort == ELSEWHERE ? other_of(handler->which) : handler->which;
     int32_t rc = handler->sort == PLAIN ? 0 : write_effect(life->sim, where, cdtx_work_sql(work), work, err);
     if (rc != 0)
