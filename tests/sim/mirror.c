@@ -454,12 +454,12 @@ void mirror_mark(struct sim *sim, enum participant participant, const uint8_t lo
     ledger->guards += before == MARK_ABSENT;
     if (branch->mark == MARK_TRIED)
         branch->tried_at = sim->world.now;
-    if (branch->mark == MARK_CANCELLED || branch->mark == MARK_EMPTY) {
+    int cancelled = branch->mark == MARK_CANCELLED || branch->mark == MARK_EMPTY;
+    if (cancelled || branch->mark == MARK_REVERSED)
         branch->cancelled_in = ledger->commits;
-        if (book == REAL && mirror_says(row->now.state, 0) != OUTCOME_ROLLBACK)
-            violate(&sim->world, "C3", "gid %lld is %s when branch %u is cancelled", (long long)sequence,
-                    state_names[row->now.state], b);
-    }
+    if (cancelled && book == REAL && mirror_says(row->now.state, 0) != OUTCOME_ROLLBACK)
+        violate(&sim->world, "C3", "gid %lld is %s when branch %u is cancelled", (long long)sequence,
+                state_names[row->now.state], b);
 }
 
 static void find_gone(struct sim *sim, enum participant participant, int which) {

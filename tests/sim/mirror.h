@@ -13,7 +13,7 @@ struct branch {
     enum participant participant; /* whose mark it is */
     uint64_t seen;                /* the look that found its guard last */
     int gone;                     /* its guard was deleted, as it may be below the floor */
-    uint64_t cancelled_in;        /* the commit of its database that set a cancel mark */
+    uint64_t cancelled_in;        /* the commit of its database that set a mark of undoing */
     int64_t tried_at;             /* when its mark became TRIED */
     int answered;                 /* a definite answer to its try is known */
     int32_t code;
@@ -24,6 +24,7 @@ struct branch {
         uint32_t late; /* since the heal */
         int64_t at;    /* when one was sent last, and by whom */
         const struct life *by;
+        uint32_t engine; /* of its openings */
     } calls[CDTX_CALL_REVERSE + 1]; /* by operation */
 };
 

@@ -20,19 +20,22 @@ static const char *whose(int book) {
 
 /* ---- sent ---- */
 
-/* L4: one process repeats a call no sooner than the shortest back-off, or its time-out if that is shorter. A process
- * whose threads may stand still between the look at the clock and the sending says nothing about it. */
+/* L4: one engine repeats a call no sooner than the shortest back-off, or its time-out if that is shorter; the next one
+ * takes up at once what the last has left. A process whose threads may stand still between the look at the clock and the
+ * sending says nothing about it. */
 static void check_distance(struct life *life, const cdtx_call *call, struct branch *branch) {
     struct sim *sim = life->sim;
     const struct knobs *knobs = &sim->knobs;
     int64_t least = knobs->backoff_min_ms < knobs->call_timeout_ms ? knobs->backoff_min_ms : knobs->call_timeout_ms;
     int64_t since = sim->world.now - branch->calls[call->op].at;
     int stands = knobs_have(knobs, FAULT_PAUSE) || knobs_have(knobs, FAULT_YIELD);
-    if (branch->calls[call->op].by == life && !stands && since < least * MS * 9 / 10 - 5 * MS)
+    int again = branch->calls[call->op].by == life && branch->calls[call->op].engine == life->engines;
+    if (again && !stands && since < least * MS * 9 / 10 - 5 * MS)
         violate(&sim->world, "L4", "%s calls branch %u of gid %lld again after %lld us; the least back-off is %lld ms",
                 life->name, call->branch, (long long)call->sequence, (long long)since, (long long)least);
     branch->calls[call->op].at = sim->world.now;
     branch->calls[call->op].by = life;
+    branch->calls[call->op].engine = life->engines;
 }
 
 /* C3, and R3 for attempts at phase two. */
