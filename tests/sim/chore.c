@@ -469,7 +469,8 @@ static void mark_anew(struct sim *sim, int which, int sort) {
         book->puts[i].anew |= book->puts[i].sort == sort;
 }
 
-static void redrive(struct life *life, int which, int sort) {
+/* How many were dead. */
+static int64_t redrive_sort(struct life *life, int which, int sort) {
     char name[40];
     int64_t count = 0;
     name_of(sort, which, name);
@@ -479,9 +480,17 @@ static void redrive(struct life *life, int which, int sort) {
     int32_t rc = cdtx_job_redrive(life->dbs[which], &filter, life->name, "it is mended", &count, NULL);
     env_alive(life);
     mark_anew(life->sim, which, sort);
-    if (rc == 0 && count > 0)
-        cover("redrive");
     tell(&life->sim->world, life->name, "redrives %s: %s, %lld", name, cdtx_code_name(rc), (long long)count);
+    return rc == 0 ? count : 0;
+}
+
+/* Of one that has dead jobs, beginning with that. */
+static void redrive(struct life *life, int which, int sort) {
+    int64_t count = 0;
+    for (int i = 0; i < SORTS && count == 0 && life->open; i++)
+        count = redrive_sort(life, which, (sort + i) % SORTS);
+    if (count > 0)
+        cover("redrive");
 }
 
 static void set_pause(struct life *life, int which, int sort, int pauses) {
