@@ -21,8 +21,8 @@ static const char *whose(int book) {
 /* ---- sent ---- */
 
 /* L4: one engine repeats a call no sooner than the shortest back-off, or its time-out if that is shorter; the next one
- * takes up at once what the last has left. A process whose threads may stand still between the look at the clock and the
- * sending says nothing about it. */
+ * takes up at once what the last has left. A process whose threads may stand still between the look at the clock and
+ * the sending says nothing about it. */
 static void check_distance(struct life *life, const cdtx_call *call, struct branch *branch) {
     struct sim *sim = life->sim;
     const struct knobs *knobs = &sim->knobs;
