@@ -185,13 +185,17 @@ static int32_t read_away(cdtx_work *work, void *user, cdtx_error *err) {
     return write_got(cdtx_work_sql(work), work, key, err);
 }
 
-static int32_t write_plain(cdtx_sql *sql, void *user, cdtx_error *err) {
+int32_t post_write_done(cdtx_sql *sql, const char *statement, const cdtx_work *work, cdtx_error *err) {
     char key[LEDGER_KEY_MAX];
-    post_key(user, key);
+    post_key(work, key);
     post_bind(sql, key);
-    cdtx_sql_bind_int(sql, cdtx_work_id(user));
-    cdtx_sql_bind_int(sql, cdtx_work_token(user));
-    return cdtx_sql_exec(sql, "INSERT INTO plain VALUES (?, ?, ?)", NULL, err);
+    cdtx_sql_bind_int(sql, cdtx_work_id(work));
+    cdtx_sql_bind_int(sql, cdtx_work_token(work));
+    return cdtx_sql_exec(sql, statement, NULL, err);
+}
+
+static int32_t write_plain(cdtx_sql *sql, void *user, cdtx_error *err) {
+    return post_write_done(sql, "INSERT INTO plain VALUES (?, ?, ?)", user, err);
 }
 
 /* Once it is done there, the world has seen it. */

@@ -18,6 +18,8 @@
 
 void post_bind(cdtx_sql *sql, const char *text);
 void post_key(const cdtx_work *work, char key[LEDGER_KEY_MAX]);
+/* What was done, by key, number and token: the three values of that statement. */
+int32_t post_write_done(cdtx_sql *sql, const char *statement, const cdtx_work *work, cdtx_error *err);
 /* What `here` and `pulled` say to a letter; 0: it is accepted. */
 int32_t post_verdict(const cdtx_work *work, cdtx_error *err);
 

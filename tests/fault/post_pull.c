@@ -54,22 +54,13 @@ cdtx_work *post_take(struct house *house, struct ledger *ledger, int64_t for_ms)
 
 /* ---- working ---- */
 
-static int32_t write_pulled(cdtx_sql *sql, const cdtx_work *work, cdtx_error *err) {
-    char key[LEDGER_KEY_MAX];
-    post_key(work, key);
-    post_bind(sql, key);
-    cdtx_sql_bind_int(sql, cdtx_work_id(work));
-    cdtx_sql_bind_int(sql, cdtx_work_token(work));
-    return cdtx_sql_exec(sql, "INSERT INTO pulled VALUES (?, ?, ?)", NULL, err);
-}
-
 /* The effects of all letters that are accepted are one commit; their jobs end behind it. */
 static int32_t write_letters(cdtx_sql *sql, void *user, cdtx_error *err) {
     const struct batch *batch = user;
     int32_t rc = 0;
     for (uint32_t i = 0; rc == 0 && i < batch->count; i++)
         if (is_letter(batch->works[i]) && batch->codes[i] == 0)
-            rc = write_pulled(sql, batch->works[i], err);
+            rc = post_write_done(sql, "INSERT INTO pulled VALUES (?, ?, ?)", batch->works[i], err);
     return rc;
 }
 
